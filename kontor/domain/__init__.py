@@ -1,0 +1,1 @@
+"""The domain: frozen values and pure functions; no clock, no I/O."""

@@ -1,0 +1,186 @@
+"""The order: its values, its states, and the one table that says which state may follow which."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from kontor.errors import IllegalTransition
+
+
+class Side(StrEnum):
+    """Buy or sell."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    """Limit orders carry a price, market orders do not."""
+
+    LIMIT = "limit"
+    MARKET = "market"
+
+
+class TimeInForce(StrEnum):
+    """How long the venue keeps trying."""
+
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+
+
+class OrderState(StrEnum):
+    """Where an order stands; DENIED is our own refusal, REJECTED the venue's."""
+
+    INITIALIZED = "INITIALIZED"
+    DENIED = "DENIED"
+    SUBMITTED = "SUBMITTED"
+    ACCEPTED = "ACCEPTED"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    REJECTED = "REJECTED"
+
+
+S = OrderState
+
+# SUBMITTED -> INITIALIZED is the proof that nothing left this machine. A fill can overtake a cancel or an expiry.
+TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
+    S.INITIALIZED: frozenset({S.DENIED, S.SUBMITTED, S.CANCELED, S.EXPIRED}),
+    S.DENIED: frozenset(),
+    S.SUBMITTED: frozenset(
+        {S.INITIALIZED, S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}
+    ),
+    S.ACCEPTED: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}),
+    S.PARTIALLY_FILLED: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED}),
+    S.CANCELED: frozenset({S.PARTIALLY_FILLED, S.FILLED}),
+    S.EXPIRED: frozenset({S.PARTIALLY_FILLED, S.FILLED}),
+    S.FILLED: frozenset(),
+    S.REJECTED: frozenset(),
+}
+
+# At the venue, or perhaps there: tracked until the venue says otherwise.
+LIVE = frozenset({S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED})
+FINISHED = frozenset({S.DENIED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One intent to trade; `client_order_id` is fixed when it is made and names it forever. Quantities are base currency."""
+
+    client_order_id: str
+    account: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    created_at: datetime
+    price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    reduce_only: bool = False
+    # Past this moment an unsent order expires instead of being sent at a stale price.
+    good_until: datetime | None = None
+    # Lower goes first; cancels never wait behind creates.
+    priority: int = 100
+    strategy: str | None = None
+    # Who wanted it: a flow run, a strategy, an operator.
+    actor: str = ""
+    state: OrderState = OrderState.INITIALIZED
+    venue_order_id: str | None = None
+    filled_quantity: Decimal = Decimal(0)
+    average_price: Decimal | None = None
+    reason: str | None = None
+    submitted_at: datetime | None = None
+    # Set while nobody knows whether the venue has the order; cleared by the venue's answer.
+    unknown_since: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    attempts: int = 0
+    updated_at: datetime | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """No further change is expected (a late fill after a cancel aside)."""
+        return self.state in FINISHED
+
+    @property
+    def remaining_quantity(self) -> Decimal:
+        """What has not been filled."""
+        return max(self.quantity - self.filled_quantity, Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReport:
+    """What the venue says of one order, by REST or WebSocket, in base currency."""
+
+    symbol: str
+    side: Side
+    order_type: OrderType
+    state: OrderState
+    quantity: Decimal
+    filled_quantity: Decimal
+    venue_order_id: str
+    at: datetime
+    client_order_id: str | None = None
+    price: Decimal | None = None
+    average_price: Decimal | None = None
+    reduce_only: bool = False
+    reason: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEvent:
+    """One line of an order's history."""
+
+    client_order_id: str
+    at: datetime
+    old_state: OrderState | None
+    new_state: OrderState
+    actor: str
+    detail: str = ""
+
+
+def advance(order: Order, state: OrderState, at: datetime, **changes: object) -> Order:
+    """The order in its new state; raises IllegalTransition when the table does not allow it."""
+    if state not in TRANSITIONS[order.state]:
+        raise IllegalTransition(order.client_order_id, order.state, state)
+    return replace(order, state=state, updated_at=at, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def apply_report(order: Order, report: OrderReport) -> Order:
+    """The order after a venue report; the same order when the report says nothing new or is older than what is known.
+
+    Reports may come twice and in any order. The filled quantity never goes down, and a state word never overrules it:
+    a "canceled" order whose quantity is filled is FILLED.
+    """
+    filled = max(order.filled_quantity, report.filled_quantity)
+    state = _state_after(order, report, filled)
+    if state is not order.state and state not in TRANSITIONS[order.state]:
+        state = order.state
+    changed = replace(
+        order,
+        state=state,
+        venue_order_id=report.venue_order_id or order.venue_order_id,
+        filled_quantity=filled,
+        average_price=report.average_price
+        if report.filled_quantity >= order.filled_quantity and report.average_price
+        else order.average_price,
+        reason=report.reason or order.reason,
+        unknown_since=None,
+    )
+    return order if changed == order else replace(changed, updated_at=report.at)
+
+
+def _state_after(order: Order, report: OrderReport, filled: Decimal) -> OrderState:
+    if filled >= order.quantity:
+        return S.FILLED
+    if report.state in {S.CANCELED, S.EXPIRED, S.REJECTED}:
+        return report.state
+    if report.filled_quantity < order.filled_quantity or order.state in {S.CANCELED, S.EXPIRED}:
+        # An older report, or an open one that a cancel has overtaken: only new fills count.
+        return S.PARTIALLY_FILLED if filled > order.filled_quantity else order.state
+    return S.PARTIALLY_FILLED if filled > 0 else S.ACCEPTED

@@ -1,0 +1,174 @@
+"""Every error Kontor raises. An exchange error answers one question: may I send this order again?
+
+KontorError
+├── ConfigError            a file, block or parameter is wrong: says where, and the remedy
+├── NotNow                 nothing failed, but this run has nothing to do now
+│   ├── GateClosed         the desk is not initialized yet (run ends as `Waiting`)
+│   └── StillRunning       the predecessor is still at work (run ends as `Skipped`)
+├── StoreError             the state store could not do it
+│   ├── StoreUnavailable   disk full, read-only, locked or unreachable: halt, nothing unrecorded is sent
+│   └── LeaseLost          somebody else holds the lease now: stop at once, write nothing
+├── OrderError
+│   ├── IllegalTransition  the order cannot go from this state to that one
+│   └── OrderDenied        our own gate refused: rule, limit and figure
+└── ExchangeError
+    ├── NotSent            YES      the request never left this machine
+    ├── NotPlaced          YES      the venue refused to look at it now: back off first
+    │   ├── RateLimited
+    │   ├── OnMaintenance
+    │   └── ClockSkewed
+    ├── Rejected           NO       the venue looked at it and said no
+    │   ├── InsufficientFunds
+    │   ├── InvalidOrder
+    │   ├── AuthenticationFailed    halts the key
+    │   └── NotSupported            this venue cannot do that at all
+    ├── OrderNotFound      LOOK_UP  an answer to a question about an order; for a cancel: it may be filled
+    ├── AlreadyPlaced      LOOK_UP  this client order id is known there
+    └── OutcomeUnknown     LOOK_UP  it may or may not have been placed
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Resend(StrEnum):
+    """May the same request be sent again?"""
+
+    YES = "yes"
+    NO = "no"
+    LOOK_UP = "look it up"
+
+
+class KontorError(Exception):
+    """Anything Kontor raises on purpose; its text is one sentence for a person."""
+
+
+class ConfigError(KontorError):
+    """A file, block or parameter is wrong; `where` names the place."""
+
+    def __init__(self, problem: str, *, where: str = "") -> None:
+        self.where = where
+        super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class NotNow(KontorError):
+    """This run has nothing to do now; `state_name` is what it ends as."""
+
+    state_name = "Skipped"
+
+
+class GateClosed(NotNow):
+    """The desk is not initialized yet."""
+
+    state_name = "Waiting"
+
+
+class StillRunning(NotNow):
+    """The predecessor of this run is still at work."""
+
+
+class StoreError(KontorError):
+    """The state store could not do it."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be written or reached now."""
+
+
+class LeaseLost(StoreError):
+    """The lease is held by somebody else or has lapsed."""
+
+
+class OrderError(KontorError):
+    """Something about one order."""
+
+
+class IllegalTransition(OrderError):
+    """An order cannot go from one state to another."""
+
+    def __init__(self, client_order_id: str, old: str, new: str) -> None:
+        self.client_order_id, self.old, self.new = client_order_id, old, new
+        super().__init__(f"order {client_order_id}: cannot go from {old} to {new}")
+
+
+class OrderDenied(OrderError):
+    """Our own gate refused the order."""
+
+    def __init__(
+        self, rule: str, sentence: str, *, limit: Decimal | None = None, figure: Decimal | None = None
+    ) -> None:
+        self.rule, self.limit, self.figure = rule, limit, figure
+        super().__init__(sentence)
+
+
+class ExchangeError(KontorError):
+    """The exchange, or the way to it, failed; `resend` says whether the same request may go out again."""
+
+    resend: Resend = Resend.LOOK_UP
+
+    def __init__(self, sentence: str, *, code: str = "") -> None:
+        self.code = code
+        super().__init__(sentence)
+
+
+class NotSent(ExchangeError):
+    """The request never left this machine."""
+
+    resend = Resend.YES
+
+
+class NotPlaced(ExchangeError):
+    """The venue refused to look at the request now."""
+
+    resend = Resend.YES
+
+    def __init__(self, sentence: str, *, code: str = "", retry_after: timedelta | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(sentence, code=code)
+
+
+class RateLimited(NotPlaced):
+    """Too many requests."""
+
+
+class OnMaintenance(NotPlaced):
+    """The venue is closed for maintenance."""
+
+
+class ClockSkewed(NotPlaced):
+    """Our timestamp is too far from the venue's."""
+
+
+class Rejected(ExchangeError):
+    """The venue looked at the request and said no."""
+
+    resend = Resend.NO
+
+
+class InsufficientFunds(Rejected):
+    """Not enough free balance or margin."""
+
+
+class InvalidOrder(Rejected):
+    """The venue does not accept such an order."""
+
+
+class AuthenticationFailed(Rejected):
+    """The key, secret or passphrase is wrong, revoked or lacks a permission."""
+
+
+class NotSupported(Rejected):
+    """This exchange cannot do that at all."""
+
+
+class OrderNotFound(ExchangeError):
+    """The venue does not know the order that was asked for."""
+
+
+class AlreadyPlaced(ExchangeError):
+    """The venue knows this client order id already."""
+
+
+class OutcomeUnknown(ExchangeError):
+    """The request may or may not have been carried out."""

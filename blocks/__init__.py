@@ -1,0 +1,1 @@
+"""Prefect blocks: the connections and secrets of a desk."""

@@ -86,15 +86,6 @@ class HistorySettings(Settings):
     prefect_runs_days: PositiveInt = 3
 
 
-class UnitSettings(Settings):
-    """Position sizing in units and the capital that may be at risk (behaviour 15)."""
-
-    unit_value_factors: tuple[Money, ...] = (Decimal("0.01"), Decimal("0.02"), Decimal("0.04"))
-    risk_factor: Money = Decimal("0.1")
-    priority_risk_factor: Money = Decimal("0.2")
-    leverage: PositiveInt = 20
-
-
 class KontorConfig(Settings):
     """The whole of kontor.yaml; every key has a default, so an empty file is a valid one."""
 
@@ -103,7 +94,6 @@ class KontorConfig(Settings):
     candles: CandleSettings = CandleSettings()
     risk: RiskSettings = RiskSettings()
     orders: OrderSettings = OrderSettings()
-    units: UnitSettings = UnitSettings()
     history: HistorySettings = HistorySettings()
 
     @property

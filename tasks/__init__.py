@@ -1,0 +1,1 @@
+"""One step each: what the flows are made of."""

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-# Shape (n, 6): open time in epoch milliseconds, open, high, low, close, volume in base currency; ascending, finished candles only.
+# Shape (n, 6): open time in epoch milliseconds, open, high, low, close, volume in base currency; ascending, and
+# finished candles only.
 Candles: TypeAlias = NDArray[np.float64]
 
 NO_CANDLES: Candles = np.empty((0, 6), dtype=np.float64)
@@ -35,7 +36,7 @@ class MarketKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What may be traded under one symbol, and in which steps; quantities are base currency, contracts are gone here."""
+    """What may be traded under one symbol, and in which steps; quantities are base currency."""
 
     symbol: str
     kind: MarketKind

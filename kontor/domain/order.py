@@ -69,7 +69,7 @@ FINISHED = frozenset({S.DENIED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED})
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One intent to trade; `client_order_id` is fixed when it is made and names it forever. Quantities are base currency."""
+    """One intent to trade, in base currency; `client_order_id` is fixed when it is made and names it forever."""
 
     client_order_id: str
     account: str

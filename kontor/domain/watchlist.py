@@ -19,13 +19,19 @@ class ConditionLike(Protocol):
     """A condition as kontor.yaml has it."""
 
     @property
-    def value(self) -> int | float | str: ...
+    def value(self) -> int | float | str:
+        """What is compared with."""
+        ...
 
     @property
-    def type(self) -> str: ...
+    def type(self) -> str:
+        """The operator."""
+        ...
 
     @property
-    def value_type(self) -> str: ...
+    def value_type(self) -> str:
+        """What both sides are cast to."""
+        ...
 
 
 def dotted(source: Mapping[str, Any], key: str) -> Any:
@@ -93,7 +99,5 @@ def _look_up(key: str, symbol: str, market: Mapping[str, Any], ticker: Mapping[s
         if found is not None:
             return found
     if not known:
-        raise ConfigError(
-            f"{symbol} has no such key in its market or ticker; mend the key", where=f"watchlist.filter.{key}"
-        )
+        raise ConfigError(f"{symbol} has no such key in its market or ticker; mend it", where=f"watchlist.filter.{key}")
     return None

@@ -6,11 +6,11 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from kontor.paper.model import AccountInfo
 from kontor.paper.replies import Refusal
 
 WINDOW_MS = 30_000
@@ -19,26 +19,16 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _SECONDS = re.compile(r"\d{9,11}(\.\d{1,6})?")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ApiKey:
-    """The three secrets that open one account."""
-
-    account: str
-    key: str
-    secret: str
-    passphrase: str
-
-
 def sign(secret: str, text: str) -> str:
     """The signature OKX expects over `text`: HMAC-SHA256, base64."""
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
 
 
-class KeyRing:
-    """The API keys a paper exchange knows."""
+class Gatekeeper:
+    """Checks signatures against the accounts of a venue; `account_by_key` finds one by its API key."""
 
-    def __init__(self, keys: Iterable[ApiKey]) -> None:
-        self._keys = {key.key: key for key in keys}
+    def __init__(self, account_by_key: Callable[[str], AccountInfo | None]) -> None:
+        self._account_by_key = account_by_key
 
     def check_request(
         self, headers: Mapping[str, str], method: str, target: str, body: str, clocks_ms: Sequence[int]
@@ -59,14 +49,14 @@ class KeyRing:
         moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
         if not _close(moment.timestamp() * 1000, clocks_ms):
             raise Refusal("50102")
-        key = self._keys.get(given["KEY"])
+        key = self._account_by_key(given["KEY"])
         if key is None:
             raise Refusal("50111")
         if not _same(sign(key.secret, stamp + method + target + body), given["SIGN"]):
             raise Refusal("50113")
         if not _same(key.passphrase, given["PASSPHRASE"]):
             raise Refusal("50105")
-        return key.account
+        return key.name
 
     def check_login(self, given: Mapping[str, Any], clocks_ms: Sequence[int]) -> str:
         """The account a WebSocket login speaks for; raises a Refusal with a code of the 60000s."""
@@ -75,14 +65,14 @@ class KeyRing:
             raise Refusal("60004", f"Invalid timestamp: {stamp}")
         if not _close(float(stamp) * 1000, clocks_ms):
             raise Refusal("60006")
-        key = self._keys.get(str(given.get("apiKey", "")))
+        key = self._account_by_key(str(given.get("apiKey", "")))
         if key is None:
             raise Refusal("60005")
         if not _same(sign(key.secret, stamp + LOGIN_PATH), str(given.get("sign", ""))):
             raise Refusal("60007")
         if not _same(key.passphrase, str(given.get("passphrase", ""))):
             raise Refusal("60024")
-        return key.account
+        return key.name
 
 
 def _close(stamp_ms: float, clocks_ms: Sequence[int]) -> bool:

@@ -28,6 +28,7 @@ class FaultKind(StrEnum):
     EMPTY_BODY = "empty_body"
     WRONG_CLOCK = "wrong_clock"
     WS_CLOSE = "ws_close"
+    WS_DROP = "ws_drop"
     WS_SILENCE = "ws_silence"
     WS_GARBAGE = "ws_garbage"
 

@@ -78,7 +78,8 @@ class Call:
     account: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    expires_at_ms: int | None = None
+    expired: bool = False
+    """Whether the sender said it no longer wants this request carried out."""
 
     def required(self, name: str) -> str:
         """The query parameter `name`; refused as OKX refuses when it is absent or empty."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from kontor.paper.model import AccountConfig, VenueConfig
+
 DEFAULT_PORT = 8400
 STATE_FILE = "paper.sqlite3"
 
@@ -21,8 +23,21 @@ class PaperAccount(BaseModel):
     api_key: str = Field(min_length=1)
     secret: SecretStr
     passphrase: SecretStr
-    balances: dict[str, Decimal] | None = None
-    """What the account is opened with, by currency; None takes the exchange's own starting balance."""
+    parent: str | None = None
+    """The main account's name, for a sub-account."""
+    funds: dict[str, Decimal] = Field(default_factory=lambda: {"USD": Decimal(100_000)})
+    """What the account is opened with, by currency; an account that is stored already keeps what it has."""
+
+    def as_config(self) -> AccountConfig:
+        """The account as the venue wants it."""
+        return AccountConfig(
+            name=self.name,
+            api_key=self.api_key,
+            secret=self.secret.get_secret_value(),
+            passphrase=self.passphrase.get_secret_value(),
+            funds=tuple(self.funds.items()),
+            parent=self.parent,
+        )
 
 
 def default_accounts() -> tuple[PaperAccount, ...]:
@@ -33,8 +48,9 @@ def default_accounts() -> tuple[PaperAccount, ...]:
             api_key=f"{name}-key",
             secret=SecretStr(f"{name}-secret"),
             passphrase=SecretStr(f"{name}-passphrase"),
+            parent=parent,
         )
-        for name in ("paper", "paper-sub")
+        for name, parent in (("paper", None), ("paper-sub", "paper"))
     )
 
 
@@ -51,8 +67,8 @@ class PaperSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     """0 takes any free port."""
-    markets: int = Field(default=40, ge=20, le=2000)
-    seed: int = 1
+    markets: int = Field(default=40, ge=1, le=2000)
+    seed: int = 7
     source: str = "synthetic"
     """`synthetic`, or `replay:DIR` with one CSV of candles a market."""
     speed: float = Field(default=1.0, gt=0)
@@ -81,11 +97,14 @@ class PaperSettings(BaseModel):
                 raise ValueError(f"two accounts of the paper exchange share one {field}: {sorted(seen)}")
         return self
 
-    @property
-    def replay_dir(self) -> Path | None:
-        """The folder of candles to replay, or None for synthetic prices."""
-        kind, _, folder = self.source.partition(":")
-        return Path(folder) if kind == "replay" else None
+    def venue_config(self) -> VenueConfig:
+        """The venue these settings ask for."""
+        return VenueConfig(
+            markets=self.markets,
+            seed=self.seed,
+            source=self.source,
+            accounts=tuple(account.as_config() for account in self.accounts),
+        )
 
     @property
     def state_file(self) -> Path | None:

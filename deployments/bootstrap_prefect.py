@@ -1,0 +1,129 @@
+"""What a desk needs inside Prefect besides its deployments: work pool, queues and blocks. Run in a process of its own.
+
+Everything is made when it is missing and left alone when it is there, so that what a user edits stays edited.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from pydantic import SecretStr
+
+from blocks.exchange_account import ExchangeAccount, ExchangeUrls
+from blocks.loading import find_block
+from blocks.notifiers import DiscordWebhook, TelegramBot
+from blocks.state_store import StateStore
+from deployments.home import LOOPBACK, Home
+from deployments.paper_keys import PaperKey, read_keys
+from deployments.worker import InProcessWorker
+from kontor.errors import ConfigError, KontorError
+
+POOL, POOL_TYPE = "desk", "in-process"
+QUEUES = ("updates", "orders")
+STORE_BLOCK = "default"
+PAPER_ACCOUNT = "paper"
+
+
+async def prepare(home: Home, paper_url: str, *, keys_are_new: bool) -> list[str]:
+    """Make what is missing; returns a sentence for each thing made or changed."""
+    async with get_client() as client:
+        done = await ensure_pool(client)
+    for block_class in (ExchangeAccount, StateStore, DiscordWebhook, TelegramBot):
+        await block_class.aregister_type_and_schema()
+    done += await ensure_store()
+    done += await ensure_paper_account(read_keys(home.paper_keys_file)[PAPER_ACCOUNT], paper_url, keys_are_new=keys_are_new)
+    return done
+
+
+async def ensure_pool(client: PrefectClient) -> list[str]:
+    """The work pool and its queues; raises ConfigError when a pool of that name has another type."""
+    done = []
+    try:
+        pool = await client.read_work_pool(POOL)
+    except ObjectNotFound:
+        template = InProcessWorker.get_default_base_job_template()
+        pool = await client.create_work_pool(WorkPoolCreate(name=POOL, type=POOL_TYPE, base_job_template=template))
+        done.append(f"work pool {POOL} made")
+    if pool.type != POOL_TYPE:
+        raise ConfigError(
+            f"its type is {pool.type}, not {POOL_TYPE}; rename or delete it in the UI, and start again",
+            where=f"work pool {POOL}",
+        )
+    known = {queue.name for queue in await client.read_work_queues(work_pool_name=POOL)}
+    for name in QUEUES:
+        if name not in known:
+            await client.create_work_queue(name=name, work_pool_name=POOL)
+            done.append(f"work queue {name} made")
+    return done
+
+
+async def ensure_store() -> list[str]:
+    """The block that says where the desk's state is; its default is the embedded file in the home."""
+    if await find_block(StateStore, STORE_BLOCK) is not None:
+        return []
+    await StateStore().save(STORE_BLOCK)
+    return [f"block {StateStore.get_block_type_slug()}/{STORE_BLOCK} made"]
+
+
+async def ensure_paper_account(key: PaperKey, paper_url: str, *, keys_are_new: bool) -> list[str]:
+    """The block of the paper account; one that is there keeps everything but an address that points nowhere any more.
+
+    With `keys_are_new` (the home's key file had been lost) a block for our own paper exchange gets the new key too: its
+    old one opens nothing.
+    """
+    where = f"block {ExchangeAccount.get_block_type_slug()}/{PAPER_ACCOUNT}"
+    urls = ExchangeUrls(rest=paper_url, ws=paper_url.replace("http", "ws", 1))
+    block = await find_block(ExchangeAccount, PAPER_ACCOUNT)
+    if block is None:
+        await _with_key(ExchangeAccount(exchange_id="okx", urls=urls), key).save(PAPER_ACCOUNT)
+        return [f"{where} made"]
+    if not is_our_paper(block):
+        return []
+    done = []
+    if block.urls != urls:
+        block.urls = urls
+        done.append(f"{where} now points at {paper_url}")
+    if keys_are_new:
+        block = _with_key(block, key)
+        done.append(f"{where} has the new key of the paper exchange")
+    if done:
+        await block.save(PAPER_ACCOUNT, overwrite=True)
+    return done
+
+
+def is_our_paper(block: ExchangeAccount) -> bool:
+    """Whether a block means the paper exchange on this machine, on whatever port it was."""
+    return block.mode == "paper" and block.exchange_id == "okx" and urlsplit(block.urls.rest).hostname == LOOPBACK
+
+
+def _with_key(block: ExchangeAccount, key: PaperKey) -> ExchangeAccount:
+    block.api_key, block.secret = SecretStr(key.api_key), SecretStr(key.secret)
+    block.password = SecretStr(key.passphrase)
+    return block
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare the Prefect server that PREFECT_API_URL names, for the home that KONTOR_HOME names."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.bootstrap_prefect", description=main.__doc__)
+    parser.add_argument("--paper-url", required=True, help="where the paper exchange listens")
+    parser.add_argument("--keys-are-new", action="store_true", help="the paper exchange's key file had to be made")
+    options = parser.parse_args(arguments)
+    try:
+        steps = prepare(Home.from_environment(), options.paper_url, keys_are_new=options.keys_are_new)
+        for sentence in asyncio.run(steps):
+            print(sentence)  # noqa: T201 - `kontor up` passes these lines on
+    except KontorError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - likewise
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

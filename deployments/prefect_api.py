@@ -1,0 +1,192 @@
+"""The few calls of Prefect's REST API that bringing up and watching a desk takes, without the seconds `import prefect` costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from kontor.errors import KontorError
+
+AUTH_VARIABLE = "PREFECT_API_AUTH_STRING"
+TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+LIVE = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
+PAGE = 200
+NOT_FOUND = 404
+
+
+class ServerUnreachable(KontorError):
+    """Prefect's server does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A flow made runnable: `flow` / `name`, with its interval when a schedule of it is active."""
+
+    id: str
+    flow: str
+    name: str
+    interval: timedelta | None
+
+    @property
+    def full_name(self) -> str:
+        """As `prefect deployment run` takes it."""
+        return f"{self.flow}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A flow run's state as the server has it; `ended_at` is None while it is not over."""
+
+    id: str
+    name: str
+    state: str
+    state_name: str
+    message: str
+    created_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this state is the last one."""
+        return self.state in TERMINAL
+
+
+@dataclass
+class PrefectApi:
+    """A client of the server at `url`; reads are repeated when they fail, and so are creations, which carry a key."""
+
+    url: str
+    timeout: timedelta = timedelta(seconds=30)
+    _client: httpx.AsyncClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        user, separator, password = os.environ.get(AUTH_VARIABLE, "").partition(":")
+        self._client = httpx.AsyncClient(
+            base_url=f"{self.url}/api",
+            timeout=self.timeout.total_seconds(),
+            auth=httpx.BasicAuth(user, password) if separator else None,
+            # The server is on loopback: a proxy of the user's has no business between.
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def is_healthy(self) -> bool:
+        """Whether the server answers."""
+        try:
+            return (await self._client.get("/health")).is_success
+        except httpx.TransportError:
+            return False
+
+    async def deployments(self, account: str | None = None) -> Sequence[Deployment]:
+        """Every deployment, or those named like an account."""
+        wanted = {"deployments": {"name": {"any_": [account]}}} if account else {}
+        found = await self._filter("deployments", wanted)
+        flows = {flow["id"]: flow["name"] for flow in await self._filter("flows", {})}
+        return [
+            Deployment(each["id"], flows.get(each["flow_id"], ""), each["name"], _interval(each)) for each in found
+        ]
+
+    async def start_run(
+        self, deployment: Deployment, *, key: str, at: datetime | None = None, tags: Collection[str] = ()
+    ) -> Run:
+        """A run of the deployment, now or at a moment; the same key gives the same run again."""
+        details = {"scheduled_time": at.isoformat()} if at else {}
+        body: dict[str, Any] = {
+            "state": {"type": "SCHEDULED", "state_details": details},
+            "idempotency_key": key,
+        }
+        if tags:
+            body["tags"] = list(tags)
+        return _run(await self._call("POST", f"/deployments/{deployment.id}/create_flow_run", body))
+
+    async def run(self, run_id: str) -> Run:
+        """A flow run as it is now."""
+        return _run(await self._call("GET", f"/flow_runs/{run_id}"))
+
+    async def live_runs(self, deployment: Deployment) -> Sequence[Run]:
+        """The deployment's runs that are not over, newest first."""
+        return await self._runs(deployment, {"state": {"type": {"any_": list(LIVE)}}})
+
+    async def last_ended(self, deployment: Deployment) -> Run | None:
+        """The deployment's run that ended last."""
+        ended = {"state": {"type": {"any_": sorted(TERMINAL)}}}
+        runs = await self._runs(deployment, ended, sort="END_TIME_DESC", limit=1)
+        return runs[0] if runs else None
+
+    async def block_values(self, type_slug: str, name: str) -> Mapping[str, Any] | None:
+        """What a block holds, its secrets in clear; None when there is none of this name."""
+        path = f"/block_types/slug/{type_slug}/block_documents/name/{name}?include_secrets=true"
+        try:
+            return (await self._call("GET", path))["data"]
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == NOT_FOUND:
+                return None
+            raise
+
+    async def _runs(
+        self, deployment: Deployment, states: Mapping[str, Any], *, sort: str = "EXPECTED_START_TIME_DESC", limit: int = PAGE
+    ) -> Sequence[Run]:
+        wanted = {"flow_runs": {"deployment_id": {"any_": [deployment.id]}, **states}, "sort": sort, "limit": limit}
+        return [_run(each) for each in await self._call("POST", "/flow_runs/filter", wanted)]
+
+    async def _filter(self, kind: str, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = await self._call("POST", f"/{kind}/filter", {**wanted, "limit": PAGE, "offset": len(found)})
+            found += page
+            if len(page) < PAGE:
+                return found
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(httpx.TransportError),
+            stop=stop_after_attempt(3),
+            wait=wait_exponential_jitter(initial=0.2, max=2),
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    answer = await self._client.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise ServerUnreachable(f"Prefect's server at {self.url} does not answer ({type(error).__name__})") from None
+        answer.raise_for_status()
+        return answer.json()
+
+
+def _interval(deployment: Mapping[str, Any]) -> timedelta | None:
+    if deployment.get("paused"):
+        return None
+    spans = [
+        float(each["schedule"]["interval"])
+        for each in deployment.get("schedules", ())
+        if each.get("active") and each["schedule"].get("interval")
+    ]
+    return timedelta(seconds=min(spans)) if spans else None
+
+
+def _run(data: Mapping[str, Any]) -> Run:
+    state = data.get("state") or {}
+    return Run(
+        id=data["id"],
+        name=data["name"],
+        state=data.get("state_type") or "",
+        state_name=data.get("state_name") or "",
+        message=state.get("message") or "",
+        created_at=datetime.fromisoformat(data["created"]),
+        ended_at=datetime.fromisoformat(data["end_time"]) if data.get("end_time") else None,
+    )

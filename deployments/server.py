@@ -1,0 +1,54 @@
+"""Prefect's own server, started so that its embedded SQLite database cannot freeze it: `python -m deployments.server`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect.server.database import configurations
+from sqlalchemy.engine.url import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+#: How long a request waits for its turn at the one connection before it fails, in seconds.
+POOL_TIMEOUT = 60
+
+
+def with_one_connection(create_engine: Callable[..., AsyncEngine]) -> Callable[..., AsyncEngine]:
+    """The given engine factory, which now gives a file-based SQLite engine one connection and leaves others alone.
+
+    Why one: docs/adr/0002-one-connection-for-sqlite.md.
+    """
+
+    def create(url: str | URL, **options: Any) -> AsyncEngine:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and "poolclass" not in options:
+            options |= {"pool_size": 1, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
+        return create_engine(url, **options)
+
+    return create
+
+
+def give_sqlite_one_connection() -> None:
+    """Make Prefect's server, in this process, use a single connection to an SQLite file."""
+    configurations.create_async_engine = with_one_connection(configurations.create_async_engine)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run Prefect's server in the foreground; host and port default to loopback and Prefect's own setting."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.server", description=main.__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
+    parser.add_argument("--port", type=int, default=None, help="port to listen on (default: Prefect's setting)")
+    options = parser.parse_args(arguments)
+
+    from prefect.cli import app
+
+    give_sqlite_one_connection()
+    command = ["server", "start", "--host", options.host]
+    if options.port is not None:
+        command += ["--port", str(options.port)]
+    app(command)
+
+
+if __name__ == "__main__":
+    main()

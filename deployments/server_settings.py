@@ -1,0 +1,74 @@
+"""Every Prefect setting the desk's server, its workers and its command line need, as environment variables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+#: Prefect takes no retention shorter than this.
+SHORTEST_RETENTION = timedelta(hours=1)
+
+
+def client_environment(home: Path, port: int) -> dict[str, str]:
+    """What any process that talks to the desk's Prefect server needs: where it is, and nothing sent anywhere else."""
+    return {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "kontor",
+    }
+
+
+def server_environment(
+    home: Path,
+    port: int,
+    database_url: str | None = None,
+    retention: timedelta = timedelta(days=3),
+) -> dict[str, str]:
+    """The settings of the desk's Prefect server, with a history bounded by `retention`.
+
+    Without a database URL the server keeps an SQLite file in the home.
+    """
+    if retention <= SHORTEST_RETENTION:
+        raise ValueError(
+            f"retention {retention}: Prefect keeps history for more than {SHORTEST_RETENTION}, ask for longer"
+        )
+    kept = str(int(retention.total_seconds()))
+    return client_environment(home, port) | {
+        "PREFECT_API_DATABASE_CONNECTION_URL": database_url or f"sqlite+aiosqlite:///{home / 'prefect' / 'prefect.db'}",
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        # The page asks the address it was loaded from, whichever name the user typed.
+        "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # Every run adds rows: 15 runs a minute are 22,000 a day. Orphaned logs go with the runs they belong to.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": kept,
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": kept,
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "900",
+        # Short horizons keep a backlog small when no worker is there, and the table of future runs small always.
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "30",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "3",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "180",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_SCHEDULED_TIME": "86400",
+    }
+
+
+def worker_environment(
+    home: Path,
+    port: int,
+    *,
+    query: timedelta = timedelta(seconds=5),
+    prefetch: timedelta = timedelta(seconds=25),
+) -> dict[str, str]:
+    """The settings of a desk's worker: it asks for runs this often, and claims them this long before they are due."""
+    return client_environment(home, port) | {
+        "PREFECT_WORKER_QUERY_SECONDS": f"{query.total_seconds():g}",
+        "PREFECT_WORKER_PREFETCH_SECONDS": f"{prefetch.total_seconds():g}",
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "15",
+        # Threads come and go with synchronous flows and log handlers; glibc would give each an arena of its own.
+        "MALLOC_ARENA_MAX": "2",
+    }

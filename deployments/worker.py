@@ -1,0 +1,380 @@
+"""The Prefect worker type `in-process`: flow runs inside one process and one event loop, on time at a second's scale.
+
+Prefect's command line and server find it through the entry point group `prefect.collections`:
+`prefect worker start --pool desk --type in-process`. What it does and what it costs: docs/worker.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+import anyio.abc
+from prefect._flow_run_suspension import is_suspended_flow_run_state, mark_flow_run_suspension_requested
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.context import AsyncClientContext
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, get_current_settings, temporary_settings
+from prefect.states import Crashed
+from prefect.types._datetime import now
+from prefect.workers.base import BaseWorker
+
+from deployments.in_process.backlog import collapse, is_collapsible
+from deployments.in_process.cancellation import Stopper
+from deployments.in_process.catalog import DeploymentCatalog
+from deployments.in_process.client import is_outage, without_client_retries
+from deployments.in_process.containment import contained_tasks
+from deployments.in_process.drain import RESTART_EXIT_CODE, Drain
+from deployments.in_process.engine import shared_process
+from deployments.in_process.heartbeats import keep_beating
+from deployments.in_process.identity import ProcessIdentity
+from deployments.in_process.job import JobConfiguration, JobResult, JobVariables
+from deployments.in_process.life import Lives
+from deployments.in_process.listener import Listener
+from deployments.in_process.memory import resident_mb
+from deployments.in_process.orphans import OrphanSweep
+from deployments.in_process.runs import ActiveRun, RunRegistry, Stop, StopKind
+from deployments.in_process.settings import InProcessSettings
+from deployments.in_process.slots import Slots
+from deployments.in_process.watchdog import LoopWatchdog
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+
+_CANCELED = "Canceled on request."
+#: Seconds after a lost connection at which the API is asked again, however rarely it is polled otherwise.
+_RETRY_AFTER = 1.0
+#: Seconds between a wish for a run and the poll for it, so that a burst of wishes is one poll.
+_GATHER = 0.1
+_MEMORY_CHECK = 5.0
+
+
+class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
+    """Runs flow runs in its own event loop (synchronous flows in threads) instead of starting a process for each."""
+
+    type = "in-process"
+    job_configuration = JobConfiguration
+    job_configuration_variables = JobVariables
+    _display_name = "In-process"
+    _description = (
+        "Run flows inside the worker's own process and event loop. For many short runs with schedules of seconds: "
+        "no process is started per run, and flows share connections and caches. "
+        "Flows are imported from installed packages; deploy them with 'pull: []'."
+    )
+    _documentation_url = ""
+    _logo_url = (
+        "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/"
+        "assets/block-logos/process.png"
+    )
+    stop_signals: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self, *args: Any, settings: InProcessSettings | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.settings = settings or InProcessSettings()
+        self.identity = ProcessIdentity.current()
+        self._skipping: set[UUID] = set()
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def start(
+        self, run_once: bool = False, with_healthcheck: bool = False, printer: Callable[..., None] = print
+    ) -> None:
+        """Work until told to stop, then drain; raises `SystemExit` with the exit code if that is not 0."""
+        with contextlib.ExitStack() as stack:
+            if with_healthcheck:
+                from prefect.workers.server import _run_healthcheck_server
+
+                query_seconds = get_current_settings().worker.query_seconds
+                stack.enter_context(
+                    _run_healthcheck_server(lambda: self.is_worker_still_polling(query_interval_seconds=query_seconds))
+                )
+            async with self:
+                stack.enter_context(self._stop_signals())
+                printer(f"Worker {self.name!r} started!")
+                self._started_event = await self._emit_worker_started_event()
+                left = await (self._work_once() if run_once else self._work())
+            printer(f"Worker {self.name!r} stopped!")
+        if left:
+            _leave_without(left, self._drain.exit_code)
+        if self._drain.exit_code:
+            sys.exit(self._drain.exit_code)
+
+    async def setup(self) -> None:
+        """Prefect's setup, and the parts that need a loop and a client."""
+        stack = self._parts_stack = contextlib.AsyncExitStack()
+        stack.enter_context(shared_process())
+        stack.enter_context(contained_tasks(asyncio.get_running_loop()))
+        # One client for the worker and for all its runs; opening one costs 30 ms and a connection pool.
+        with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
+            await stack.enter_async_context(AsyncClientContext())
+        await super().setup()
+        self._registry = RunRegistry()
+        self._stopper = Stopper(self.settings)
+        self._drain = Drain(self._registry, self._stopper, self.settings)
+        self._wanted = asyncio.Event()
+        self._threads = ThreadPoolExecutor(self.settings.sync_threads, thread_name_prefix="flow")
+        self._catalog = DeploymentCatalog(self.client)
+        self._lives = Lives(
+            worker_name=self.name,
+            identity=self.identity,
+            client=self.client,
+            catalog=self._catalog,
+            registry=self._registry,
+            slots=Slots(self._limit, on_free=self._wanted.set),
+            threads=self._threads,
+        )
+        self._sweep = OrphanSweep(
+            client=self.client,
+            catalog=self._catalog,
+            registry=self._registry,
+            identity=self.identity,
+            pool=self._work_pool_name,
+            queues=self._work_queues,
+        )
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Prefect's teardown, and the end of our own parts."""
+        try:
+            await super().teardown(*exc_info)
+        finally:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            await self._parts_stack.aclose()
+
+    # ---- working -------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> list[ActiveRun]:
+        """Work until the drain is over; returns the runs that would not end."""
+        query_seconds = get_current_settings().worker.query_seconds
+        async with (
+            _background(
+                self._repeat("poll", self._poll, query_seconds, wake=self._wanted),
+                self._repeat("heartbeat", self._sync_and_initialize, self.heartbeat_interval_seconds),
+                self._repeat("sweep", self._sweep.sweep, self.settings.sweep_interval.total_seconds()),
+                self._repeat("memory", self._check_memory, _MEMORY_CHECK),
+                self._listener().listen(),
+                keep_beating(self._registry),
+            ),
+            _watched_loop(self.settings),
+        ):
+            await self._drain.requested.wait()
+        async with _background(self._listener().listen()):
+            return await self._drain.run(self._abandon)
+
+    async def _work_once(self) -> list[ActiveRun]:
+        """Sweep and poll once, and wait for what that began."""
+        await self._sweep.sweep()
+        await self._poll()
+        while len(self._registry) and not self._drain.requested.is_set():
+            await self._registry.wait_until_empty(1.0)
+        return await self._drain.run(self._abandon) if self._drain.requested.is_set() else []
+
+    async def _repeat(
+        self, name: str, work: Callable[[], Awaitable[Any]], seconds: float, wake: asyncio.Event | None = None
+    ) -> None:
+        """Do the work over and over, on a fixed interval; an API that is away is asked again soon, for ever."""
+        away = False
+        wake = wake or asyncio.Event()
+        while True:
+            pause = seconds
+            try:
+                with without_client_retries():
+                    await work()
+                if away:
+                    self._logger.warning("event=api-back loop=%s", name)
+                away = False
+            except Exception as error:  # noqa: BLE001 - a worker outlives whatever one pass of a loop runs into
+                if not is_outage(error):
+                    self._logger.exception("event=loop-failed loop=%s", name)
+                elif not away:
+                    self._logger.warning("event=api-away loop=%s error=%r", name, error)
+                away, pause = is_outage(error), min(seconds, _RETRY_AFTER)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await wake.wait()
+                    wake.clear()
+                    await asyncio.sleep(_GATHER)
+
+    async def _poll(self) -> list[FlowRun]:
+        """Take on every run that is due within the prefetch time."""
+        if self._work_pool is None:
+            await self._sync_and_initialize()
+        response = await self._get_scheduled_flow_runs()
+        self._last_polled_time = now("UTC")
+        return await self._submit_scheduled_flow_runs(response)
+
+    async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        if self._drain.requested.is_set():
+            return []
+        moment = now("UTC")
+        found = [entry.flow_run for entry in flow_run_response]
+        new = [run for run in found if run.id not in self._registry and run.id not in self._skipping]
+        backlog = collapse(new, moment)
+        # A full page may hide newer runs of a schedule: skip what is certain, look again before running its newest.
+        is_full = len(found) >= get_current_settings().server.api.default_limit
+        if is_full and backlog.to_skip:
+            self._wanted.set()
+        begun: list[FlowRun] = []
+        for flow_run in backlog.to_run:
+            if is_full and backlog.to_skip and is_collapsible(flow_run, moment):
+                continue
+            if await self._lives.begin(flow_run, self.work_pool):
+                begun.append(flow_run)
+        if backlog.to_skip:
+            self._logger.warning("event=backlog skipped=%d running=%d", len(backlog.to_skip), len(begun))
+            self._skipping |= {flow_run.id for flow_run, _ in backlog.to_skip}
+            self._in_background(self._skip(backlog.to_skip))
+        return begun
+
+    async def _skip(self, late: list[tuple[FlowRun, Any]]) -> None:
+        for flow_run, newest in late:
+            try:
+                await self._lives.skip(flow_run, newest)
+            except Exception:
+                self._logger.exception("event=skip-failed flow_run_id=%s", flow_run.id)
+            finally:
+                self._skipping.discard(flow_run.id)
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _check_memory(self) -> None:
+        ceiling = self.settings.memory_ceiling_mb
+        if ceiling is not None and (held := resident_mb()) > ceiling:
+            self._drain.request(f"memory {held:.0f} MB is over the ceiling of {ceiling} MB", RESTART_EXIT_CODE)
+
+    # ---- stopping ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _stop_signals(self) -> Iterator[None]:
+        """Drain on SIGTERM and SIGINT, instead of what the command line installed; only a main thread can."""
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in self.stop_signals}
+        try:
+            for number in self.stop_signals:
+                loop.add_signal_handler(number, partial(self._drain.request, f"signal {number.name}"))
+        except (ValueError, RuntimeError):
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+    async def _abandon(self, run: ActiveRun) -> None:
+        message = f"Stopped with its worker, which it ignored: {self._drain.reason}."
+        try:
+            async with asyncio.timeout(5):
+                await self.client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+        except Exception:
+            self._logger.exception("event=state-not-settled run=%s", run.name)
+
+    # ---- what the events say ---------------------------------------------------------------------------------------
+
+    def _listener(self) -> Listener:
+        return Listener(
+            on_canceling=self._cancel_run,
+            on_suspended=self._suspend_run,
+            on_wanted=self._wanted.set,
+            on_deployment_changed=self._catalog.forget,
+            on_connect=self._catch_up,
+        )
+
+    async def _cancel_run(self, flow_run_id: UUID) -> None:
+        """End a run that was canceled in the UI or by the API."""
+        if run := self._registry.get(flow_run_id):
+            self._stopper.stop(run, Stop(StopKind.CANCELED, _CANCELED))
+
+    async def _suspend_run(self, flow_run_id: UUID) -> None:
+        """Stop a run at its next boundary because somebody suspended it."""
+        if flow_run_id in self._registry:
+            state = (await self.client.read_flow_run(flow_run_id)).state
+            if state is not None and is_suspended_flow_run_state(state):
+                mark_flow_run_suspension_requested(flow_run_id, state)
+
+    async def _catch_up(self) -> None:
+        """Act on what was asked for while nobody listened."""
+        self._wanted.set()
+        ids = [run.id for run in self._registry]
+        if not ids:
+            return
+        for flow_run in await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids))):
+            if flow_run.state is not None and flow_run.state.is_cancelling():
+                await self._cancel_run(flow_run.id)
+            elif is_suspended_flow_run_state(flow_run.state):
+                await self._suspend_run(flow_run.id)
+
+    # ---- Prefect's interface ---------------------------------------------------------------------------------------
+
+    async def _setup_cancellation_observer(self) -> None:
+        """Nothing: the listener hears of cancellations, pending and running ones alike."""
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: JobConfiguration,  # noqa: ARG002 - made from the same deployment by the catalog
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> JobResult:
+        """Run one flow run to its end, as Prefect's own submission does."""
+        run = await self._lives.begin(flow_run, self.work_pool)
+        if task_status is not None:
+            task_status.started(os.getpid())
+        if run is not None:
+            await run.ended.wait()
+        return JobResult(status_code=0, identifier=self.identity.infrastructure_pid(flow_run.id))
+
+    async def kill_infrastructure(
+        self,
+        infrastructure_pid: str,
+        configuration: JobConfiguration,  # noqa: ARG002 - a run is known by its id here
+        grace_seconds: int = 30,
+    ) -> None:
+        """Stop the run that lives at this id, if it lives in this process."""
+        if ProcessIdentity.parse(infrastructure_pid) != self.identity:
+            raise InfrastructureNotAvailable(f"{infrastructure_pid} is not a run of this worker ({self.identity})")
+        run = self._registry.get(UUID(infrastructure_pid.rsplit(":", 1)[1]))
+        if run is None:
+            raise InfrastructureNotFound(f"no run lives at {infrastructure_pid} any more")
+        self._stopper.stop(run, Stop(StopKind.CANCELED, _CANCELED))
+        async with asyncio.timeout(grace_seconds):
+            await run.ended.wait()
+
+
+@contextlib.asynccontextmanager
+async def _background(*work: Any) -> AsyncIterator[None]:
+    """The given coroutines at work while the block runs; one that ends by itself is an error of ours and is raised."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _watched_loop(settings: InProcessSettings) -> AsyncIterator[None]:
+    watchdog = LoopWatchdog(settings.loop_block)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()
+
+
+def _leave_without(left: list[ActiveRun], exit_code: int) -> None:
+    """End the process although runs are left that nothing can stop; their states have been settled."""
+    print(f"Left {len(left)} run(s) that ignore cancellation: {', '.join(run.name for run in left)}", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(exit_code or 1)

@@ -1,0 +1,91 @@
+"""Updaters of market data: watchlist, tickers, candles, ranges."""
+
+from typing import Any
+
+from prefect import flow
+from tasks.hooks import alert
+
+from flows.shell import run_named_flow
+from tasks.desk import open_desk, updater
+from tasks.market_data import (
+    candidates,
+    find_ranges,
+    refresh_candles,
+    refresh_tickers,
+    save_ranges,
+    save_watchlist,
+    select_watchlist,
+    watched,
+)
+
+
+@flow(
+    name="update-watchlist",
+    timeout_seconds=60,
+    retries=2,
+    retry_delay_seconds=5,
+    on_failure=[alert],
+    on_crashed=[alert],
+)
+@updater
+async def update_watchlist(account: str = "paper") -> dict[str, Any]:
+    """Watch the markets that pass kontor.yaml's filter, without restricted ones, plus those with an open position."""
+    async with open_desk(account, updater="update-watchlist") as desk:
+        passed = await select_watchlist(desk)
+        symbols = await save_watchlist(desk, passed)
+    return {"symbols": len(symbols), "without_range": sorted(set(passed) - set(symbols))}
+
+
+@flow(
+    name="update-tickers",
+    timeout_seconds=15,
+    retries=2,
+    retry_delay_seconds=1,
+    on_failure=[alert],
+    on_crashed=[alert],
+)
+@updater
+async def update_tickers(account: str = "paper") -> dict[str, Any]:
+    """Store the last price of every watched market with its time; a missing price keeps the old one."""
+    async with open_desk(account, updater="update-tickers") as desk:
+        symbols = await watched(desk)
+        missing = await refresh_tickers(desk, symbols)
+    return {"tickers": len(symbols) - len(missing), "without_price": list(missing)}
+
+
+@flow(
+    name="update-candles",
+    timeout_seconds=55,
+    retries=1,
+    retry_delay_seconds=3,
+    on_failure=[alert],
+    on_crashed=[alert],
+)
+@updater
+async def update_candles(account: str = "paper") -> dict[str, Any]:
+    """Store the finished candles of every watched market, only what is missing after the first fetch."""
+    async with open_desk(account, updater="update-candles") as desk:
+        updated, failed = await refresh_candles(desk, await watched(desk))
+    return {"updated": updated, "failed": failed}
+
+
+@flow(
+    name="update-ranges",
+    timeout_seconds=60,
+    retries=1,
+    retry_delay_seconds=10,
+    on_failure=[alert],
+    on_crashed=[alert],
+)
+@updater
+async def update_ranges(account: str = "paper") -> dict[str, Any]:
+    """Find each candidate's range; symbols without one leave the watchlist, and are listed."""
+    async with open_desk(account, updater="update-ranges") as desk:
+        symbols = await candidates(desk)
+        ranges, failed = await find_ranges(desk, symbols)
+        without = await save_ranges(desk, ranges, symbols)
+    return {"ranges": len(ranges) - len(without), "without_range": list(without), "failed": failed}
+
+
+if __name__ == "__main__":
+    run_named_flow(globals())

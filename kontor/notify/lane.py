@@ -1,0 +1,126 @@
+"""One channel's queue and the task that empties it, in order."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import islice
+
+import aiohttp
+
+from kontor.notify.delivery import Channel, NotDelivered, Refused
+from kontor.notify.queued import Queued
+from kontor.notify.redaction import redact
+from kontor.ports import Alert
+
+logger = logging.getLogger(__name__)
+
+# A revoked webhook or token: asked again only this often, until somebody mends the block.
+REFUSAL_PAUSE = 300.0
+_LOOK_AHEAD = 20
+
+
+class Lane:
+    """Delivers to one channel; whatever the channel does, nobody else waits for it."""
+
+    def __init__(self, channel: Channel, *, capacity: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.channel = channel
+        self.lost = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._capacity = capacity
+        self._monotonic = monotonic
+        self._queue: deque[Queued] = deque()
+        self._filled = asyncio.Event()
+        self._in_flight = 0
+        self._closed_until = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many alerts are not delivered yet."""
+        return len(self._queue) + self._in_flight
+
+    def push(self, queued: Queued) -> None:
+        """Add an alert behind the others; a full queue loses its oldest, which is counted."""
+        if len(self._queue) >= self._capacity:
+            self._queue.popleft()
+            self._lose(1, "the queue is full, the oldest go")
+        self._queue.append(queued)
+        self.idle.clear()
+        self._filled.set()
+
+    def inherit(self, other: "Lane") -> None:
+        """Take over what another lane of the same name has not delivered."""
+        self.lost += other.lost
+        for queued in other._queue:
+            self.push(queued)
+        other._queue.clear()
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        """Deliver for as long as the task lives."""
+        while True:
+            await self._filled.wait()
+            while self._queue:
+                await asyncio.sleep(max(0.0, self._closed_until - self._monotonic()))
+                waiting = list(islice(self._queue, _LOOK_AHEAD))
+                batch = [self._queue.popleft() for _ in range(self.channel.fit(waiting))]
+                self._in_flight = len(batch)
+                try:
+                    await self._deliver(session, batch)
+                finally:
+                    self._in_flight = 0
+            self._filled.clear()
+            self.idle.set()
+
+    async def _deliver(self, session: aiohttp.ClientSession, batch: list[Queued]) -> None:
+        try:
+            await self._report_losses(session, batch[0].alert)
+            await self.channel.send(session, batch)
+        except Refused as error:
+            await self._refused(session, batch, error)
+        except NotDelivered as error:
+            self._lose(len(batch), str(error))
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in a notifier, the next alert gets its chance
+            self._lose(len(batch), f"{type(error).__name__}: {error}")
+
+    async def _refused(self, session: aiohttp.ClientSession, batch: list[Queued], error: Refused) -> None:
+        if error.is_lasting:
+            self._closed_until = self._monotonic() + REFUSAL_PAUSE
+            self._lose(
+                len(batch), f"{error}; the block of {self.channel.name} in the UI under Blocks needs a valid address"
+            )
+        elif len(batch) == 1:
+            self._lose(1, str(error))
+        else:
+            # One alert that the service dislikes must not take its neighbours with it.
+            for queued in batch:
+                await self._deliver(session, [queued])
+
+    async def _report_losses(self, session: aiohttp.ClientSession, next_alert: Alert) -> None:
+        if not self.lost:
+            return
+        lost = self.lost
+        notice = replace(
+            next_alert,
+            title=f"{lost} alert{'s' if lost > 1 else ''} could not be delivered here",
+            text="This channel did not take them in time; the log has the reason.",
+            severity="warning",
+            fields=(),
+            url=None,
+            side=None,
+        )
+        await self.channel.send(session, [Queued(notice)])
+        self.lost -= lost
+
+    def _lose(self, count: int, reason: str) -> None:
+        # An overflow loses thousands in a burst: the first is worth a line, and then every thousandth.
+        if self.lost == 0 or (self.lost + count) // 1000 > self.lost // 1000:
+            logger.warning("alerts lost channel=%s lost=%d: %s", self.channel.name, self.lost + count, redact(reason))
+        self.lost += count
+
+
+def left_over(lanes: Iterable[Lane]) -> int:
+    """How many alerts wait in these lanes."""
+    return sum(lane.waiting for lane in lanes)

@@ -1,0 +1,371 @@
+"""What the paper venue tells its callers: frozen values named after OKX's fields, in snake case.
+
+Quantities are OKX's: contracts on swaps, base currency on spot. Moments are integer milliseconds of venue time, as on the wire. A `None`
+is rendered as OKX's empty string, a Decimal with `format(value, "f")` (`str` would write 1E-8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+LIVE, PARTIALLY_FILLED, FILLED, CANCELED = "live", "partially_filled", "filled", "canceled"
+OPEN_STATES = frozenset({LIVE, PARTIALLY_FILLED})
+ZERO = Decimal(0)
+
+
+class VenueError(Exception):
+    """A refusal in OKX's words: `code` and `message` go to the client as they are."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class AccountConfig:
+    """An account as the caller wants it to exist; one that is stored already keeps its funds and takes the new secrets."""
+
+    name: str
+    api_key: str
+    secret: str = field(repr=False)
+    passphrase: str = field(repr=False)
+    funds: tuple[tuple[str, Decimal], ...] = (("USD", Decimal(100_000)),)
+    parent: str | None = None  # the main account's name, for a sub-account
+    permissions: tuple[str, ...] = ("read_only", "trade")
+
+
+@dataclass(frozen=True, slots=True)
+class VenueConfig:
+    """How a venue is made up. `source` is `synthetic` or `replay:FOLDER`; `replay_warmup` is the share of the data that is history at first start."""
+
+    markets: int = 40
+    seed: int = 7
+    source: str = "synthetic"
+    tick_ms: int = 1000
+    replay_warmup: float = 0.5
+    accounts: tuple[AccountConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A tradable instrument. `price_key` names the path its price follows: the spot market and the swap of one base share it."""
+
+    inst_id: str  # BTC-USD, BTC-USD-SWAP
+    inst_type: str  # SPOT | SWAP
+    base_ccy: str
+    quote_ccy: str
+    settle_ccy: str | None
+    uly: str | None
+    inst_family: str | None
+    ct_val: Decimal  # base currency in one contract; 1 on spot
+    ct_val_ccy: str | None
+    ct_type: str | None  # linear
+    lot_sz: Decimal
+    min_sz: Decimal
+    tick_sz: Decimal
+    max_lmt_sz: Decimal
+    max_mkt_sz: Decimal
+    max_lever: int  # 1 on spot
+    list_time: int
+    price_key: str
+    base_price: float
+    daily_volatility: float
+    depth_usd: float  # typical notional of one price level of the simulated book
+    maker_fee: Decimal  # OKX's sign: negative is charged
+    taker_fee: Decimal
+    index: int  # position in the list of instruments
+    state: str = "live"
+
+    @property
+    def is_swap(self) -> bool:
+        return self.inst_type == "SWAP"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """OKX's market/ticker row. `vol_24h` in contracts or base, `vol_ccy_24h` base (swap) or quote (spot), and the notional in USD."""
+
+    inst_type: str
+    inst_id: str
+    last: Decimal
+    last_sz: Decimal
+    ask_px: Decimal | None
+    ask_sz: Decimal
+    bid_px: Decimal | None
+    bid_sz: Decimal
+    open_24h: Decimal
+    high_24h: Decimal
+    low_24h: Decimal
+    vol_24h: Decimal
+    vol_ccy_24h: Decimal
+    volume_usd_24h: Decimal
+    sod_utc0: Decimal
+    sod_utc8: Decimal
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One price level of the book."""
+
+    px: Decimal
+    sz: Decimal
+    orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Asks ascending, bids descending."""
+
+    inst_id: str
+    asks: tuple[Level, ...]
+    bids: tuple[Level, ...]
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One candle; `vol` in contracts or base, `vol_ccy` in base, `vol_ccy_quote` in USD; `confirm` is False while it is unfinished."""
+
+    ts: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    vol: Decimal
+    vol_ccy: Decimal
+    vol_ccy_quote: Decimal
+    confirm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublicTrade:
+    """One trade of the simulated crowd."""
+
+    inst_id: str
+    trade_id: str
+    px: Decimal
+    sz: Decimal
+    side: str
+    ts: int
+
+
+@dataclass(slots=True)
+class Order:
+    """An order as OKX shows it. Callers read it at once and never change it; events carry copies of their moment."""
+
+    account: str
+    inst_id: str
+    inst_type: str
+    ord_id: str
+    cl_ord_id: str  # '' when the client gave none
+    tag: str
+    side: str  # buy | sell
+    ord_type: str  # limit | market | ioc | fok | post_only | optimal_limit_ioc
+    td_mode: str  # cash | cross
+    tgt_ccy: str  # base_ccy | quote_ccy | '' (swap)
+    reduce_only: bool
+    px: Decimal | None
+    sz: Decimal  # quote currency when tgt_ccy is quote_ccy
+    lever: Decimal | None
+    stp_mode: str
+    c_time: int
+    u_time: int
+    state: str = LIVE
+    acc_fill_sz: Decimal = ZERO
+    avg_px: Decimal | None = None
+    fill_px: Decimal | None = None  # of the last fill
+    fill_sz: Decimal = ZERO
+    fill_time: int | None = None
+    trade_id: str = ""
+    fee: Decimal = ZERO
+    fee_ccy: str = ""
+    pnl: Decimal = ZERO
+    cancel_source: str = ""
+    cancel_source_reason: str = ""
+    exec_type: str = ""  # of the last fill: T taker, M maker
+    fill_fee: Decimal = ZERO
+    fill_pnl: Decimal = ZERO
+    # The engine's own bookkeeping, in lots and ticks.
+    seq: int = 0
+    px_ticks: int = 0
+    lots: int = 0
+    lots_filled: int = 0
+    notional: Decimal = ZERO  # sum of price times quantity over its fills
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One fill of one order; the two sides of a match between accounts share the trade id."""
+
+    account: str
+    inst_id: str
+    inst_type: str
+    trade_id: str
+    ord_id: str
+    cl_ord_id: str
+    bill_id: str
+    tag: str
+    side: str
+    fill_px: Decimal
+    fill_sz: Decimal
+    exec_type: str  # T taker, M maker
+    fee: Decimal
+    fee_ccy: str
+    fee_rate: Decimal
+    fill_pnl: Decimal
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """One movement of cash. `kind` is deposit, trade, fee or pnl for now; `ref` names the fill or the request behind it."""
+
+    bill_id: str
+    account: str
+    ccy: str
+    change: Decimal
+    balance: Decimal
+    kind: str
+    ref: str
+    inst_id: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAck:
+    """OKX's answer to one order, cancel or amend: `s_code` '0' means accepted."""
+
+    ord_id: str
+    cl_ord_id: str
+    tag: str
+    ts: int
+    s_code: str = "0"
+    s_msg: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAllAfter:
+    """The dead man's switch: `trigger_time` is 0 when disarmed."""
+
+    trigger_time: int
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeverageInfo:
+    """The leverage of one instrument."""
+
+    inst_id: str
+    mgn_mode: str
+    pos_side: str
+    lever: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyBalance:
+    """One currency of an account. `frozen_bal` is margin plus orders, `ord_frozen` the orders' part."""
+
+    ccy: str
+    eq: Decimal
+    cash_bal: Decimal
+    avail_bal: Decimal
+    avail_eq: Decimal
+    frozen_bal: Decimal
+    ord_frozen: Decimal
+    upl: Decimal
+    imr: Decimal
+    mmr: Decimal
+    mgn_ratio: Decimal | None
+    notional_lever: Decimal
+    eq_usd: Decimal
+    u_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBalance:
+    """The whole account; totals in USD."""
+
+    u_time: int
+    total_eq: Decimal
+    iso_eq: Decimal
+    adj_eq: Decimal
+    ord_froz: Decimal
+    imr: Decimal
+    mmr: Decimal
+    notional_usd: Decimal
+    upl: Decimal
+    mgn_ratio: Decimal | None
+    details: tuple[CurrencyBalance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A net position in contracts, signed. A closed one is shown once, with `pos` 0, in events only."""
+
+    inst_id: str
+    inst_type: str
+    mgn_mode: str
+    pos_side: str
+    pos_id: str
+    pos: Decimal
+    avail_pos: Decimal
+    avg_px: Decimal | None
+    mark_px: Decimal
+    last: Decimal
+    lever: Decimal
+    upl: Decimal
+    upl_ratio: Decimal
+    realized_pnl: Decimal
+    pnl: Decimal
+    fee: Decimal
+    funding_fee: Decimal
+    liq_penalty: Decimal
+    notional_usd: Decimal
+    imr: Decimal
+    mmr: Decimal
+    mgn_ratio: Decimal | None
+    liq_px: Decimal | None
+    be_px: Decimal | None
+    ccy: str
+    trade_id: str
+    c_time: int
+    u_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountInfo:
+    """Who an API key belongs to, and what it may do."""
+
+    name: str
+    uid: str
+    main_uid: str
+    api_key: str
+    secret: str = field(repr=False)
+    passphrase: str = field(repr=False)
+    parent: str | None
+    permissions: tuple[str, ...]
+    acct_lv: str = "2"  # futures mode
+    pos_mode: str = "net_mode"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to push: `channel` is orders, fills, positions, account, tickers or candles; `key` is the bar of a candle, else ''.
+
+    `data` is an Order, Fill, Position, AccountBalance, Ticker or Candle. `account` is '' on public channels.
+    """
+
+    channel: str
+    account: str
+    inst_id: str
+    data: Any
+    ts: int
+    key: str = ""

@@ -1,0 +1,139 @@
+"""The endpoints anybody may call: instruments, prices, books, candles, time."""
+
+from __future__ import annotations
+
+from kontor.paper import rendering
+from kontor.paper.model import Instrument
+from kontor.paper.paging import optional, row_limit, whole
+from kontor.paper.replies import Call, Reply, missing, wrong
+
+TYPES = {"SPOT", "SWAP", "FUTURES", "OPTION", "MARGIN"}
+FUNDING_INTERVAL_MS = 8 * 3_600_000
+FUNDING_RATE = "0.0001"
+MAX_CANDLES = 300
+MAX_TRADES = 500
+MAX_LEVELS = 400
+
+
+def instruments(call: Call) -> Reply:
+    """Every instrument of a type, or one."""
+    kind = _kind(call, needed=True)
+    chosen = call.venue.instruments(kind, call.params.get("instId") or None, call.params.get("uly") or None)
+    return Reply([rendering.instrument(item) for item in chosen])
+
+
+def server_time(call: Call) -> Reply:
+    """The exchange's clock."""
+    return Reply([{"ts": rendering.moment(call.venue.now())}])
+
+
+def mark_price(call: Call) -> Reply:
+    """The price positions are valued at, of one instrument or all of a type."""
+    now = rendering.moment(call.venue.now())
+    inst_id = call.params.get("instId") or None
+    kind = None if inst_id and not call.params.get("instType") else _kind(call, needed=True)
+    return Reply(
+        [
+            {
+                "instId": item.inst_id,
+                "instType": item.inst_type,
+                "markPx": rendering.number(call.venue.mark_price(item.inst_id)),
+                "ts": now,
+            }
+            for item in call.venue.instruments(kind, inst_id)
+        ]
+    )
+
+
+def funding_rate(call: Call) -> Reply:
+    """The rate a perpetual pays every eight hours: a constant one here."""
+    inst_id = call.required("instId")
+    kind = "SWAP" if inst_id == "ANY" else None
+    chosen = call.venue.instruments(kind, None if inst_id == "ANY" else inst_id)
+    return Reply([_funding(item, call.venue.now()) for item in chosen if item.is_swap])
+
+
+def _funding(item: Instrument, now: int) -> rendering.Json:
+    due = (now // FUNDING_INTERVAL_MS + 1) * FUNDING_INTERVAL_MS
+    return {
+        "formulaType": "noRate",
+        "fundingRate": FUNDING_RATE,
+        "fundingTime": str(due),
+        "impactValue": "",
+        "instId": item.inst_id,
+        "instType": item.inst_type,
+        "interestRate": FUNDING_RATE,
+        "maxFundingRate": "0.00375",
+        "method": "current_period",
+        "minFundingRate": "-0.00375",
+        "nextFundingRate": "",
+        "nextFundingTime": str(due + FUNDING_INTERVAL_MS),
+        "premium": "0",
+        "prevFundingTime": str(due - FUNDING_INTERVAL_MS),
+        "settFundingRate": FUNDING_RATE,
+        "settState": "settled",
+        "ts": str(now),
+    }
+
+
+def tickers(call: Call) -> Reply:
+    """Every ticker of a type."""
+    kind = _kind(call, needed=True)
+    return Reply([rendering.ticker(item) for item in call.venue.tickers(kind)])
+
+
+def ticker(call: Call) -> Reply:
+    """One ticker."""
+    return Reply([rendering.ticker(call.venue.ticker(call.required("instId")))])
+
+
+def books(call: Call) -> Reply:
+    """The book of one instrument, `sz` levels deep."""
+    depth = max(1, min(MAX_LEVELS, whole(call.params, "sz", 1)))
+    return Reply([rendering.levels(call.venue.book(call.required("instId"), depth))])
+
+
+def trades(call: Call) -> Reply:
+    """The last trades of one instrument, newest first."""
+    limit = row_limit(call.params, MAX_TRADES)
+    return Reply([rendering.public_trade(item) for item in call.venue.trades(call.required("instId"), limit)])
+
+
+def candles(call: Call) -> Reply:
+    """Candles newest first, the first one possibly unfinished."""
+    return _candles(call, confirmed_only=False)
+
+
+def history_candles(call: Call) -> Reply:
+    """Finished candles, newest first."""
+    return _candles(call, confirmed_only=True)
+
+
+def _candles(call: Call, *, confirmed_only: bool) -> Reply:
+    item = call.venue.instrument(call.required("instId"))
+    found = call.venue.candles(
+        item.inst_id,
+        call.params.get("bar") or "1m",
+        after=optional(call.params, "after"),
+        before=optional(call.params, "before"),
+        limit=row_limit(call.params, MAX_CANDLES),
+        confirmed_only=confirmed_only,
+    )
+    render = rendering.candle if item.is_swap else rendering.spot_candle
+    return Reply([render(candle) for candle in found])
+
+
+def status(_call: Call) -> Reply:
+    """Planned maintenance: none."""
+    return Reply([])
+
+
+def _kind(call: Call, *, needed: bool = False) -> str | None:
+    kind = call.params.get("instType", "").upper()
+    if not kind:
+        if needed:
+            raise missing("instType")
+        return None
+    if kind not in TYPES:
+        raise wrong("instType")
+    return kind

@@ -1,0 +1,211 @@
+"""The paper venue: one object behind which markets, accounts, orders and their storage work together.
+
+Synchronous and single-threaded. Time is the clock's; every private call first brings the market up to the present, so that what a caller sees
+depends on when it asks and never on how often somebody polled. **Whoever answers a client calls `flush()` first**: it commits everything since the
+last flush in one transaction and then hands the events to the subscribers, so that nothing is told that could be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from kontor.paper.clock import PaperClock, VenueClock
+from kontor.paper.engine import Engine
+from kontor.paper.model import (
+    AccountBalance,
+    AccountConfig,
+    AccountInfo,
+    Bill,
+    Book,
+    CancelAllAfter,
+    Candle,
+    Event,
+    Fill,
+    Instrument,
+    LeverageInfo,
+    Order,
+    OrderAck,
+    Position,
+    PublicTrade,
+    Ticker,
+    VenueConfig,
+)
+
+
+class Venue:
+    """A whole paper exchange without a network."""
+
+    def __init__(self, config: VenueConfig | None = None, *, clock: VenueClock | None = None, path: str | Path | None = None) -> None:
+        """Open the venue; `path` is its SQLite file, None keeps everything in memory.
+
+        `notices` then holds sentences worth logging, such as a seed other than the stored one.
+        """
+        self.config = config or VenueConfig()
+        self.clock: VenueClock = clock or PaperClock()
+        self._engine = Engine(self.config, self.clock, path)
+        self.notices: tuple[str, ...] = self._engine.notices
+
+    # Time and durability
+
+    def now(self) -> int:
+        """Venue time in milliseconds."""
+        return self.clock.now_ms()
+
+    def advance(self, now_ms: int | None = None) -> None:
+        """Bring prices, resting orders and timers up to `now_ms` (default: the clock). Cheap when nothing is due; call it every tick or so."""
+        self._engine.advance(self.clock.now_ms() if now_ms is None else now_ms)
+
+    def flush(self) -> None:
+        """Commit what happened, then deliver its events. Raises VenueError 50013 when the file cannot be written; nothing is delivered then."""
+        self._engine.flush()
+
+    def close(self) -> None:
+        """Flush and close the file. Calling it again does nothing."""
+        self._engine.close()
+
+    # Events
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Deliver every event to `callback` from within `flush()`; returns the way to stop it. A callback must not call the venue's trading methods."""
+        return self._engine.feed.subscribe(callback)
+
+    def watch(self, channel: str, inst_id: str, key: str = "") -> None:
+        """Ask for `tickers` or `candles` (key: the bar, `1m`) events of an instrument; counted, so that each watch needs its unwatch."""
+        self._engine.feed.watch(channel, inst_id, key)
+
+    def unwatch(self, channel: str, inst_id: str, key: str = "") -> None:
+        """Take back one `watch`."""
+        self._engine.feed.unwatch(channel, inst_id, key)
+
+    # Public market data
+
+    def instruments(self, inst_type: str | None = None, inst_id: str | None = None, uly: str | None = None) -> list[Instrument]:
+        """The instruments that match. An unknown `inst_id` raises VenueError 51001."""
+        return self._engine.market.instruments(inst_type, inst_id, uly)
+
+    def instrument(self, inst_id: str) -> Instrument:
+        """One instrument, or VenueError 51001."""
+        return self._engine.market.instrument(inst_id)
+
+    def ticker(self, inst_id: str) -> Ticker:
+        """The ticker of one instrument, or VenueError 51001."""
+        return self.tickers(inst_ids=[inst_id])[0]
+
+    def tickers(self, inst_type: str | None = None, inst_ids: Sequence[str] | None = None) -> list[Ticker]:
+        """Tickers of a type, of a list, or of everything; computed together, so ask once for many."""
+        return self._engine.tickers(inst_type, inst_ids)
+
+    def book(self, inst_id: str, depth: int = 20) -> Book:
+        """The book, resting user orders included, at most 50 levels a side."""
+        return self._engine.book(inst_id, depth)
+
+    def candles(
+        self, inst_id: str, bar: str = "1m", *, after: int | None = None, before: int | None = None, limit: int = 100, confirmed_only: bool = False
+    ) -> list[Candle]:
+        """Candles newest first, OKX's paging: older than `after`, newer than `before`, both exclusive, in milliseconds.
+
+        With `before` and without `after` the candles nearest the present are cut, as OKX does. `bar` is OKX's (1m 3m 5m 15m 30m 1H 2H 4H 6H 12H 1D,
+        and 6Hutc 12Hutc 1Dutc); unknown ones raise VenueError 51000. The first row may be unfinished (`confirm` False) unless `confirmed_only`.
+        """
+        return self._engine.market.candles(inst_id, bar, self.clock.now_ms(), after=after, before=before, limit=limit, confirmed_only=confirmed_only)
+
+    def trades(self, inst_id: str, limit: int = 100) -> list[PublicTrade]:
+        """The crowd's last trades, newest first: one per tick, at the tick's price."""
+        return self._engine.market.trades(inst_id, self.clock.now_ms(), limit)
+
+    def mark_price(self, inst_id: str) -> Decimal:
+        """The mark price, which is the last price here."""
+        return self._engine.market.last(self.instrument(inst_id), self.clock.now_ms())
+
+    def price_limit(self, inst_id: str) -> tuple[Decimal, Decimal]:
+        """The highest buy and the lowest sell price accepted now."""
+        return self._engine.market.price_limit(self.instrument(inst_id), self.clock.now_ms())
+
+    # Accounts
+
+    def account_by_key(self, api_key: str) -> AccountInfo | None:
+        """Who signs with this key; None when nobody does."""
+        return self._engine.accounts.by_key(api_key)
+
+    def account(self, account: str) -> AccountInfo:
+        """One account by name, or KeyError."""
+        return self._engine.accounts[account].info
+
+    def accounts(self) -> list[AccountInfo]:
+        """All accounts, in the order they were made."""
+        return [book.info for book in self._engine.accounts]
+
+    def add_account(self, config: AccountConfig) -> AccountInfo:
+        """Make an account or sub-account, or give an existing one new secrets. A key in use elsewhere raises ValueError."""
+        return self._engine.add_account(config)
+
+    def deposit(self, account: str, ccy: str, quantity: Decimal, ref: str = "") -> None:
+        """Move funds in, or out when negative; never below what is free (VenueError 51131)."""
+        self._engine.deposit(account, ccy, quantity, ref)
+
+    def balance(self, account: str, ccys: Iterable[str] | None = None) -> AccountBalance:
+        """Balances, all currencies that are not zero or those named, with totals in USD."""
+        return self._engine.balance(account, ccys)
+
+    def positions(self, account: str, inst_type: str | None = None, inst_id: str | None = None) -> list[Position]:
+        """Open positions."""
+        return self._engine.positions(account, inst_type, inst_id)
+
+    def leverage(self, account: str, inst_id: str, mgn_mode: str = "cross") -> LeverageInfo:
+        """The leverage set for an instrument, 3 if it was never set."""
+        return self._engine.leverage(account, inst_id, mgn_mode)
+
+    def set_leverage(self, account: str, inst_id: str, lever: str, mgn_mode: str = "cross") -> LeverageInfo:
+        """Set it; VenueError 59102 beyond the instrument's maximum, 59108 when the margin would not suffice, 51000 for anything else."""
+        return self._engine.set_leverage(account, inst_id, lever, mgn_mode)
+
+    def bills(self, account: str) -> list[Bill]:
+        """The account's cash movements that are kept, newest first."""
+        return self._engine.accounts[account].bills_newest_first()
+
+    # Trading: bodies are OKX's request objects as they came, strings or JSON numbers; an answer's `s_code` tells a refusal, nothing is raised
+
+    def place_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
+        """Place one order: instId tdMode side ordType sz [px clOrdId tag tgtCcy reduceOnly posSide stpMode]."""
+        return self._engine.place(account, body)
+
+    def place_orders(self, account: str, bodies: Sequence[Mapping[str, Any]]) -> list[OrderAck]:
+        """Place several (at most 20, the server's check); each has its own answer."""
+        return [self._engine.place(account, body) for body in bodies]
+
+    def cancel_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
+        """Cancel by ordId or clOrdId: 51400 unknown, 51401 canceled already, 51402 filled already."""
+        return self._engine.cancel(account, body)
+
+    def cancel_orders(self, account: str, bodies: Sequence[Mapping[str, Any]]) -> list[OrderAck]:
+        """Cancel several; each has its own answer."""
+        return [self._engine.cancel(account, body) for body in bodies]
+
+    def amend_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
+        """Change newSz and newPx of a resting limit order; cxlOnFail is honoured. It keeps its place in the queue only when it gets smaller."""
+        return self._engine.amend(account, body)
+
+    def cancel_all_after(self, account: str, timeout_seconds: int) -> CancelAllAfter:
+        """Cancel every resting order `timeout_seconds` (10 to 120; 0 disarms) from now unless called again. VenueError 51000 outside that."""
+        return self._engine.cancel_all_after(account, timeout_seconds)
+
+    def order(self, account: str, inst_id: str, ord_id: str | None = None, cl_ord_id: str | None = None) -> Order:
+        """An order by either id (ordId wins), live or recent: VenueError 51603 when there is none."""
+        return self._engine.order(account, inst_id, ord_id, cl_ord_id)
+
+    def orders_pending(self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_type: str | None = None) -> list[Order]:
+        """Resting orders, newest first; page by `ord_id`, which grows with time."""
+        return self._engine.orders_pending(account, inst_type, inst_id, ord_type)
+
+    def orders_history(
+        self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_type: str | None = None, state: str | None = None
+    ) -> list[Order]:
+        """Finished orders that are kept (the last 20,000), newest first."""
+        return self._engine.orders_history(account, inst_type, inst_id, ord_type, state)
+
+    def fills(self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_id: str | None = None) -> list[Fill]:
+        """Fills that are kept (the last 50,000), newest first; page by `bill_id`, filter time by `ts`."""
+        return self._engine.fills(account, inst_type, inst_id, ord_id)

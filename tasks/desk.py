@@ -1,0 +1,108 @@
+"""Opening the desk: from blocks to an account's exchange and store, through the gate, one run of an updater at a time."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import ParamSpec, TypeVar, cast
+from uuid import uuid4
+
+import anyio
+from prefect import runtime
+from prefect.states import Completed
+
+from kontor.desk import EXCHANGE_GENERATION, Desk, is_gate_open
+from kontor.errors import GateClosed, NotNow, StillRunning
+from kontor.ports import Lease
+from tasks.hooks import process_sender
+from tasks.resources import Resources
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# A run that was killed holds its place until this time has passed; longer than every updater's timeout.
+OVERLAP = timedelta(seconds=75)
+LAST_WORDS_SECONDS = 3.0
+
+
+def updater(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Make a run that has nothing to do now end as Completed, named `Waiting` or `Skipped`, instead of failing."""
+
+    @functools.wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await function(*args, **kwargs)
+        except NotNow as reason:
+            return cast("R", Completed(name=reason.state_name, message=str(reason)))
+
+    return run
+
+
+@asynccontextmanager
+async def open_desk(account: str, *, updater: str | None = None, gated: bool = True) -> AsyncIterator[Desk]:
+    """The account's desk.
+
+    With `updater`, the run is that updater: it raises StillRunning while another run of it works, and reports a heartbeat at
+    its end, of success or of failure. `gated=False` is for what must work before initialization. Raises ConfigError when
+    kontor.yaml or a block is wrong, GateClosed before initialization.
+    """
+    resources = Resources.here()
+    resources.enter()
+    try:
+        desk = await _assemble(resources, account)
+        if gated and not await is_gate_open(desk.store.desk, account):
+            raise GateClosed(f"{account} is not initialized yet; the flow 'initialize' opens the gate")
+        if updater is None:
+            yield desk
+        else:
+            async with _only_run(desk, updater), _heartbeat(desk, updater):
+                yield desk
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_SECONDS):
+            await resources.leave()
+
+
+async def _assemble(resources: Resources, account: str) -> Desk:
+    config = resources.config()
+    store = await resources.store()
+    generation = await store.desk.attribute(account, EXCHANGE_GENERATION)
+    exchange = await resources.exchange(account, int(generation.value) if generation else 0)
+    return Desk(account, config, exchange, store, resources.clock, process_sender())
+
+
+@asynccontextmanager
+async def _only_run(desk: Desk, updater: str) -> AsyncIterator[Lease]:
+    state = desk.store.desk
+    owner = str(runtime.flow_run.id or uuid4())
+    lease = await state.acquire_lease(f"updater:{desk.account}:{updater}", owner, OVERLAP, desk.clock.now())
+    if lease is None:
+        raise StillRunning(f"the previous run of {updater} is still at work")
+    try:
+        yield lease
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_SECONDS):
+            await state.release_lease(lease)
+
+
+@asynccontextmanager
+async def _heartbeat(desk: Desk, updater: str) -> AsyncIterator[None]:
+    started = desk.clock.monotonic()
+    try:
+        yield
+    except NotNow:
+        raise
+    except asyncio.CancelledError:
+        await _report(desk, updater, "stopped before it was done (timeout or cancellation)")
+        raise
+    except Exception as error:
+        await _report(desk, updater, f"{type(error).__name__}: {error}")
+        raise
+    duration = timedelta(seconds=desk.clock.monotonic() - started)
+    await desk.store.desk.beat(desk.account, updater, desk.clock.now(), duration=duration)
+
+
+async def _report(desk: Desk, updater: str, error: str) -> None:
+    # The run's own scope may be canceled already; the heartbeat must still get out.
+    with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_SECONDS):
+        await desk.store.desk.beat(desk.account, updater, desk.clock.now(), error=error[:500])

@@ -1,0 +1,118 @@
+"""What the runs of one process share: store, exchange sessions, settings; one set per event loop."""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+from kontor.exchange.sessions import SessionPool
+from kontor.resilience.clock import SystemClock
+
+from blocks.exchange_account import ExchangeAccount
+from blocks.loading import load_block
+from blocks.state_store import StateStore
+from kontor.config import KontorConfig, load_config
+from kontor.ports import Exchange, ExchangeSettings, Store
+from kontor.store import open_store
+
+# Set by the in-process worker: its runs come and go in one loop, and the next one wants the same sessions.
+KEEP_OPEN = "KONTOR_KEEP_SESSIONS_OPEN"
+CONFIG_VARIABLE = "KONTOR_CONFIG"
+# An edited block takes effect within this many seconds, without a restart.
+BLOCK_SECONDS = 30.0
+
+
+@dataclass
+class Resources:
+    """The shared store and sessions of one event loop, opened on first use."""
+
+    clock: SystemClock = field(default_factory=SystemClock)
+    users: int = 0
+    _sessions: SessionPool | None = None
+    _stores: dict[str, Store] = field(default_factory=dict)
+    _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
+    _store_url: tuple[float, str] | None = None
+    _config: tuple[Path, float, KontorConfig] | None = None
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _by_loop: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Resources]"] = WeakKeyDictionary()
+
+    @classmethod
+    def here(cls) -> "Resources":
+        """The resources of the running event loop."""
+        return cls._by_loop.setdefault(asyncio.get_running_loop(), cls())
+
+    @property
+    def sessions(self) -> SessionPool:
+        """The exchange sessions of this loop."""
+        if self._sessions is None:
+            self._sessions = SessionPool(clock=self.clock)
+        return self._sessions
+
+    def config(self) -> KontorConfig:
+        """kontor.yaml, read again when the file has changed."""
+        path = config_path()
+        changed_at = path.stat().st_mtime if path.exists() else 0.0
+        if self._config is None or self._config[:2] != (path, changed_at):
+            self._config = (path, changed_at, load_config(path))
+        return self._config[2]
+
+    async def store(self) -> Store:
+        """The desk's store, from the block `default`, its schema brought up to date on first use."""
+        async with self._opening:
+            now = time.monotonic()
+            if self._store_url is None or now - self._store_url[0] > BLOCK_SECONDS:
+                block = await load_block(StateStore, "default")
+                self._store_url = (now, block.url.get_secret_value())
+            url = self._store_url[1]
+            if url not in self._stores:
+                store = open_store(url)
+                await store.migrate()
+                self._stores[url] = store
+            return self._stores[url]
+
+    async def settings(self, account: str) -> ExchangeSettings:
+        """How to reach an account, from its ExchangeAccount block."""
+        now = time.monotonic()
+        known = self._settings.get(account)
+        if known is None or now - known[0] > BLOCK_SECONDS:
+            block = await load_block(ExchangeAccount, account)
+            known = (now, block.to_settings(account))
+            self._settings[account] = known
+        return known[1]
+
+    async def exchange(self, account: str, generation: int) -> Exchange:
+        """The account's session of that generation; an older one goes on until its last call has ended."""
+        return await self.sessions.get(await self.settings(account), generation)
+
+    def enter(self) -> None:
+        """Count one run in."""
+        self.users += 1
+
+    async def leave(self) -> None:
+        """Count one run out; the last one closes everything, unless the process keeps sessions open for the next."""
+        self.users -= 1
+        if self.users == 0 and not os.environ.get(KEEP_OPEN):
+            await self.close()
+
+    async def close(self) -> None:
+        """Close sessions and stores; the next run opens them again."""
+        sessions, self._sessions = self._sessions, None
+        stores, self._stores = self._stores, {}
+        self._store_url = None
+        self._settings.clear()
+        if sessions is not None:
+            await sessions.close()
+        for store in stores.values():
+            await store.close()
+
+
+def config_path() -> Path:
+    """kontor.yaml: where KONTOR_CONFIG says, else in the working directory, else beside the installed packages."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    here = Path("kontor.yaml")
+    return here if here.exists() else Path(__file__).resolve().parent.parent / "kontor.yaml"

@@ -1,0 +1,35 @@
+"""Steps that touch the exchange session itself, and the gate before everything else."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from kontor import desk as gate
+from kontor.desk import EXCHANGE_GENERATION, Desk
+from tasks.resources import Resources
+
+
+@task(cache_policy=NO_CACHE)
+async def renew_session(desk: Desk) -> int:
+    """Build a new exchange session, then tell every process to do the same; returns the new generation.
+
+    When the new session cannot be built the error is raised, the generation stays, and every old session goes on working.
+    """
+    state = desk.store.desk
+    current = await state.attribute(desk.account, EXCHANGE_GENERATION)
+    generation = (int(current.value) if current else 0) + 1
+    await Resources.here().exchange(desk.account, generation)
+    return await state.increment(desk.account, EXCHANGE_GENERATION, desk.clock.now())
+
+
+@task(cache_policy=NO_CACHE)
+async def open_gate(desk: Desk) -> None:
+    """Let the updaters and the executor work."""
+    await gate.open_gate(desk.store.desk, desk.account, desk.clock.now())
+
+
+@task(cache_policy=NO_CACHE)
+async def missing_capabilities(desk: Desk) -> tuple[str, ...]:
+    """One sentence for each thing this exchange cannot do and the desk would use."""
+    from kontor.exchange.capabilities import NEEDED
+
+    return desk.exchange.profile.lacks(NEEDED)

@@ -38,7 +38,7 @@ class ExchangeAccount(KontorBlock):
 
     exchange_id: str = Field(
         title="Exchange",
-        description="The exchange's ccxt id, such as okx, binance or kraken. The paper exchange is okx with its addresses.",
+        description="Its ccxt id, such as okx, binance or kraken. The paper exchange is okx with other addresses.",
         examples=["okx"],
     )
     mode: Literal["paper", "live"] = Field(
@@ -91,8 +91,8 @@ class ExchangeAccount(KontorBlock):
     def _mode_matches_the_rest(self) -> "ExchangeAccount":
         if self.mode == "paper" and not (self.sandbox or self.urls.rest):
             raise ValueError(
-                "mode paper needs the paper exchange's address under urls.rest, or sandbox, else orders would reach the "
-                "real exchange; give one of them, or set mode to live"
+                "mode paper needs the paper exchange's address under urls.rest, or sandbox, else orders would "
+                "reach the real exchange; give one of them, or set mode to live"
             )
         if self.mode == "live" and self.sandbox:
             raise ValueError("mode live and sandbox exclude each other; turn one of them off")

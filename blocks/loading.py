@@ -4,6 +4,7 @@ import re
 from typing import TypeVar
 
 from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
@@ -26,10 +27,10 @@ async def load_block(block_class: type[AnyBlock], name: str) -> AnyBlock:
     return block
 
 
-async def find_block(block_class: type[AnyBlock], name: str) -> AnyBlock | None:
-    """The saved block, or None when there is none of this name."""
+async def find_block(block_class: type[AnyBlock], name: str, *, client: PrefectClient | None = None) -> AnyBlock | None:
+    """The saved block, or None when there is none of this name; raises ConfigError when its values are not valid."""
     try:
-        return await block_class.aload(name)
+        return await block_class.aload(name, client=client)
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             return None

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -31,14 +32,36 @@ STORE_BLOCK = "default"
 PAPER_ACCOUNT = "paper"
 
 
-async def prepare(home: Home, paper_url: str, *, keys_are_new: bool) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class PaperPlace:
+    """Where the paper exchange listens now, where it did when the desk last ran, and whether its keys are new."""
+
+    url: str
+    previous_url: str = ""
+    keys_are_new: bool = False
+
+    @property
+    def urls(self) -> ExchangeUrls:
+        """REST and WebSocket share one port; OKX's WebSocket addresses begin with /ws/v5."""
+        return ExchangeUrls(rest=self.url, ws=f"{self.url.replace('http', 'ws', 1)}/ws/v5")
+
+    def is_meant_by(self, block: ExchangeAccount) -> bool:
+        """Whether a block is for this exchange, rather than for one the user has put in its place."""
+        if block.mode != "paper" or block.exchange_id != "okx":
+            return False
+        if self.previous_url:
+            return block.urls.rest in {self.url, self.previous_url}
+        return urlsplit(block.urls.rest).hostname == LOOPBACK
+
+
+async def prepare(home: Home, paper: PaperPlace) -> list[str]:
     """Make what is missing; returns a sentence for each thing made or changed."""
     async with get_client() as client:
         done = await ensure_pool(client)
     for block_class in (ExchangeAccount, StateStore, DiscordWebhook, TelegramBot):
         await block_class.aregister_type_and_schema()
     done += await ensure_store()
-    done += await ensure_paper_account(read_keys(home.paper_keys_file)[PAPER_ACCOUNT], paper_url, keys_are_new=keys_are_new)
+    done += await ensure_paper_account(read_keys(home.paper_keys_file)[PAPER_ACCOUNT], paper)
     return done
 
 
@@ -68,39 +91,33 @@ async def ensure_store() -> list[str]:
     """The block that says where the desk's state is; its default is the embedded file in the home."""
     if await find_block(StateStore, STORE_BLOCK) is not None:
         return []
-    await StateStore().save(STORE_BLOCK)
+    await StateStore().asave(STORE_BLOCK)
     return [f"block {StateStore.get_block_type_slug()}/{STORE_BLOCK} made"]
 
 
-async def ensure_paper_account(key: PaperKey, paper_url: str, *, keys_are_new: bool) -> list[str]:
+async def ensure_paper_account(key: PaperKey, paper: PaperPlace) -> list[str]:
     """The block of the paper account; one that is there keeps everything but an address that points nowhere any more.
 
-    With `keys_are_new` (the home's key file had been lost) a block for our own paper exchange gets the new key too: its
-    old one opens nothing.
+    When the home's key file had been lost, a block for our own paper exchange gets the new key too: its old one opens
+    nothing.
     """
     where = f"block {ExchangeAccount.get_block_type_slug()}/{PAPER_ACCOUNT}"
-    urls = ExchangeUrls(rest=paper_url, ws=paper_url.replace("http", "ws", 1))
     block = await find_block(ExchangeAccount, PAPER_ACCOUNT)
     if block is None:
-        await _with_key(ExchangeAccount(exchange_id="okx", urls=urls), key).save(PAPER_ACCOUNT)
+        await _with_key(ExchangeAccount(exchange_id="okx", urls=paper.urls), key).asave(PAPER_ACCOUNT)
         return [f"{where} made"]
-    if not is_our_paper(block):
+    if not paper.is_meant_by(block):
         return []
     done = []
-    if block.urls != urls:
-        block.urls = urls
-        done.append(f"{where} now points at {paper_url}")
-    if keys_are_new:
+    if block.urls.rest != paper.url:
+        block.urls = paper.urls
+        done.append(f"{where} now points at {paper.url}")
+    if paper.keys_are_new:
         block = _with_key(block, key)
         done.append(f"{where} has the new key of the paper exchange")
     if done:
-        await block.save(PAPER_ACCOUNT, overwrite=True)
+        await block.asave(PAPER_ACCOUNT, overwrite=True)
     return done
-
-
-def is_our_paper(block: ExchangeAccount) -> bool:
-    """Whether a block means the paper exchange on this machine, on whatever port it was."""
-    return block.mode == "paper" and block.exchange_id == "okx" and urlsplit(block.urls.rest).hostname == LOOPBACK
 
 
 def _with_key(block: ExchangeAccount, key: PaperKey) -> ExchangeAccount:
@@ -113,11 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare the Prefect server that PREFECT_API_URL names, for the home that KONTOR_HOME names."""
     parser = argparse.ArgumentParser(prog="python -m deployments.bootstrap_prefect", description=main.__doc__)
     parser.add_argument("--paper-url", required=True, help="where the paper exchange listens")
+    parser.add_argument("--previous-paper-url", default="", help="where it listened when the desk last ran")
     parser.add_argument("--keys-are-new", action="store_true", help="the paper exchange's key file had to be made")
     options = parser.parse_args(arguments)
     try:
-        steps = prepare(Home.from_environment(), options.paper_url, keys_are_new=options.keys_are_new)
-        for sentence in asyncio.run(steps):
+        paper = PaperPlace(options.paper_url, options.previous_paper_url, options.keys_are_new)
+        for sentence in asyncio.run(prepare(Home.from_environment(), paper)):
             print(sentence)  # noqa: T201 - `kontor up` passes these lines on
     except KontorError as error:
         print(error, file=sys.stderr)  # noqa: T201 - likewise

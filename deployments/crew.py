@@ -20,6 +20,8 @@ Say = Callable[[str], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 # A child that worked for this long has recovered from whatever ended it before.
 STEADY_SECONDS = 60.0
+# One that asks to be started again sooner than this after its start has not worked at all.
+WORTH_A_START_SECONDS = 10.0
 # From this many ends in a row on, the end of the log is shown too.
 TROUBLE = 3
 LOG_CHECK_SECONDS = 30.0
@@ -39,7 +41,7 @@ class Restarts:
         """Seconds to wait before the next start, given how long the last one lasted."""
         if uptime >= STEADY_SECONDS:
             self.ends_in_a_row = 0
-        if asked_for and uptime >= FIRST_PAUSE and not self.ends_in_a_row:
+        if asked_for and uptime >= WORTH_A_START_SECONDS:
             return 0.0
         self.ends_in_a_row += 1
         return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.ends_in_a_row - 1, 30))
@@ -88,7 +90,7 @@ class Crew:
         """Wait for a child to answer; raises StartFailed after `limit`, with the end of its log."""
         try:
             async with asyncio.timeout(limit.total_seconds()):
-                while not await check():
+                while not await check():  # noqa: ASYNC110 - another process cannot set our event
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise StartFailed(
@@ -147,7 +149,9 @@ class Crew:
 
     def _report_death(self, child: Child, code: int) -> None:
         if not self._first_death.done():
-            sentence = f"the {child.spec.name} ended while the desk was starting ({describe_exit(code)}){_log_end(child)}"
+            sentence = (
+                f"the {child.spec.name} ended while the desk was starting ({describe_exit(code)}){_log_end(child)}"
+            )
             self._first_death.set_exception(StartFailed(sentence))
 
     def _write_record(self) -> None:

@@ -125,7 +125,8 @@ class Ports:
         )
         if ports.prefect == ports.paper:
             raise ConfigError(
-                f"{ports.paper} is the port of {PREFECT_PORT_VARIABLE} already; choose another", where=PAPER_PORT_VARIABLE
+                f"{ports.paper} is the port of {PREFECT_PORT_VARIABLE} already; choose another",
+                where=PAPER_PORT_VARIABLE,
             )
         return ports
 
@@ -162,5 +163,9 @@ def require_free(port: int, variable: str, host: str = LOOPBACK) -> None:
             probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
-            reason = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            reason = (
+                "is taken by another program"
+                if error.errno == errno.EADDRINUSE
+                else f"cannot be used ({error.strerror})"
+            )
             raise ConfigError(f"port {port} {reason}; set {variable} to a free one", where=variable) from None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -13,9 +12,12 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.home import Home, Ports
+from kontor.errors import KontorError
 
 # psutil reads start times in clock ticks; two reads of one process agree to much less than this.
 SAME_START_SECONDS = 0.05
+# An orders worker lets its runs finish first.
+LEFTOVER_PATIENCE = 30.0
 
 
 class ProcessRef(BaseModel):
@@ -93,6 +95,19 @@ def leftovers(record: DeskRecord | None) -> list[tuple[ProcessRef, psutil.Proces
     return [(child, process) for child, process in found if process is not None]
 
 
+def end_leftovers(record: DeskRecord | None, say: Callable[[str], None]) -> int:
+    """End the children of a desk that was killed, and say so; returns how many there were."""
+    found = leftovers(record)
+    if not found:
+        return 0
+    say(f"an earlier desk left {', '.join(f'the {child.name} (pid {child.pid})' for child, _ in found)}: ending them")
+    stubborn = end_processes([process for _, process in found], patience=LEFTOVER_PATIENCE)
+    if stubborn:
+        pids = ", ".join(str(process.pid) for process in stubborn)
+        raise KontorError(f"processes {pids} of an earlier desk cannot be ended; end them by hand")
+    return len(found)
+
+
 def end_processes(processes: Sequence[psutil.Process], *, patience: float) -> list[psutil.Process]:
     """Ask them to end, then make them; returns those that are still there."""
     _each(processes, psutil.Process.terminate)
@@ -102,10 +117,10 @@ def end_processes(processes: Sequence[psutil.Process], *, patience: float) -> li
     return alive
 
 
-def _each(processes: Iterable[psutil.Process], action: object) -> None:
+def _each(processes: Iterable[psutil.Process], action: Callable[[psutil.Process], None]) -> None:
     for process in processes:
         try:
-            action(process)  # type: ignore[operator]
+            action(process)
         except psutil.NoSuchProcess:
             continue
 
@@ -119,11 +134,3 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-
-
-def read_json(path: Path) -> object:
-    """What a JSON file holds, or None when it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None

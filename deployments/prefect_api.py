@@ -1,4 +1,4 @@
-"""The few calls of Prefect's REST API that bringing up and watching a desk takes, without the seconds `import prefect` costs."""
+"""The few calls of Prefect's REST API that a desk's supervisor needs, without the seconds `import prefect` costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from kontor.errors import KontorError
 
@@ -23,6 +23,15 @@ NOT_FOUND = 404
 
 class ServerUnreachable(KontorError):
     """Prefect's server does not answer."""
+
+
+class ServerRefused(KontorError):
+    """Prefect's server answered, but not with what was asked for; `status` is the HTTP status."""
+
+    def __init__(self, status: int, request: str, answer: str) -> None:
+        self.status = status
+        remedy = f"; is {AUTH_VARIABLE} right?" if status in {401, 403} else ""
+        super().__init__(f"Prefect's server answered {status} to {request}: {answer[:200]}{remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ class PrefectApi:
 
     url: str
     timeout: timedelta = timedelta(seconds=30)
+    transport: httpx.AsyncBaseTransport | None = None
     _client: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +84,7 @@ class PrefectApi:
             auth=httpx.BasicAuth(user, password) if separator else None,
             # The server is on loopback: a proxy of the user's has no business between.
             trust_env=False,
+            transport=self.transport,
         )
 
     async def __aenter__(self) -> Self:
@@ -96,9 +107,7 @@ class PrefectApi:
         wanted = {"deployments": {"name": {"any_": [account]}}} if account else {}
         found = await self._filter("deployments", wanted)
         flows = {flow["id"]: flow["name"] for flow in await self._filter("flows", {})}
-        return [
-            Deployment(each["id"], flows.get(each["flow_id"], ""), each["name"], _interval(each)) for each in found
-        ]
+        return [Deployment(each["id"], flows.get(each["flow_id"], ""), each["name"], _interval(each)) for each in found]
 
     async def start_run(
         self, deployment: Deployment, *, key: str, at: datetime | None = None, tags: Collection[str] = ()
@@ -132,13 +141,18 @@ class PrefectApi:
         path = f"/block_types/slug/{type_slug}/block_documents/name/{name}?include_secrets=true"
         try:
             return (await self._call("GET", path))["data"]
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == NOT_FOUND:
+        except ServerRefused as error:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
     async def _runs(
-        self, deployment: Deployment, states: Mapping[str, Any], *, sort: str = "EXPECTED_START_TIME_DESC", limit: int = PAGE
+        self,
+        deployment: Deployment,
+        states: Mapping[str, Any],
+        *,
+        sort: str = "EXPECTED_START_TIME_DESC",
+        limit: int = PAGE,
     ) -> Sequence[Run]:
         wanted = {"flow_runs": {"deployment_id": {"any_": [deployment.id]}, **states}, "sort": sort, "limit": limit}
         return [_run(each) for each in await self._call("POST", "/flow_runs/filter", wanted)]
@@ -153,19 +167,29 @@ class PrefectApi:
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(httpx.TransportError),
+            retry=retry_if_exception(_is_passing),
             stop=stop_after_attempt(3),
-            wait=wait_exponential_jitter(initial=0.2, max=2),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
             reraise=True,
         )
         try:
-            async for attempt in retrying:
-                with attempt:
-                    answer = await self._client.request(method, path, json=body)
+            return await retrying(self._once, method, path, body)
         except httpx.TransportError as error:
-            raise ServerUnreachable(f"Prefect's server at {self.url} does not answer ({type(error).__name__})") from None
+            reason = type(error).__name__
+            raise ServerUnreachable(f"Prefect's server at {self.url} does not answer ({reason})") from None
+        except httpx.HTTPStatusError as error:
+            raise ServerRefused(error.response.status_code, f"{method} {path}", error.response.text) from None
+
+    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        answer = await self._client.request(method, path, json=body)
         answer.raise_for_status()
         return answer.json()
+
+
+def _is_passing(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.TransportError)
 
 
 def _interval(deployment: Mapping[str, Any]) -> timedelta | None:

@@ -1,4 +1,4 @@
-"""The project folder: where prefect.yaml and kontor.yaml are, and what prefect.yaml says when no server can be asked."""
+"""The project folder: where prefect.yaml and kontor.yaml are, and what the former says while no server can be asked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Project:
 
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
-        """The working directory, else the folder the packages were installed from; raises ConfigError without either."""
+        """The working directory, else the folder the packages were installed from; raises ConfigError for neither."""
         candidates = (start or Path.cwd(), Path(__file__).resolve().parent.parent)
         for folder in candidates:
             if (folder / DEPLOYMENTS_FILE).is_file():

@@ -1,8 +1,9 @@
-"""Prefect's own server, started so that its embedded SQLite database cannot freeze it: `python -m deployments.server`."""
+"""Prefect's own server, kept from freezing on its embedded SQLite database: `python -m deployments.server`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from prefect.cli import app
 
     give_sqlite_one_connection()
-    command = ["server", "start", "--host", options.host]
+    sys.argv = ["prefect", "server", "start", "--host", options.host]
     if options.port is not None:
-        command += ["--port", str(options.port)]
-    app(command)
+        sys.argv += ["--port", str(options.port)]
+    app()
 
 
 if __name__ == "__main__":

@@ -47,13 +47,12 @@ def server_environment(
         # Every run adds rows: 15 runs a minute are 22,000 a day. Orphaned logs go with the runs they belong to.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": kept,
-        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": kept,
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{kept}S",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "900",
         # Short horizons keep a backlog small when no worker is there, and the table of future runs small always.
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "30",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "3",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "180",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_SCHEDULED_TIME": "86400",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT180S",
     }
 
 

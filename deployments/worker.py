@@ -33,7 +33,6 @@ from deployments.in_process.catalog import DeploymentCatalog
 from deployments.in_process.client import is_outage, without_client_retries
 from deployments.in_process.containment import contained_tasks
 from deployments.in_process.drain import RESTART_EXIT_CODE, Drain
-from deployments.in_process.engine import shared_process
 from deployments.in_process.heartbeats import keep_beating
 from deployments.in_process.identity import ProcessIdentity
 from deployments.in_process.job import JobConfiguration, JobResult, JobVariables
@@ -42,6 +41,7 @@ from deployments.in_process.listener import Listener
 from deployments.in_process.memory import resident_mb
 from deployments.in_process.orphans import OrphanSweep
 from deployments.in_process.runs import ActiveRun, RunRegistry, Stop, StopKind
+from deployments.in_process.seams import DefaultResultStorage, shared_process
 from deployments.in_process.settings import InProcessSettings
 from deployments.in_process.slots import Slots
 from deployments.in_process.watchdog import LoopWatchdog
@@ -56,6 +56,7 @@ _RETRY_AFTER = 1.0
 #: Seconds between a wish for a run and the poll for it, so that a burst of wishes is one poll.
 _GATHER = 0.1
 _MEMORY_CHECK = 5.0
+_DEFAULTS_CHECK = 60.0
 
 
 class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
@@ -110,7 +111,8 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
     async def setup(self) -> None:
         """Prefect's setup, and the parts that need a loop and a client."""
         stack = self._parts_stack = contextlib.AsyncExitStack()
-        stack.enter_context(shared_process())
+        self._result_storage = DefaultResultStorage()
+        stack.enter_context(shared_process(self._result_storage))
         stack.enter_context(contained_tasks(asyncio.get_running_loop()))
         # One client for the worker and for all its runs; opening one costs 30 ms and a connection pool.
         with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
@@ -159,6 +161,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
                 self._repeat("heartbeat", self._sync_and_initialize, self.heartbeat_interval_seconds),
                 self._repeat("sweep", self._sweep.sweep, self.settings.sweep_interval.total_seconds()),
                 self._repeat("memory", self._check_memory, _MEMORY_CHECK),
+                self._repeat("defaults", partial(self._result_storage.refresh, self.client), _DEFAULTS_CHECK),
                 self._listener().listen(),
                 keep_beating(self._registry),
             ),
@@ -170,6 +173,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
 
     async def _work_once(self) -> list[ActiveRun]:
         """Sweep and poll once, and wait for what that began."""
+        await self._result_storage.refresh(self.client)
         await self._sweep.sweep()
         await self._poll()
         while len(self._registry) and not self._drain.requested.is_set():

@@ -33,7 +33,7 @@ from tasks.status import judge_updaters, send_capital_message, show_updaters, te
 )
 @updater
 async def initialize(account: str = "paper") -> dict[str, Any]:
-    """Load markets, watchlist, ranges, prices and account, in this order, agree with the venue about orders, open the gate.
+    """Load markets, watchlist, ranges, prices and account, in this order, reconcile the orders, and open the gate.
 
     Every other flow waits for the gate. A failed initialization is retried, and then reported; the gate stays closed.
     """

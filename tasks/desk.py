@@ -1,4 +1,4 @@
-"""Opening the desk: from blocks to an account's exchange and store, through the gate, one run of an updater at a time."""
+"""Opening the desk: an account's exchange and store, through the gate, one run of an updater at a time."""
 
 import asyncio
 import functools
@@ -43,9 +43,9 @@ def updater(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
 async def open_desk(account: str, *, updater: str | None = None, gated: bool = True) -> AsyncIterator[Desk]:
     """The account's desk.
 
-    With `updater`, the run is that updater: it raises StillRunning while another run of it works, and reports a heartbeat at
-    its end, of success or of failure. `gated=False` is for what must work before initialization. Raises ConfigError when
-    kontor.yaml or a block is wrong, GateClosed before initialization.
+    With `updater`, the run is that updater: it raises StillRunning while another run of it works, and reports a
+    heartbeat at its end, of success or of failure. `gated=False` is for what must work before initialization. Raises
+    ConfigError when kontor.yaml or a block is wrong, GateClosed before initialization.
     """
     resources = Resources.here()
     resources.enter()

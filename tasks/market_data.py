@@ -66,7 +66,7 @@ async def save_watchlist(desk: Desk, candidates: Sequence[str]) -> tuple[str, ..
 
 @task(cache_policy=NO_CACHE)
 async def refresh_tickers(desk: Desk, symbols: Sequence[str]) -> tuple[str, ...]:
-    """Fetch and store the tickers; returns the symbols for which the venue sent no last price (the old one stays)."""
+    """Fetch and store the tickers; returns the symbols the venue sent no last price for (the old one stays)."""
     tickers = await desk.exchange.fetch_tickers(symbols)
     await desk.store.market.save_tickers(desk.account, list(tickers.values()), desk.clock.now())
     return tuple(sorted(symbol for symbol in symbols if symbol not in tickers or tickers[symbol].last is None))
@@ -76,7 +76,7 @@ async def refresh_tickers(desk: Desk, symbols: Sequence[str]) -> tuple[str, ...]
 async def refresh_candles(desk: Desk, symbols: Sequence[str]) -> tuple[int, dict[str, str]]:
     """Fetch what is missing of each symbol's candles and store it in one batch.
 
-    Returns how many symbols got new candles, and the symbols that failed with the reason; one failure fails only itself.
+    Returns how many symbols got new candles, and which failed with the reason; one failure fails only itself.
     """
     settings = desk.config.candles
     span = TIMEFRAMES[settings.timeframe]
@@ -105,7 +105,7 @@ async def refresh_candles(desk: Desk, symbols: Sequence[str]) -> tuple[int, dict
 
 @task(cache_policy=NO_CACHE)
 async def find_ranges(desk: Desk, symbols: Sequence[str]) -> tuple[list[Range], dict[str, str]]:
-    """The range of each symbol around its last price, longer timeframes only while a side is missing; and what failed."""
+    """The range of each symbol, longer timeframes only while a side is missing; and what failed."""
     tickers = await desk.exchange.fetch_tickers(symbols)
     limit = asyncio.Semaphore(desk.config.candles.fan_out)
 
@@ -119,7 +119,7 @@ async def find_ranges(desk: Desk, symbols: Sequence[str]) -> tuple[list[Range], 
 
 @task(cache_policy=NO_CACHE)
 async def save_ranges(desk: Desk, ranges: Sequence[Range], candidates: Sequence[str]) -> tuple[str, ...]:
-    """Store the ranges; candidates whose range was looked for and is incomplete leave the watchlist and are returned."""
+    """Store the ranges; candidates whose range is incomplete leave the watchlist and are returned."""
     now = desk.clock.now()
     without = sorted(found.symbol for found in ranges if not found.is_complete)
     await desk.store.market.save_ranges(desk.account, ranges)

@@ -12,7 +12,7 @@ from tasks.resources import Resources
 async def renew_session(desk: Desk) -> int:
     """Build a new exchange session, then tell every process to do the same; returns the new generation.
 
-    When the new session cannot be built the error is raised, the generation stays, and every old session goes on working.
+    When the new session cannot be built the error is raised, the generation stays, and the old sessions go on working.
     """
     state = desk.store.desk
     current = await state.attribute(desk.account, EXCHANGE_GENERATION)

@@ -23,7 +23,7 @@ from prefect.states import Crashed, Scheduled
 from prefect.types._datetime import now
 
 from deployments.in_process.client import RunClient
-from deployments.in_process.runs import ACTIVE, ActiveRun, Phase, StopKind
+from deployments.in_process.runs import ActiveRun, Phase, StopKind
 
 
 class ThreadStopped(TerminationSignal):
@@ -31,29 +31,6 @@ class ThreadStopped(TerminationSignal):
 
     def __init__(self) -> None:
         super().__init__(signal=signal.SIGTERM)
-
-
-def _intent_of_active_run() -> str | None:
-    """Prefect's cancel intent, per run instead of per process: its engines, child flows included, act on it."""
-    run = ACTIVE.get()
-    return "cancel" if run is not None and run.stop is not None and run.stop.kind is StopKind.CANCELED else None
-
-
-@contextmanager
-def _leave_sigterm_alone() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def shared_process() -> Iterator[None]:
-    """While inside, Prefect's engines neither take over SIGTERM nor mistake one run's cancellation for another's."""
-    before = flow_engine.capture_sigterm, flow_engine._termination_intent
-    flow_engine.capture_sigterm = _leave_sigterm_alone
-    flow_engine._termination_intent = _intent_of_active_run
-    try:
-        yield
-    finally:
-        flow_engine.capture_sigterm, flow_engine._termination_intent = before
 
 
 def drained_state(run: ActiveRun, when_drained: str) -> State[Any]:

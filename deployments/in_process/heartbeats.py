@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from prefect import __version__
 from prefect.events import emit_event
 from prefect.settings import get_current_settings
-from prefect import __version__
 
 from deployments.in_process.runs import ActiveRun, Phase, RunRegistry
 

@@ -22,8 +22,8 @@ from prefect.utilities.engine import propose_state
 
 from deployments.in_process.backlog import due_time
 from deployments.in_process.catalog import DeploymentCatalog
-from deployments.in_process.containment import belongs_to
 from deployments.in_process.client import RunClient
+from deployments.in_process.containment import belongs_to
 from deployments.in_process.engine import AsyncEngine, ThreadEngine
 from deployments.in_process.identity import ProcessIdentity
 from deployments.in_process.job import JobConfiguration

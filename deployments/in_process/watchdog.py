@@ -17,7 +17,7 @@ from deployments.in_process.containment import run_of_task
 
 logger = get_logger("worker.in_process.watchdog")
 
-_FRAMES = 8
+_FRAMES = 40
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,23 +47,29 @@ class OrderState(StrEnum):
 
 S = OrderState
 
-# SUBMITTED -> INITIALIZED is the proof that nothing left this machine. A fill can overtake a cancel or an expiry.
+# SUBMITTED -> INITIALIZED is the proof that the venue does not have it. A fill can overtake a cancel or an expiry.
+# What the venue reports is a fact, also where we thought that nothing had left (INITIALIZED) or had closed the order on
+# our own word (CANCELED, EXPIRED, REJECTED without a venue order id): those may become ACCEPTED; see apply_report.
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
-    S.INITIALIZED: frozenset({S.DENIED, S.SUBMITTED, S.CANCELED, S.EXPIRED}),
+    S.INITIALIZED: frozenset(
+        {S.DENIED, S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}
+    ),
     S.DENIED: frozenset(),
     S.SUBMITTED: frozenset(
         {S.INITIALIZED, S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}
     ),
     S.ACCEPTED: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}),
     S.PARTIALLY_FILLED: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED}),
-    S.CANCELED: frozenset({S.PARTIALLY_FILLED, S.FILLED}),
-    S.EXPIRED: frozenset({S.PARTIALLY_FILLED, S.FILLED}),
+    S.CANCELED: frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED}),
+    S.EXPIRED: frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED}),
+    S.REJECTED: frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED}),
     S.FILLED: frozenset(),
-    S.REJECTED: frozenset(),
 }
 
 # At the venue, or perhaps there: tracked until the venue says otherwise.
 LIVE = frozenset({S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED})
+# Wanted or live: what may still change a position.
+OPEN = LIVE | {S.INITIALIZED}
 FINISHED = frozenset({S.DENIED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED})
 
 
@@ -161,26 +167,69 @@ def apply_report(order: Order, report: OrderReport) -> Order:
     state = _state_after(order, report, filled)
     if state is not order.state and state not in TRANSITIONS[order.state]:
         state = order.state
-    changed = replace(
+    return _touched(
         order,
-        state=state,
-        venue_order_id=report.venue_order_id or order.venue_order_id,
-        filled_quantity=filled,
-        average_price=report.average_price
-        if report.filled_quantity >= order.filled_quantity and report.average_price
-        else order.average_price,
-        reason=report.reason or order.reason,
-        unknown_since=None,
+        replace(
+            order,
+            state=state,
+            venue_order_id=report.venue_order_id or order.venue_order_id,
+            filled_quantity=filled,
+            average_price=_average_after(order, report),
+            reason=report.reason or order.reason if state in FINISHED else None,
+            unknown_since=None,
+        ),
+        report.at,
     )
-    return order if changed == order else replace(changed, updated_at=report.at)
+
+
+def apply_fills(order: Order, quantity: Decimal, average_price: Decimal, at: datetime) -> Order:
+    """The order given the sum and mean price of all its recorded fills; a sum below what is known changes nothing."""
+    if quantity < order.filled_quantity or quantity <= 0:
+        return order
+    state = order.state
+    if quantity >= order.quantity:
+        state = S.FILLED
+    elif quantity > order.filled_quantity or state not in FINISHED:
+        state = S.PARTIALLY_FILLED
+    if state is not order.state and state not in TRANSITIONS[order.state]:
+        state = order.state
+    changed = replace(order, state=state, filled_quantity=quantity, average_price=average_price, unknown_since=None)
+    return _touched(order, changed, at)
+
+
+def _touched(order: Order, changed: Order, at: datetime) -> Order:
+    if changed == order:
+        return order
+    return replace(changed, updated_at=max(at, order.updated_at) if order.updated_at else at)
+
+
+def _average_after(order: Order, report: OrderReport) -> Decimal | None:
+    # At equal quantity the known average stays: it may be the exact one, computed from fills.
+    if report.filled_quantity > order.filled_quantity or order.average_price is None:
+        return report.average_price or order.average_price
+    return order.average_price
 
 
 def _state_after(order: Order, report: OrderReport, filled: Decimal) -> OrderState:
-    if filled >= order.quantity:
+    # A venue may have cut the quantity to its own step; what it holds is what can be filled.
+    wanted = min(order.quantity, report.quantity) if report.quantity > 0 else order.quantity
+    if filled >= wanted:
         return S.FILLED
-    if report.state in {S.CANCELED, S.EXPIRED, S.REJECTED}:
-        return report.state
-    if report.filled_quantity < order.filled_quantity or order.state in {S.CANCELED, S.EXPIRED}:
-        # An older report, or an open one that a cancel has overtaken: only new fills count.
-        return S.PARTIALLY_FILLED if filled > order.filled_quantity else order.state
+    if report.state in _CLOSING:
+        return S.CANCELED if report.state is S.REJECTED and filled > 0 else report.state
+    if filled > order.filled_quantity:
+        return S.PARTIALLY_FILLED
+    if order.state in _CLOSING and order.venue_order_id:
+        # An open report that the venue's own cancel has overtaken.
+        return order.state
     return S.PARTIALLY_FILLED if filled > 0 else S.ACCEPTED
+
+
+_CLOSING = frozenset({S.CANCELED, S.EXPIRED, S.REJECTED})
+
+
+def reopen(order: Order, report: OrderReport) -> Order:
+    """A closed order that the venue, asked by its id just now, says is open: the venue is right."""
+    if order.state not in _CLOSING or report.state in FINISHED:
+        return apply_report(order, report)
+    return apply_report(replace(order, venue_order_id=None), report)

@@ -75,7 +75,7 @@ def select(
     restricted: Collection[str],
     held: Collection[str],
 ) -> tuple[str, ...]:
-    """The watched symbols, sorted: those passing all conditions, minus restricted ones, plus symbols with an open position.
+    """The watched symbols, sorted: those passing all conditions, minus restricted ones, plus those held.
 
     `candidates` maps a symbol to its ccxt market and ccxt ticker.
     """
@@ -99,5 +99,6 @@ def _look_up(key: str, symbol: str, market: Mapping[str, Any], ticker: Mapping[s
         if found is not None:
             return found
     if not known:
-        raise ConfigError(f"{symbol} has no such key in its market or ticker; mend it", where=f"watchlist.filter.{key}")
+        where = f"watchlist.filter.{key}"
+        raise ConfigError(f"{symbol} has no such key in its market or ticker; mend it", where=where)
     return None

@@ -24,6 +24,7 @@ _BODY_READ = 64 * 1024
 # A 429 without any figure; both services mean seconds, not milliseconds.
 _DEFAULT_PAUSE = 5.0
 _LONGEST_PAUSE = 3600.0
+_CAREFUL_SECONDS = 600.0
 
 
 class NotDelivered(KontorError):
@@ -91,9 +92,12 @@ class Courier:
     patience: Patience = field(default_factory=Patience)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
-    # Messages no closer together than this.
+    # Messages no closer together than this; and for ten minutes after a 429 no closer than that: not every limit is
+    # announced, and running into one again and again ends in a ban.
     spacing_seconds: float = 0.0
+    careful_spacing_seconds: float = 2.1
     _not_before: float = -math.inf
+    _careful_until: float = -math.inf
 
     async def post(self, session: aiohttp.ClientSession, url: str, payload: dict[str, Any]) -> None:
         """Deliver one message; raises Refused at once, Throttled or Unreachable when patience has run out."""
@@ -119,13 +123,18 @@ class Courier:
                 allow_redirects=False,
             ) as response:
                 body = await response.content.read(_BODY_READ)
-                self._not_before = self.monotonic() + max(self.spacing_seconds, _requested_pause(response))
+                self._not_before = self.monotonic() + max(self._spacing, _requested_pause(response))
                 self._judge(response, body)
         except TimeoutError:
             raise Unreachable(f"{self.name}: no answer within {self.patience.request_seconds:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # `from None`: aiohttp's own errors carry the address, which is the secret.
             raise Unreachable(f"{self.name}: {type(error).__name__}: {redact(str(error))}") from None
+
+    @property
+    def _spacing(self) -> float:
+        is_careful = self.monotonic() < self._careful_until
+        return max(self.spacing_seconds, self.careful_spacing_seconds if is_careful else 0.0)
 
     def _judge(self, response: aiohttp.ClientResponse, body: bytes) -> None:
         status = response.status
@@ -135,6 +144,7 @@ class Courier:
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             pause = retry_after(response.headers.get("Retry-After"), body)
             self._not_before = self.monotonic() + pause
+            self._careful_until = self._not_before + _CAREFUL_SECONDS
             raise Throttled(f"{self.name}: too many messages, told to wait {pause:g} s", retry_after=pause)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unreachable(f"{self.name}: HTTP {status}: {told}")

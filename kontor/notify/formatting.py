@@ -15,6 +15,9 @@ EMBEDS, EMBEDS_TOTAL = 10, 6000
 TELEGRAM_TEXT = 4096
 
 _ELLIPSIS = "…"
+_LAST_OF_ONE_UNIT = "\uffff"
+# Wider fields stand alone in their row.
+_INLINE = 40
 # What each service takes for markup; a backslash before any of them makes it plain text.
 _DISCORD_MARKUP = re.compile(r"([\\*_~`|<>#\[\]])")
 _TELEGRAM_MARKUP = re.compile(r"([_*\[\]()~`>#+\-=|{}.!\\])")
@@ -23,7 +26,7 @@ _TOKEN = re.compile(r"\\?.", re.DOTALL)
 
 def length(text: str) -> int:
     """Characters as both services count them: UTF-16 units, so that an emoji is two."""
-    return len(text) + sum(1 for character in text if ord(character) > 0xFFFF)
+    return len(text) + sum(1 for character in text if character > _LAST_OF_ONE_UNIT)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -88,7 +91,7 @@ def _fields(pairs: Sequence[tuple[str, str]], budget: int) -> list[dict[str, Any
             "name": shorten(_discord(name), FIELD_NAME),
             # A link with a backslash in it is no link any more.
             "value": shorten(valid(value) if is_link else _discord(value), FIELD_VALUE),
-            "inline": not is_link and length(value) < 40,
+            "inline": not is_link and length(value) < _INLINE,
         }
         budget -= length(field["name"]) + length(field["value"])
         if budget < 0 or len(fields) == FIELDS:
@@ -123,14 +126,14 @@ def telegram_text(queued: Queued) -> str:
         if name.strip() and value.strip()
     ]
     where = " · ".join(part for part in (alert.account, f"{alert.at:%Y-%m-%d %H:%M:%S} UTC") if part)
-    lines.append(f"_{escape(_one_line(where))}_")
+    lines.append(f"_{escape(shorten(_one_line(where), FIELD_NAME))}_")
     if alert.url:
         lines.append(escape(alert.url))
     return "\n".join(lines)
 
 
 def split(text: str, limit: int = TELEGRAM_TEXT) -> list[str]:
-    """MarkdownV2 in pieces of at most `limit`: at line ends, and in a longer line never between a backslash and its character."""
+    """MarkdownV2 in pieces of at most `limit`: cut at line ends, a longer line between two characters, no escape."""
     pieces: list[str] = []
     piece = ""
     for line in text.split("\n"):

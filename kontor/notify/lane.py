@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 # A revoked webhook or token: asked again only this often, until somebody mends the block.
 REFUSAL_PAUSE = 300.0
 _LOOK_AHEAD = 20
+_LOG_EVERY = 1000
 
 
 class Lane:
@@ -46,7 +47,7 @@ class Lane:
         """Add an alert behind the others; a full queue loses its oldest, which is counted."""
         if len(self._queue) >= self._capacity:
             self._queue.popleft()
-            self._lose(1, "the queue is full, the oldest go")
+            self.lose_oldest(1)
         self._queue.append(queued)
         self.idle.clear()
         self._filled.set()
@@ -54,9 +55,14 @@ class Lane:
     def inherit(self, other: "Lane") -> None:
         """Take over what another lane of the same name has not delivered."""
         self.lost += other.lost
-        for queued in other._queue:
+        for queued in other.surrender():
             self.push(queued)
-        other._queue.clear()
+
+    def surrender(self) -> list[Queued]:
+        """Everything that waits; this lane has nothing left to do."""
+        waiting = list(self._queue)
+        self._queue.clear()
+        return waiting
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Deliver for as long as the task lives."""
@@ -64,8 +70,7 @@ class Lane:
             await self._filled.wait()
             while self._queue:
                 await asyncio.sleep(max(0.0, self._closed_until - self._monotonic()))
-                waiting = list(islice(self._queue, _LOOK_AHEAD))
-                batch = [self._queue.popleft() for _ in range(self.channel.fit(waiting))]
+                batch = [self._queue.popleft() for _ in range(self._fit())]
                 self._in_flight = len(batch)
                 try:
                     await self._deliver(session, batch)
@@ -73,6 +78,13 @@ class Lane:
                     self._in_flight = 0
             self._filled.clear()
             self.idle.set()
+
+    def _fit(self) -> int:
+        try:
+            return self.channel.fit(list(islice(self._queue, _LOOK_AHEAD)))
+        except Exception as error:  # noqa: BLE001 - an alert that cannot be measured goes alone, and fails alone
+            logger.warning("alert cannot be measured channel=%s: %s", self.channel.name, redact(str(error)))
+            return 1
 
     async def _deliver(self, session: aiohttp.ClientSession, batch: list[Queued]) -> None:
         try:
@@ -88,9 +100,7 @@ class Lane:
     async def _refused(self, session: aiohttp.ClientSession, batch: list[Queued], error: Refused) -> None:
         if error.is_lasting:
             self._closed_until = self._monotonic() + REFUSAL_PAUSE
-            self._lose(
-                len(batch), f"{error}; the block of {self.channel.name} in the UI under Blocks needs a valid address"
-            )
+            self._lose(len(batch), f"{error}; enter a valid address in its block, in the UI under Blocks")
         elif len(batch) == 1:
             self._lose(1, str(error))
         else:
@@ -114,11 +124,15 @@ class Lane:
         await self.channel.send(session, [Queued(notice)])
         self.lost -= lost
 
-    def _lose(self, count: int, reason: str) -> None:
-        # An overflow loses thousands in a burst: the first is worth a line, and then every thousandth.
-        if self.lost == 0 or (self.lost + count) // 1000 > self.lost // 1000:
-            logger.warning("alerts lost channel=%s lost=%d: %s", self.channel.name, self.lost + count, redact(reason))
+    def lose_oldest(self, count: int) -> None:
+        """Count what a full queue dropped; a burst drops thousands, and only some of them are worth a line."""
+        if count and (self.lost == 0 or (self.lost + count) // _LOG_EVERY > self.lost // _LOG_EVERY):
+            logger.warning("alerts lost channel=%s lost=%d: too many at once", self.channel.name, self.lost + count)
         self.lost += count
+
+    def _lose(self, count: int, reason: str) -> None:
+        self.lost += count
+        logger.warning("alerts lost channel=%s lost=%d: %s", self.channel.name, self.lost, redact(reason))
 
 
 def left_over(lanes: Iterable[Lane]) -> int:

@@ -13,7 +13,7 @@ _PATTERNS = (
     # Discord webhooks and Telegram bots carry their secret in the path.
     (re.compile(r"(/webhooks/)\d+/[\w-]+"), rf"\1{HIDDEN}"),
     (re.compile(r"\b(bot)?\d{6,}:[\w-]{30,}"), HIDDEN),
-    # user:password@host
+    # The password in an address such as a database's.
     (re.compile(r"(\w://[^\s:/@]*:)[^\s@/]+(@)"), rf"\1{HIDDEN}\2"),
     (
         re.compile(

@@ -23,8 +23,8 @@ class _Window:
 class Repeats:
     """Decides which alerts go out now; moments are seconds of a monotonic clock, given by the caller.
 
-    The window in which repeats are held grows fourfold with each digest, up to six hours, and starts afresh once an alert
-    has stayed away for a whole window: a day of flapping, up and down, makes fewer than 20 messages.
+    The window in which repeats are held grows fourfold with each digest, up to six hours, and starts afresh once an
+    alert has stayed away for a whole window: a day of flapping, up and down, makes fewer than 20 messages.
     """
 
     def __init__(self, *, first_window: float = FIRST_WINDOW, capacity: int = 500) -> None:

@@ -32,9 +32,10 @@ _LONGEST_TEXT = 12_000
 class BackgroundSender:
     """A Notifier for one event loop.
 
-    `source` says which channels there are; it is asked in the background, at most every `refresh_seconds`, so that an edited
-    block takes effect without a restart. Each channel has its own queue of at most `capacity` alerts and its own task: a
-    stalled one delays nobody. `context` is what the background work runs in; a flow run's own would tie it to that run.
+    `source` says which channels there are; it is asked in the background, at most every `refresh_seconds`, so that an
+    edited block takes effect without a restart. Each channel has its own queue of at most `capacity` alerts and its own
+    task: a stalled one delays nobody. `context` is what the background work runs in; a flow run's own would tie it to
+    that run.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class BackgroundSender:
     def _distribute(self) -> None:
         overflow, self._overflow = self._overflow, 0
         for lane, _ in self._lanes.values():
-            lane.lost += overflow
+            lane.lose_oldest(overflow)
         while self._inbox:
             queued = self._inbox.popleft()
             for lane, _ in self._lanes.values():
@@ -197,6 +198,8 @@ class BackgroundSender:
         lanes, self._lanes = self._lanes, {}
         self._refresh_at = 0.0
         left = left_over(lane for lane, _ in lanes.values()) + len(self._inbox)
+        self._inbox.clear()
+        self._sorted.set()
         if left:
             logger.warning("alerts given up at the end left=%d", left)
         await _stop(task for _, task in lanes.values())

@@ -21,6 +21,11 @@ _BETWEEN = "\n\n"
 _MOST_TOGETHER = 20
 
 
+def telegram_courier(**changes: Any) -> Courier:
+    """Telegram wants at most one message a second in a chat, and twenty a minute in a group."""
+    return Courier("telegram", spacing_seconds=1.0, careful_spacing_seconds=3.1, **changes)
+
+
 @dataclass(slots=True)
 class Telegram:
     """Sends alerts as MarkdownV2; long ones in several messages, short ones together in one."""
@@ -29,10 +34,7 @@ class Telegram:
     chat_id: str
     thread_id: int | None = None
     api_url: str = API
-    # Telegram wants at most one message a second in a chat.
-    courier: Courier = field(
-        default_factory=lambda: Courier("telegram", spacing_seconds=1.0), compare=False, repr=False
-    )
+    courier: Courier = field(default_factory=telegram_courier, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_bot(self.token, self.chat_id, self.api_url)

@@ -46,7 +46,7 @@ class Gatekeeper:
         stamp = given["TIMESTAMP"]
         if not _ISO.fullmatch(stamp):
             raise Refusal("50112")
-        moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(stamp)
         if not _close(moment.timestamp() * 1000, clocks_ms):
             raise Refusal("50102")
         key = self._account_by_key(given["KEY"])

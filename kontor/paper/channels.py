@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from kontor.paper.model import VenueError
 from kontor.paper.replies import Refusal
 from kontor.paper.venue import Venue
 
@@ -68,7 +69,11 @@ def subscription(arg: Any, address: str, account: str | None, venue: Venue) -> S
 
 def venue_has(venue: Venue, inst_id: str) -> bool:
     """Whether the venue trades this instrument."""
-    return any(item.inst_id == inst_id for item in venue.instruments()) if inst_id else False
+    try:
+        venue.instrument(inst_id)
+    except VenueError:
+        return False
+    return True
 
 
 def _offered(channel: str, bar: str, address: str) -> bool:
@@ -91,5 +96,6 @@ def _nothing_there(arg: dict[str, Any]) -> Refusal:
     named = ",".join(f"{name}:{value}" for name, value in arg.items())
     return Refusal(
         "60018",
-        f"Wrong URL or {named} doesn't exist. Please use the correct URL, channel and parameters referring to API document.",
+        f"Wrong URL or {named} doesn't exist. "
+        "Please use the correct URL, channel and parameters referring to API document.",
     )

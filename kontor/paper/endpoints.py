@@ -34,7 +34,9 @@ class Endpoint:
         return request_charges(self.limit, ip=ip, account=call.account, params=call.params)
 
 
-def _public(path: str, answer: Callable[[Call], Reply], count: int, seconds: float, scope: Scope = Scope.IP) -> Endpoint:
+def _public(
+    path: str, answer: Callable[[Call], Reply], count: int, seconds: float, scope: Scope = Scope.IP
+) -> Endpoint:
     return Endpoint("GET", path, answer, Limit(path, count, seconds, scope))
 
 

@@ -57,7 +57,7 @@ class FaultRule(BaseModel):
     probability: float | None = Field(default=None, gt=0, le=1)
     seed: int = 0
     seconds: float | None = None
-    """The length of a delay, hang or silence, a 429's Retry-After, or how far a wrong clock is off (may be negative)."""
+    """How long a delay, hang or silence lasts, a 429's Retry-After, how far off a wrong clock is (may be negative)."""
     when: Literal["before", "after"] | None = None
     """Whether the fault comes before the request is processed (it then never is, except after a delay) or after."""
     contains: str = ""

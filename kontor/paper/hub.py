@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from kontor.paper import rendering, rendering_account
+from kontor.paper import rendering, rendering_account, rendering_orders
 from kontor.paper.channels import BOOK_DEPTHS, Subscription
 from kontor.paper.model import Event
 from kontor.paper.order_books import LiveBook
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Topic = tuple[str, str]
 Listeners = dict[tuple["Connection", Subscription], None]
 REPEAT_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
 MAX_NEW_TRADES = 50
 
 
@@ -34,11 +36,26 @@ class Hub:
         self._last: dict[Topic, Any] = {}
         self._repeat_at = 0.0
         self.connections: set[Connection] = set()
+        self._errands: set[asyncio.Task[None]] = set()
         self._stop = self._venue.subscribe(self._deliver)
 
-    def close(self) -> None:
-        """Hear no more events."""
+    async def close(self) -> None:
+        """Hear no more events, and close every socket."""
         self._stop()
+        for connection in list(self.connections):
+            self.let_go(connection.close(1001, "going away"))
+        if self._errands:
+            _, late = await asyncio.wait(self._errands, timeout=CLOSE_SECONDS)
+            for connection in list(self.connections):
+                connection.drop()
+            for errand in late:
+                errand.cancel()
+
+    def let_go(self, errand: Coroutine[Any, Any, None]) -> None:
+        """See to something in the background, a closing handshake for instance."""
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     def add(self, connection: Connection, wanted: Subscription) -> None:
         """Let a connection listen, and tell it how things stand."""
@@ -77,6 +94,9 @@ class Hub:
         if time.monotonic() >= self._repeat_at:
             self._repeat_at = time.monotonic() + REPEAT_SECONDS
             self._repeat()
+            for connection in list(self.connections):
+                if connection.idle:
+                    self.let_go(connection.close(4004, "No data received in 30s"))
 
     def _watch(self, wanted: Subscription, *, on: bool) -> None:
         change = self._venue.watch if on else self._venue.unwatch
@@ -113,7 +133,9 @@ class Hub:
             connection.send(wanted.message(_json(rows), eventType=event, curPage=1, lastPage=True))
         elif wanted.channel == "balance_and_position":
             balance = venue.balance(account)
-            row = rendering_account.balance_and_position(balance.u_time, balance.details, venue.positions(account), event)
+            row = rendering_account.balance_and_position(
+                balance.u_time, balance.details, venue.positions(account), event
+            )
             connection.send(wanted.message(_json([row])))
 
     def _repeat(self) -> None:
@@ -129,7 +151,7 @@ class Hub:
         elif event.channel == "candles":
             self._tell((f"candle{event.key}", event.inst_id), _json([self._candle(event.inst_id, event.data)]))
         elif event.channel == "orders":
-            self._tell_owner(event, _json([rendering.order_update(event.data)]))
+            self._tell_owner(event, _json([rendering_orders.order_update(event.data)]))
         elif event.channel == "positions":
             self._tell_owner(event, _json([rendering_account.position(event.data)]), eventType="event_update")
             self._tell_both(event, rendering_account.balance_and_position(event.ts, (), [event.data], "filled"))

@@ -84,9 +84,7 @@ def _spoiled(rule: FaultRule, request: web.Request, response: web.StreamResponse
     if kind is FaultKind.HTTP_429:
         after = str(round(rule.seconds if rule.seconds is not None else 1))
         body = Reply([], "50011", MESSAGES["50011"]).encode()
-        return web.Response(
-            status=429, body=body, headers={"Retry-After": after}, content_type="application/json"
-        )
+        return web.Response(status=429, body=body, headers={"Retry-After": after}, content_type="application/json")
     if kind is FaultKind.HTML_200:
         return web.Response(text=HTML, content_type="text/html")
     if kind is FaultKind.TRUNCATED_JSON:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 LIVE, PARTIALLY_FILLED, FILLED, CANCELED = "live", "partially_filled", "filled", "canceled"
 OPEN_STATES = frozenset({LIVE, PARTIALLY_FILLED})
@@ -126,8 +126,7 @@ class Book:
     ts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candle:
+class Candle(NamedTuple):
     """One candle; `vol` in contracts or base, `vol_ccy` in base, `vol_ccy_quote` in USD; `confirm` is False while it is unfinished."""
 
     ts: int

@@ -111,7 +111,7 @@ def request_charges(limit: Limit, *, ip: str, account: str, params: Mapping[str,
 
 
 def order_charges(limit: Limit, account: str, orders: Iterable[Mapping[str, Any]]) -> list[Charge]:
-    """What placing, canceling or amending takes: per instrument and by the number of orders, one alone as a single order."""
+    """What placing, canceling or amending takes: per instrument, by number of orders, one alone as a single order."""
     wanted = Counter(str(order.get("instId", "")) for order in orders)
     total = wanted.total()
     single = total <= 1 or limit.name not in WITH_BATCH

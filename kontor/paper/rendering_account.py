@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kontor.paper.model import AccountBalance, AccountInfo, CurrencyBalance, Instrument, Position
+from kontor.paper.model import AccountBalance, AccountInfo, Bill, CurrencyBalance, Instrument, LeverageInfo, Position
 from kontor.paper.rendering import Json, moment, number
+
+# OKX numbers the kinds of bills: type, then sub-type.
+BILL_TYPES = {
+    "deposit": ("1", "11"),
+    "trade": ("2", "1"),
+    "fee": ("2", "1"),
+    "pnl": ("2", "1"),
+    "funding": ("8", "173"),
+}
 
 
 def balance(item: AccountBalance) -> Json:
@@ -225,4 +234,54 @@ def balance_and_position(
             for item in positions
         ],
         "trades": [],
+    }
+
+
+def leverage(item: LeverageInfo) -> Json:
+    """A row of account/leverage-info."""
+    return {
+        "instId": item.inst_id,
+        "mgnMode": item.mgn_mode,
+        "posSide": item.pos_side,
+        "lever": number(item.lever),
+        "ccy": "",
+    }
+
+
+def bill(item: Bill) -> Json:
+    """A row of account/bills; `ref`, the fill or request behind it, stands in notes."""
+    kind, sub_kind = BILL_TYPES.get(item.kind, ("2", "1"))
+    return {
+        "bal": number(item.balance),
+        "balChg": number(item.change),
+        "billId": item.bill_id,
+        "ccy": item.ccy,
+        "clOrdId": "",
+        "execType": "",
+        "fee": number(item.change) if item.kind == "fee" else "0",
+        "fillFwdPx": "",
+        "fillIdxPx": "",
+        "fillMarkPx": "",
+        "fillMarkVol": "",
+        "fillPxUsd": "",
+        "fillPxVol": "",
+        "fillTime": moment(item.ts),
+        "from": "",
+        "instId": item.inst_id,
+        "instType": "" if not item.inst_id else "SWAP" if item.inst_id.endswith("-SWAP") else "SPOT",
+        "interest": "0",
+        "mgnMode": "" if not item.inst_id else "cross" if item.inst_id.endswith("-SWAP") else "cash",
+        "notes": item.ref,
+        "ordId": "",
+        "pnl": number(item.change) if item.kind == "pnl" else "0",
+        "posBal": "0",
+        "posBalChg": "0",
+        "px": "",
+        "subType": sub_kind,
+        "sz": "",
+        "tag": "",
+        "to": "",
+        "tradeId": "0",
+        "ts": moment(item.ts),
+        "type": kind,
     }

@@ -26,14 +26,14 @@ class Rest:
         """The answer to one request, refusals included."""
         endpoint = BY_PATH.get((request.method, request.path))
         if endpoint is None:
-            return _refused(Refusal("50115")) if request.path in PATHS else not_found()
+            return refused(Refusal("50115")) if request.path in PATHS else not_found()
         began = time.time()
         try:
             reply = await self._reply(request, endpoint)
         except Refusal as refusal:
-            return _refused(refusal)
+            return refused(refusal)
         except VenueError as error:
-            return _refused(Refusal(error.code, error.message))
+            return refused(Refusal(error.code, error.message))
         if not endpoint.takes_orders:
             return web.Response(body=reply.encode(), content_type="application/json")
         body = reply.encode(inTime=micros(began), outTime=micros(time.time()))
@@ -64,11 +64,19 @@ class Rest:
 
 def not_found() -> web.Response:
     """What OKX answers on a path it does not have."""
-    body = {"code": "404", "data": {}, "detailMsg": "", "error_code": "404", "error_message": "Not Found", "msg": "Not Found"}
+    body = {
+        "code": "404",
+        "data": {},
+        "detailMsg": "",
+        "error_code": "404",
+        "error_message": "Not Found",
+        "msg": "Not Found",
+    }
     return web.Response(status=404, body=orjson.dumps(body), content_type="application/json")
 
 
-def _refused(refusal: Refusal) -> web.Response:
+def refused(refusal: Refusal) -> web.Response:
+    """A refusal as OKX sends it."""
     body = Reply([], refusal.code, refusal.message).encode()
     return web.Response(status=refusal.status, body=body, content_type="application/json")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kontor.paper import rendering, rendering_account
+from kontor.paper import rendering_account
 from kontor.paper.paging import page
 from kontor.paper.replies import Call, Refusal, Reply, missing, wrong
 
@@ -33,7 +33,7 @@ def set_leverage(call: Call) -> Reply:
     if mode not in MARGIN_MODES:
         raise wrong("mgnMode")
     changed = call.venue.set_leverage(call.account, inst_id, lever, mode)
-    row = rendering.leverage(changed)
+    row = rendering_account.leverage(changed)
     return Reply([{name: row[name] for name in ("lever", "mgnMode", "instId", "posSide")}])
 
 
@@ -45,7 +45,10 @@ def leverage_info(call: Call) -> Reply:
     if not call.params.get("instId"):
         raise missing("instId")
     return Reply(
-        [rendering.leverage(call.venue.leverage(call.account, inst_id, mode)) for inst_id in _names(call, "instId")]
+        [
+            rendering_account.leverage(call.venue.leverage(call.account, inst_id, mode))
+            for inst_id in _names(call, "instId")
+        ]
     )
 
 
@@ -69,10 +72,10 @@ def bills(call: Call) -> Reply:
         item
         for item in call.venue.bills(call.account)
         if call.params.get("ccy") in {None, "", item.ccy}
-        and call.params.get("type") in {None, "", rendering.BILL_TYPES.get(item.kind, ("", ""))[0]}
+        and call.params.get("type") in {None, "", rendering_account.BILL_TYPES.get(item.kind, ("", ""))[0]}
     )
     chosen = page(rows, call.params, number=lambda item: item.bill_id, at_ms=lambda item: item.ts)
-    return Reply([rendering.bill(item) for item in chosen])
+    return Reply([rendering_account.bill(item) for item in chosen])
 
 
 def currencies(_call: Call) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kontor.paper import rendering
+from kontor.paper import rendering, rendering_orders
 from kontor.paper.model import Fill, Order, OrderAck
 from kontor.paper.paging import page
 from kontor.paper.replies import MESSAGES, Call, Refusal, Reply, batch, missing
@@ -60,7 +60,7 @@ def details(call: Call) -> Reply:
     order_id, client_id = call.params.get("ordId") or None, call.params.get("clOrdId") or None
     if order_id is None and client_id is None:
         raise Refusal("51003")
-    return Reply([rendering.order(call.venue.order(call.account, inst_id, order_id, client_id))])
+    return Reply([rendering_orders.order(call.venue.order(call.account, inst_id, order_id, client_id))])
 
 
 def pending(call: Call) -> Reply:
@@ -73,14 +73,16 @@ def pending(call: Call) -> Reply:
 def history(call: Call) -> Reply:
     """Finished orders of a type."""
     call.required("instType")
-    return _orders(call, call.venue.orders_history(call.account, *_filters(call, "instType", "instId", "ordType", "state")))
+    return _orders(
+        call, call.venue.orders_history(call.account, *_filters(call, "instType", "instId", "ordType", "state"))
+    )
 
 
 def fills(call: Call) -> Reply:
     """Fills, newest first."""
     rows = call.venue.fills(call.account, *_filters(call, "instType", "instId", "ordId"))
     chosen = page(rows, call.params, number=_bill_id, at_ms=lambda item: item.ts)
-    return Reply([rendering.fill(item) for item in chosen])
+    return Reply([rendering_orders.fill(item) for item in chosen])
 
 
 def fills_history(call: Call) -> Reply:
@@ -102,7 +104,7 @@ def _one(call: Call, act: Callable[[str, Body], OrderAck]) -> Reply:
         raise Refusal("50000")
     if call.expired:
         return batch([_too_late(call, body)], single=True)
-    return batch([rendering.order_ack(act(call.account, body))], single=True)
+    return batch([rendering_orders.order_ack(act(call.account, body))], single=True)
 
 
 def _many(call: Call, act: Callable[[str, Sequence[Body]], list[OrderAck]]) -> Reply:
@@ -115,7 +117,7 @@ def _many(call: Call, act: Callable[[str, Sequence[Body]], list[OrderAck]]) -> R
         raise Refusal("50002")
     if call.expired:
         return batch([_too_late(call, body) for body in bodies])
-    return batch([rendering.order_ack(ack) for ack in act(call.account, bodies)])
+    return batch([rendering_orders.order_ack(ack) for ack in act(call.account, bodies)])
 
 
 def _too_late(call: Call, body: Body) -> rendering.Json:
@@ -131,7 +133,7 @@ def _too_late(call: Call, body: Body) -> rendering.Json:
 
 def _orders(call: Call, rows: list[Order]) -> Reply:
     chosen = page(rows, call.params, number=_order_id, at_ms=lambda item: item.c_time)
-    return Reply([rendering.order(item) for item in chosen])
+    return Reply([rendering_orders.order(item) for item in chosen])
 
 
 def _filters(call: Call, *names: str) -> list[str | None]:

@@ -32,6 +32,7 @@ from kontor.paper.model import (
     PublicTrade,
     Ticker,
     VenueConfig,
+    VenueError,
 )
 
 
@@ -66,29 +67,34 @@ class Venue:
         """Flush and close the file. Calling it again does nothing."""
         self._engine.close()
 
+    def _caught_up(self) -> int:
+        now = self.clock.now_ms()
+        self._engine.advance(now)
+        return now
+
     # Events
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Deliver every event to `callback` from within `flush()`; returns the way to stop it. A callback must not call the venue's trading methods."""
-        return self._engine.feed.subscribe(callback)
+        return self._engine.state.feed.subscribe(callback)
 
     def watch(self, channel: str, inst_id: str, key: str = "") -> None:
         """Ask for `tickers` or `candles` (key: the bar, `1m`) events of an instrument; counted, so that each watch needs its unwatch."""
-        self._engine.feed.watch(channel, inst_id, key)
+        self._engine.state.feed.watch(channel, inst_id, key)
 
     def unwatch(self, channel: str, inst_id: str, key: str = "") -> None:
         """Take back one `watch`."""
-        self._engine.feed.unwatch(channel, inst_id, key)
+        self._engine.state.feed.unwatch(channel, inst_id, key)
 
     # Public market data
 
     def instruments(self, inst_type: str | None = None, inst_id: str | None = None, uly: str | None = None) -> list[Instrument]:
         """The instruments that match. An unknown `inst_id` raises VenueError 51001."""
-        return self._engine.market.instruments(inst_type, inst_id, uly)
+        return self._engine.state.market.instruments(inst_type, inst_id, uly)
 
     def instrument(self, inst_id: str) -> Instrument:
         """One instrument, or VenueError 51001."""
-        return self._engine.market.instrument(inst_id)
+        return self._engine.state.market.instrument(inst_id)
 
     def ticker(self, inst_id: str) -> Ticker:
         """The ticker of one instrument, or VenueError 51001."""
@@ -96,11 +102,11 @@ class Venue:
 
     def tickers(self, inst_type: str | None = None, inst_ids: Sequence[str] | None = None) -> list[Ticker]:
         """Tickers of a type, of a list, or of everything; computed together, so ask once for many."""
-        return self._engine.tickers(inst_type, inst_ids)
+        return self._engine.reports.tickers(inst_type, inst_ids, self._caught_up())
 
     def book(self, inst_id: str, depth: int = 20) -> Book:
         """The book, resting user orders included, at most 50 levels a side."""
-        return self._engine.book(inst_id, depth)
+        return self._engine.reports.book(inst_id, depth, self._caught_up())
 
     def candles(
         self, inst_id: str, bar: str = "1m", *, after: int | None = None, before: int | None = None, limit: int = 100, confirmed_only: bool = False
@@ -110,102 +116,111 @@ class Venue:
         With `before` and without `after` the candles nearest the present are cut, as OKX does. `bar` is OKX's (1m 3m 5m 15m 30m 1H 2H 4H 6H 12H 1D,
         and 6Hutc 12Hutc 1Dutc); unknown ones raise VenueError 51000. The first row may be unfinished (`confirm` False) unless `confirmed_only`.
         """
-        return self._engine.market.candles(inst_id, bar, self.clock.now_ms(), after=after, before=before, limit=limit, confirmed_only=confirmed_only)
+        return self._engine.state.market.candles(inst_id, bar, self.clock.now_ms(), after=after, before=before, limit=limit, confirmed_only=confirmed_only)
 
     def trades(self, inst_id: str, limit: int = 100) -> list[PublicTrade]:
         """The crowd's last trades, newest first: one per tick, at the tick's price."""
-        return self._engine.market.trades(inst_id, self.clock.now_ms(), limit)
+        return self._engine.state.market.trades(inst_id, self.clock.now_ms(), limit)
 
     def mark_price(self, inst_id: str) -> Decimal:
         """The mark price, which is the last price here."""
-        return self._engine.market.last(self.instrument(inst_id), self.clock.now_ms())
+        return self._engine.state.market.last(self.instrument(inst_id), self.clock.now_ms())
 
     def price_limit(self, inst_id: str) -> tuple[Decimal, Decimal]:
         """The highest buy and the lowest sell price accepted now."""
-        return self._engine.market.price_limit(self.instrument(inst_id), self.clock.now_ms())
+        return self._engine.state.market.price_limit(self.instrument(inst_id), self.clock.now_ms())
 
     # Accounts
 
     def account_by_key(self, api_key: str) -> AccountInfo | None:
         """Who signs with this key; None when nobody does."""
-        return self._engine.accounts.by_key(api_key)
+        return self._engine.state.accounts.by_key(api_key)
 
     def account(self, account: str) -> AccountInfo:
         """One account by name, or KeyError."""
-        return self._engine.accounts[account].info
+        return self._engine.state.accounts[account].info
 
     def accounts(self) -> list[AccountInfo]:
         """All accounts, in the order they were made."""
-        return [book.info for book in self._engine.accounts]
+        return [book.info for book in self._engine.state.accounts]
 
     def add_account(self, config: AccountConfig) -> AccountInfo:
         """Make an account or sub-account, or give an existing one new secrets. A key in use elsewhere raises ValueError."""
-        return self._engine.add_account(config)
+        return self._engine.add_account(config, self._caught_up())
 
     def deposit(self, account: str, ccy: str, quantity: Decimal, ref: str = "") -> None:
         """Move funds in, or out when negative; never below what is free (VenueError 51131)."""
-        self._engine.deposit(account, ccy, quantity, ref)
+        self._engine.state.deposit(account, ccy, quantity, ref, self._caught_up())
 
     def balance(self, account: str, ccys: Iterable[str] | None = None) -> AccountBalance:
         """Balances, all currencies that are not zero or those named, with totals in USD."""
-        return self._engine.balance(account, ccys)
+        self._caught_up()
+        return self._engine.reports.balance(account, ccys)
 
     def positions(self, account: str, inst_type: str | None = None, inst_id: str | None = None) -> list[Position]:
         """Open positions."""
-        return self._engine.positions(account, inst_type, inst_id)
+        self._caught_up()
+        return self._engine.reports.positions(account, inst_type, inst_id)
 
     def leverage(self, account: str, inst_id: str, mgn_mode: str = "cross") -> LeverageInfo:
         """The leverage set for an instrument, 3 if it was never set."""
-        return self._engine.leverage(account, inst_id, mgn_mode)
+        return self._engine.reports.leverage(account, inst_id, mgn_mode)
 
     def set_leverage(self, account: str, inst_id: str, lever: str, mgn_mode: str = "cross") -> LeverageInfo:
         """Set it; VenueError 59102 beyond the instrument's maximum, 59108 when the margin would not suffice, 51000 for anything else."""
-        return self._engine.set_leverage(account, inst_id, lever, mgn_mode)
+        return self._engine.set_leverage(account, inst_id, lever, mgn_mode, self._caught_up())
 
     def bills(self, account: str) -> list[Bill]:
         """The account's cash movements that are kept, newest first."""
-        return self._engine.accounts[account].bills_newest_first()
+        return self._engine.state.accounts[account].bills_newest_first()
 
     # Trading: bodies are OKX's request objects as they came, strings or JSON numbers; an answer's `s_code` tells a refusal, nothing is raised
 
     def place_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
         """Place one order: instId tdMode side ordType sz [px clOrdId tag tgtCcy reduceOnly posSide stpMode]."""
-        return self._engine.place(account, body)
+        return self._engine.trading.place(account, body, self._caught_up())
 
     def place_orders(self, account: str, bodies: Sequence[Mapping[str, Any]]) -> list[OrderAck]:
         """Place several (at most 20, the server's check); each has its own answer."""
-        return [self._engine.place(account, body) for body in bodies]
+        return [self._engine.trading.place(account, body, self._caught_up()) for body in bodies]
 
     def cancel_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
         """Cancel by ordId or clOrdId: 51400 unknown, 51401 canceled already, 51402 filled already."""
-        return self._engine.cancel(account, body)
+        return self._engine.trading.cancel(account, body, self._caught_up())
 
     def cancel_orders(self, account: str, bodies: Sequence[Mapping[str, Any]]) -> list[OrderAck]:
         """Cancel several; each has its own answer."""
-        return [self._engine.cancel(account, body) for body in bodies]
+        return [self._engine.trading.cancel(account, body, self._caught_up()) for body in bodies]
 
     def amend_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
         """Change newSz and newPx of a resting limit order; cxlOnFail is honoured. It keeps its place in the queue only when it gets smaller."""
-        return self._engine.amend(account, body)
+        return self._engine.trading.amend(account, body, self._caught_up())
 
     def cancel_all_after(self, account: str, timeout_seconds: int) -> CancelAllAfter:
         """Cancel every resting order `timeout_seconds` (10 to 120; 0 disarms) from now unless called again. VenueError 51000 outside that."""
-        return self._engine.cancel_all_after(account, timeout_seconds)
+        return self._engine.cancel_all_after(account, timeout_seconds, self._caught_up())
 
     def order(self, account: str, inst_id: str, ord_id: str | None = None, cl_ord_id: str | None = None) -> Order:
         """An order by either id (ordId wins), live or recent: VenueError 51603 when there is none."""
-        return self._engine.order(account, inst_id, ord_id, cl_ord_id)
+        self._caught_up()
+        order = self._engine.trading.find(self._engine.state.account(account), inst_id, ord_id, cl_ord_id)
+        if order is None:
+            raise VenueError("51603", "Order does not exist")
+        return order
 
     def orders_pending(self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_type: str | None = None) -> list[Order]:
         """Resting orders, newest first; page by `ord_id`, which grows with time."""
-        return self._engine.orders_pending(account, inst_type, inst_id, ord_type)
+        self._caught_up()
+        return self._engine.reports.orders_pending(account, inst_type, inst_id, ord_type)
 
     def orders_history(
         self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_type: str | None = None, state: str | None = None
     ) -> list[Order]:
         """Finished orders that are kept (the last 20,000), newest first."""
-        return self._engine.orders_history(account, inst_type, inst_id, ord_type, state)
+        self._caught_up()
+        return self._engine.reports.orders_history(account, inst_type, inst_id, ord_type, state)
 
     def fills(self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_id: str | None = None) -> list[Fill]:
         """Fills that are kept (the last 50,000), newest first; page by `bill_id`, filter time by `ts`."""
-        return self._engine.fills(account, inst_type, inst_id, ord_id)
+        self._caught_up()
+        return self._engine.reports.fills(account, inst_type, inst_id, ord_id)

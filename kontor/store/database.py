@@ -30,6 +30,10 @@ class Database(Protocol):
         """Wake those who wait for changes of `account`, in any process, when this transaction commits."""
         ...
 
+    async def watch(self, account: str) -> None:
+        """From here on `wait_for_change` misses nothing of this account; a second call changes nothing."""
+        ...
+
     async def wait_for_change(self, account: str, *, seconds: float) -> bool:
         """True as soon as something was announced since the last True; False after `seconds`."""
         ...

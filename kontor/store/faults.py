@@ -22,6 +22,9 @@ SQLITE: dict[int, str] = {
     sqlite3.SQLITE_NOTADB: "the file is not a SQLite database: check the path",
 }
 
+# SQLite has one code for every mistake in a statement; ours are all known to be right.
+SQLITE_NO_SCHEMA = ("no such table", "no such column", "has no column named")
+
 # By SQLSTATE, or by its class (the first two characters).
 POSTGRES: dict[str, str] = {
     "53100": "the server's disk is full: free some space, the desk then goes on by itself",
@@ -55,8 +58,11 @@ def lost_a_race(error: DBAPIError) -> bool:
 
 
 @contextmanager
-def translated(place: str) -> Iterator[None]:
-    """Turn a driver's errors into StoreUnavailable or StoreError; `place` names the store without secrets."""
+def translated(place: str, *drivers: type[Exception]) -> Iterator[None]:
+    """Turn a driver's errors into StoreUnavailable or StoreError; `place` names the store without secrets.
+
+    `drivers` are the errors that a driver may raise past SQLAlchemy, while it connects for instance.
+    """
     try:
         yield
     except DBAPIError as error:
@@ -65,8 +71,12 @@ def translated(place: str) -> Iterator[None]:
         raise StoreError(f"store {place}: {error}") from error
     except sqlite3.Error as error:
         raise _unavailable(place, _sqlite_remedy(error) or str(error)) from error
+    except drivers as error:
+        raise _unavailable(place, _postgres_remedy(error) or str(error)) from error
     except (OSError, TimeoutError) as error:
-        raise _unavailable(place, f"it cannot be reached ({error}): check that it is running and the address") from error
+        raise _unavailable(
+            place, f"it cannot be reached ({error}): check that it is running and the address"
+        ) from error
 
 
 def _translate(place: str, error: DBAPIError) -> StoreError:
@@ -91,7 +101,7 @@ def _sqlite_code(error: BaseException | None) -> int | None:
 
 def _sqlite_remedy(error: BaseException | None) -> str | None:
     code = _sqlite_code(error)
-    if code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such table", "no such column", "table ")):
+    if code == sqlite3.SQLITE_ERROR and any(words in str(error) for words in SQLITE_NO_SCHEMA):
         return NO_SCHEMA
     return None if code is None else SQLITE.get(code)
 

@@ -26,7 +26,7 @@ def values_of(value: Any, *, without: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def insert(conn: Connection, table: Table) -> Any:
-    """An INSERT that knows `on_conflict_...`; SQLite and PostgreSQL spell it alike, SQLAlchemy keeps it in two places."""
+    """An INSERT that knows `on_conflict_...`: both dialects spell it alike, SQLAlchemy keeps it in two places."""
     return postgresql.insert(table) if conn.dialect.name == "postgresql" else sqlite.insert(table)
 
 

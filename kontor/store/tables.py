@@ -91,7 +91,7 @@ candle_pages = Table(
     Column("timeframe", Text, primary_key=True),
     Column("symbol", Text, primary_key=True),
     Column("page", BigInteger, primary_key=True, autoincrement=False),
-    Column("count", Integer, nullable=False),
+    Column("length", Integer, nullable=False),
     Column("newest_at", Moment, nullable=False),
     Column("candles", LargeBinary, nullable=False),
 )
@@ -129,7 +129,11 @@ balance_history = Table(
 )
 
 initial_capital = Table(
-    "initial_capital", metadata, _account(), Column("total", Money, nullable=False), Column("at", Moment, nullable=False)
+    "initial_capital",
+    metadata,
+    _account(),
+    Column("total", Money, nullable=False),
+    Column("at", Moment, nullable=False),
 )
 
 positions = Table(
@@ -279,5 +283,8 @@ leases = Table(
 
 # One row: what names this desk.
 desk = Table(
-    "desk", metadata, Column("id", Integer, primary_key=True, autoincrement=False), Column("prefix", Text, nullable=False)
+    "desk",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("prefix", Text, nullable=False),
 )

@@ -1,0 +1,52 @@
+# Every target makes what it needs: the first one that needs Python packages installs them into .venv, from requirements.lock.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.kontor-installed
+# Seconds the whole test run may take before it is ended.
+TEST_SECONDS ?= 900
+PYTEST ?=
+
+.PHONY: help up down test check bench chaos clean lock browser venv
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: venv ## Bring the desk up; Ctrl-C brings it down
+	@$(BIN)/kontor up
+
+down: venv ## Bring down a desk that runs in the background
+	@$(BIN)/kontor down
+
+test: venv browser ## Run all tests, the desk and the browser included
+	@$(BIN)/python -m pytest --session-timeout=$(TEST_SECONDS) $(PYTEST)
+
+check: venv ## Lint, format, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+
+bench: venv ## Measure Kontor against what one would use instead
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+chaos: venv ## Break the desk on purpose, for longer than the tests do
+	@$(BIN)/python -m pytest tests/chaos -m '' --timeout=1800 $(PYTEST)
+
+clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays
+	@rm -rf $(VENV) build ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -not -path './.kontor/*' -prune -exec rm -rf {} +
+	@echo "clean; the state of a desk is left alone"
+
+lock: venv ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv"; exit 1; }
+	@uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+
+browser:
+	@./.ci/browser
+
+venv:
+	@./.ci/venv $(VENV) $(STAMP)

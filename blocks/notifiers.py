@@ -1,0 +1,97 @@
+"""The blocks DiscordWebhook and TelegramBot: where alerts go, from Kontor and from Prefect's own automations."""
+
+from abc import abstractmethod
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import aiohttp
+from prefect.blocks.abstract import NotificationBlock, NotificationError
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from blocks.base import StrictFields, remember_secrets
+from kontor.errors import ConfigError
+from kontor.notify import Channel, Discord, NotDelivered, Telegram, redact
+from kontor.notify.queued import Queued
+from kontor.notify.telegram import API, check_bot
+from kontor.ports import Alert
+
+
+class ChannelBlock(StrictFields, NotificationBlock):
+    """Base of the notification blocks: anything Prefect may call `notify` on."""
+
+    def block_initialization(self) -> None:
+        """Make the block's secrets known to the redaction."""
+        remember_secrets(self)
+
+    @abstractmethod
+    def to_channel(self) -> Channel:
+        """The channel this block describes."""
+
+    async def notify(self, body: str, subject: str | None = None) -> None:
+        """Deliver one message now; raises NotificationError when asked to, else a failure is only logged."""
+        alert = Alert(title=subject or "Prefect", text=body, severity="info", at=datetime.now(UTC))
+        try:
+            async with aiohttp.ClientSession() as session:
+                await self.to_channel().send(session, [Queued(alert)])
+        except NotDelivered as error:
+            self.logger.warning("notification not delivered: %s", redact(str(error)))
+            if self._raise_on_failure:
+                raise NotificationError(redact(str(error))) from None
+
+
+class DiscordWebhook(ChannelBlock):
+    """A Discord channel."""
+
+    _block_type_name: ClassVar[str | None] = "Kontor Discord Webhook"
+    _block_type_slug: ClassVar[str | None] = "kontor-discord-webhook"
+    _description: ClassVar[str | None] = "Alerts to a Discord channel; Kontor's own go to the block named default."
+
+    url: SecretStr = Field(
+        title="Webhook URL",
+        description="In Discord: channel settings, Integrations, Webhooks, Copy URL.",
+    )
+    username: str = Field(
+        default="Kontor", title="Name", description="Who the messages come from.", min_length=1, max_length=80
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _webhook(cls, value: SecretStr) -> SecretStr:
+        try:
+            Discord(value.get_secret_value())
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    def to_channel(self) -> Discord:
+        """The Discord channel."""
+        return Discord(self.url.get_secret_value(), self.username)
+
+
+class TelegramBot(ChannelBlock):
+    """A Telegram chat."""
+
+    _block_type_name: ClassVar[str | None] = "Kontor Telegram Bot"
+    _block_type_slug: ClassVar[str | None] = "kontor-telegram-bot"
+    _description: ClassVar[str | None] = "Alerts to a Telegram chat; Kontor's own go to the block named default."
+
+    token: SecretStr = Field(title="Bot token", description="What BotFather gave you, such as 123456789:ABC...")
+    chat_id: str = Field(
+        title="Chat", description="The chat's number, such as -1001234567890, or a public channel's @name."
+    )
+    thread_id: int | None = Field(
+        default=None, title="Topic", description="The number of a topic in a forum group; empty otherwise."
+    )
+    api_url: str = Field(default=API, title="Bot API", description="Only for a Bot API server of your own.")
+
+    @model_validator(mode="after")
+    def _bot_and_chat(self) -> "TelegramBot":
+        try:
+            check_bot(self.token.get_secret_value(), self.chat_id, self.api_url)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def to_channel(self) -> Telegram:
+        """The Telegram chat."""
+        return Telegram(self.token.get_secret_value(), self.chat_id, self.thread_id, self.api_url)

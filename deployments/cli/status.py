@@ -1,0 +1,111 @@
+"""`kontor status`: how the desk is, for a person or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from deployments.home import Home
+
+if TYPE_CHECKING:
+    from deployments.desk_status import DeskStatus
+    from kontor.domain.account import Balance
+    from kontor.domain.health import UpdaterHealth
+
+
+def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False, account: str = "paper") -> None:
+    """Say how the desk is: updaters, orders, positions and balance.
+
+    Parameters
+    ----------
+    as_json
+        One JSON object on standard output instead of tables.
+    account
+        The account to look at.
+
+    """
+    from deployments.desk_status import read_status
+
+    found = asyncio.run(read_status(Home.from_environment(), account))
+    if as_json:
+        for remark in found.remarks:
+            print(f"kontor: {remark}", file=sys.stderr)  # noqa: T201
+        print(json.dumps(found.to_json(), indent=2))  # noqa: T201 - for a program to read
+    else:
+        Console().print(render(found))
+
+
+async def show_status(home: Home, say: Callable[[str], None], account: str = "paper") -> None:
+    """Say the status once, as `kontor up` does when it is done."""
+    from deployments.desk_status import read_status
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    found = await read_status(home, account)
+    with console.capture() as capture:
+        console.print(render(found))
+    say(capture.get().rstrip())
+
+
+def render(found: DeskStatus) -> Group:
+    """The status as tables, the address of the UI first."""
+    parts: list[Table | Text] = [Text(f"Prefect UI {found.prefect_url}   account {found.account}", style="bold")]
+    parts += [Text(remark, style="yellow") for remark in found.remarks]
+    parts.append(_updaters(found))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(found.orders.items()) if count)
+    parts.append(Text(f"orders    {counts or 'none yet'}"))
+    parts.append(Text(f"balance   {_balance(found.balance)}"))
+    if found.positions:
+        parts.append(_positions(found))
+    else:
+        parts.append(Text("positions none"))
+    return Group(*parts)
+
+
+def _updaters(found: DeskStatus) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("updater", "", "last success", "every"):
+        table.add_column(title, justify="right" if title == "every" else "left")
+    for each in found.updaters:
+        verdict = Text("ok", style="green") if each.ok else Text("DOWN", style="bold red")
+        table.add_row(each.updater, verdict, _age(each), _seconds(each.interval))
+    return table
+
+
+def _age(health: UpdaterHealth) -> Text:
+    age = "never" if health.age is None else f"{_seconds(health.age)} ago"
+    return Text(age if health.ok or not health.reason else f"{age}: {health.reason}")
+
+
+def _positions(found: DeskStatus) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("position", "side", "quantity", "entry", "mark", "notional", "unrealized"):
+        table.add_column(title, justify="left" if title in {"position", "side"} else "right")
+    for each in found.positions:
+        figures = (each.quantity, each.entry_price, each.mark_price, each.notional, each.unrealized_pnl)
+        table.add_row(each.symbol, each.side.value, *(_figure(value) for value in figures))
+    return table
+
+
+def _balance(balance: Balance | None) -> str:
+    if balance is None:
+        return "not known yet"
+    return f"{balance.total:,.2f} {balance.currency} in total, {balance.free:,.2f} free, {balance.used:,.2f} used"
+
+
+def _figure(value: Decimal | None) -> str:
+    return "-" if value is None else f"{value.normalize():,f}"
+
+
+def _seconds(span: timedelta) -> str:
+    seconds = span.total_seconds()
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - what reads better

@@ -1,0 +1,148 @@
+"""How a desk is: heartbeats against intervals, orders, positions and balance, as store and Prefect have them now."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from deployments.home import Home, Ports
+from deployments.instance import running_record
+from deployments.prefect_api import PrefectApi
+from deployments.project import Project
+from deployments.stores import opened, store_url
+from kontor.domain.account import Balance, Position
+from kontor.domain.health import UpdaterHealth, judge
+from kontor.errors import KontorError
+from kontor.ports import Store
+
+# A person waits for the answer.
+QUICK = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class DeskStatus:
+    """One look at one account; `remarks` say where a figure comes from when that is not the usual place."""
+
+    prefect_url: str
+    account: str
+    updaters: tuple[UpdaterHealth, ...]
+    orders: Mapping[str, int]
+    positions: tuple[Position, ...]
+    balance: Balance | None
+    remarks: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The stable form: money as JSON numbers, moments as ISO 8601, ages and intervals in seconds."""
+        return {
+            "prefect_url": self.prefect_url,
+            "account": self.account,
+            "updaters": {each.updater: _updater(each) for each in self.updaters},
+            "orders": dict(self.orders),
+            "positions": [_position(each) for each in self.positions],
+            "balance": _balance(self.balance) if self.balance else None,
+        }
+
+
+@asynccontextmanager
+async def desk_store(home: Home) -> AsyncIterator[Store]:
+    """The desk's store, whether the desk runs or not; raises KontorError when none has ever run on this home."""
+    record = running_record(home)
+    url = home.default_store_url
+    if record is not None:
+        async with PrefectApi(record.ports.prefect_url, timeout=QUICK) as api:
+            if await api.is_healthy():
+                url = await store_url(api, home)
+    require_store(home, url)
+    async with opened(url) as store:
+        yield store
+
+
+def require_store(home: Home, url: str) -> None:
+    """Raises KontorError when the store would be an embedded file that no desk has made yet."""
+    if url == home.default_store_url and not home.store_file.exists():
+        raise KontorError(f"no desk has ever run on {home.path}; 'kontor up' starts one")
+
+
+async def read_status(home: Home, account: str) -> DeskStatus:
+    """The status of an account; raises KontorError when no desk has ever run on this home."""
+    record = running_record(home)
+    ports = record.ports if record is not None else Ports.from_environment()
+    async with PrefectApi(ports.prefect_url, timeout=QUICK) as api:
+        # Another home's server may well listen on the port of a desk that is down.
+        url, intervals, remarks = await (_ask(api, home, account) if record else _without_server(home, account))
+    require_store(home, url)
+    async with opened(url) as store:
+        now = datetime.now(UTC)
+        positions = await store.account.positions(account)
+        return DeskStatus(
+            prefect_url=ports.prefect_url,
+            account=account,
+            updaters=judge(intervals, await store.desk.heartbeats(account), now),
+            orders={state.value: count for state, count in (await store.orders.counts(account)).items()},
+            positions=tuple(positions.value) if positions else (),
+            balance=await store.account.balance(account),
+            remarks=remarks,
+        )
+
+
+Source = tuple[str, Mapping[str, timedelta], tuple[str, ...]]
+
+
+async def _ask(api: PrefectApi, home: Home, account: str) -> Source:
+    """Store and intervals as the running server has them."""
+    if not await api.is_healthy():
+        url, intervals, _ = await _without_server(home, account)
+        return url, intervals, (f"Prefect's server at {api.url} does not answer: intervals are those of prefect.yaml",)
+    intervals = {each.flow: each.interval for each in await api.deployments(account) if each.interval is not None}
+    return await store_url(api, home), intervals, ()
+
+
+async def _without_server(home: Home, account: str) -> Source:
+    """Store and intervals while nobody can be asked: the embedded file, and prefect.yaml."""
+    intervals = Project.find().intervals(account)
+    return home.default_store_url, intervals, ("the desk is not running: intervals are those of prefect.yaml",)
+
+
+def _updater(health: UpdaterHealth) -> dict[str, Any]:
+    return {
+        "last_success_at": health.last_success_at.isoformat() if health.last_success_at else None,
+        "age_seconds": round(health.age.total_seconds(), 3) if health.age is not None else None,
+        "interval_seconds": health.interval.total_seconds(),
+        "ok": health.ok,
+    }
+
+
+def _position(position: Position) -> dict[str, Any]:
+    return {
+        "symbol": position.symbol,
+        "side": position.side.value,
+        "quantity": float(position.quantity),
+        "entry_price": float(position.entry_price),
+        "mark_price": _number(position.mark_price),
+        "unrealized_pnl": _number(position.unrealized_pnl),
+        "notional": _number(position.notional),
+        "leverage": _number(position.leverage),
+        "at": position.at.isoformat(),
+    }
+
+
+def _balance(balance: Balance) -> dict[str, Any]:
+    return {
+        "currency": balance.currency,
+        "total": float(balance.total),
+        "free": float(balance.free),
+        "used": float(balance.used),
+        "at": balance.at.isoformat(),
+        "currencies": {
+            name: {"total": float(held.total), "free": float(held.free), "used": float(held.used)}
+            for name, held in sorted(balance.currencies.items())
+        },
+    }
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,108 @@
+"""What a person does by hand: place an order, cancel orders, close a position. Prefect's UI renders the parameters as a form."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from prefect import flow, runtime
+from pydantic import Field, WithJsonSchema
+
+from flows.shell import run_named_flow
+from kontor.domain.order import OrderType, Side, TimeInForce
+from kontor.domain.risk import OrderIntent
+from tasks.desk import open_desk, updater
+from tasks.hooks import alert
+from tasks.orders import cancel, close, place, show_order, wait_for_order
+
+# A plain number field in the form; pydantic keeps every digit that was typed.
+Quantity = Annotated[
+    Decimal,
+    Field(gt=0, description="In base currency: 0.1 on BTC/USD:USD is 0.1 BTC, whatever the contract size."),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+]
+Price = Annotated[Decimal, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+Seconds = Annotated[float, Field(ge=0, le=300)]
+
+
+@flow(name="place-order", timeout_seconds=330, on_failure=[alert], on_crashed=[alert])
+@updater
+async def place_order(
+    symbol: str,
+    side: Literal["buy", "sell"],
+    quantity: Quantity,
+    order_type: Literal["limit", "market"] = "limit",
+    price: Price | None = None,
+    time_in_force: Literal["GTC", "IOC", "FOK"] = "GTC",
+    post_only: bool = False,
+    reduce_only: bool = False,
+    account: str = "paper",
+    wait_seconds: Seconds = 15,
+) -> dict[str, Any]:
+    """Queue one order and wait for the venue's answer.
+
+    The client order id derives from this flow run: retrying the run, by hand or otherwise, finds the order it already
+    made and sends nothing. An order that the gate denies or the venue rejects fails the run with the reason.
+
+    Args:
+        symbol: A unified ccxt symbol, such as BTC/USD (spot) or BTC/USD:USD (swap).
+        side: buy or sell.
+        quantity: In base currency, also on swaps.
+        order_type: A limit order needs a price, a market order takes none.
+        price: In quote currency, limit orders only.
+        time_in_force: GTC rests, IOC fills what it can at once, FOK all or nothing.
+        post_only: Refuse to take: the order only rests.
+        reduce_only: Only make a position smaller.
+        account: The ExchangeAccount block to trade on.
+        wait_seconds: How long to wait for the venue; the order goes on without the run.
+    """
+    intent = OrderIntent(
+        symbol=symbol,
+        side=Side(side),
+        order_type=OrderType(order_type),
+        quantity=quantity,
+        price=price,
+        time_in_force=TimeInForce(time_in_force),
+        post_only=post_only,
+        reduce_only=reduce_only,
+    )
+    async with open_desk(account) as desk:
+        order = await place(desk, intent, run_id(), actor())
+        order = await wait_for_order(desk, order, wait_seconds)
+        return await show_order(desk, order)
+
+
+@flow(name="cancel-orders", timeout_seconds=120, on_failure=[alert], on_crashed=[alert])
+@updater
+async def cancel_orders(
+    symbol: str | None = None,
+    client_order_ids: list[str] | None = None,
+    account: str = "paper",
+    wait_seconds: Seconds = 15,
+) -> dict[str, Any]:
+    """Cancel the orders named, or all of a symbol, or, with neither, all of the account; safe to repeat.
+
+    An order never sent is canceled at once; a live one is canceled at the venue and verified there.
+    """
+    async with open_desk(account) as desk:
+        return await cancel(desk, symbol, client_order_ids, actor(), wait_seconds)
+
+
+@flow(name="close-position", timeout_seconds=330, on_failure=[alert], on_crashed=[alert])
+@updater
+async def close_position(symbol: str, account: str = "paper", wait_seconds: Seconds = 15) -> dict[str, Any]:
+    """Close what the venue says is open on a symbol with a reduce-only market order; a residue below the minimum is reported."""
+    async with open_desk(account) as desk:
+        return await close(desk, symbol, run_id(), actor(), wait_seconds)
+
+
+def run_id() -> str:
+    """This flow run's id, which stays the same when the run is retried."""
+    return str(runtime.flow_run.id)
+
+
+def actor() -> str:
+    """Who wants it, for the order's history."""
+    return f"flow run {runtime.flow_run.name}"
+
+
+if __name__ == "__main__":
+    run_named_flow(globals())

@@ -1,0 +1,147 @@
+"""The way to one account at one venue: its client, its markets, its clock, and every error in our words."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from kontor.domain.market import Market
+from kontor.errors import ClockSkewed, ConfigError, ExchangeError, NotPlaced
+from kontor.exchange.capabilities import venue_profile
+from kontor.exchange.client import create_client
+from kontor.exchange.error_table import Asked, translate
+from kontor.exchange.markets import parse_markets, unknown_symbol
+from kontor.exchange.venues import venue_of
+from kontor.exchange.wire import Call, calling
+from kontor.ports import Clock, ExchangeSettings
+from kontor.resilience.rate_budget import Priority, RateBudget
+
+logger = logging.getLogger(__name__)
+
+# After a rate limit without a Retry-After everybody of this account waits this long.
+DEFAULT_PAUSE = timedelta(seconds=1)
+# A measured difference to the venue's clock is believed this long.
+OFFSET_SECONDS = 60.0
+PRIORITY = {
+    Asked.READ: Priority.MARKET_DATA,
+    Asked.LOOKUP: Priority.ACCOUNT,
+    Asked.CREATE: Priority.CREATE,
+    Asked.CANCEL: Priority.CANCEL,
+}
+
+
+class Connection:
+    """A ccxt client with what belongs to it. Markets of another connection to the same venue may be shared."""
+
+    def __init__(self, settings: ExchangeSettings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.venue = venue_of(settings.exchange_id)
+        self.client: Any = create_client(settings, self.venue, clock)
+        self.budget: RateBudget = self.client.kontor_budget
+        self.profile = venue_profile(self.client, self.venue)
+        self.markets: Mapping[str, Market] = {}
+        self._offset = timedelta(0)
+        self._offset_at: float | None = None
+        self._is_skewed = False
+
+    async def ask(
+        self,
+        operation: str,
+        request: Callable[[], Awaitable[Any]],
+        *,
+        asked: Asked = Asked.READ,
+        priority: Priority | None = None,
+    ) -> Any:
+        """The answer to one request, its failures in our words. A cancellation passes: a create's fate is unknown then."""
+        with calling(PRIORITY[asked] if priority is None else priority) as call:
+            try:
+                if self._is_skewed:
+                    await self._resynchronize()
+                return await request()
+            except Exception as error:  # noqa: BLE001 - whatever ccxt raises has a meaning in the table
+                raise self.explain(error, asked, operation, call) from None
+
+    def explain(self, error: Exception, asked: Asked, operation: str, call: Call | None = None) -> ExchangeError:
+        """The error in our words; a rate limit makes everybody of this account wait."""
+        where = f"{self.settings.exchange_id} {operation}"
+        secrets = (self.settings.api_key, self.settings.secret, self.settings.password)
+        found = translate(error, asked, where, self.venue, secrets=secrets, call=call)
+        if isinstance(found, ClockSkewed):
+            self._is_skewed = True
+        elif isinstance(found, NotPlaced):
+            self.budget.pause((found.retry_after or DEFAULT_PAUSE).total_seconds())
+        return found
+
+    async def load_markets(self, *, reload: bool = False) -> Mapping[str, Market]:
+        """The venue's markets, from the venue when there are none yet or `reload` asks for it."""
+        if reload or not self.markets:
+            raw = await self.ask("load_markets", lambda: self.client.load_markets(reload))
+            self.markets = parse_markets(raw, self.client.precisionMode)
+            self._check_capital_currency()
+        return self.markets
+
+    def share_markets(self, other: "Connection") -> None:
+        """Use the markets another connection to the same venue has loaded."""
+        self.client.set_markets_from_exchange(other.client)
+        self.markets = other.markets
+        self._check_capital_currency()
+
+    async def market(self, symbol: str) -> Market:
+        """One market; raises Rejected, with the nearest symbol, when there is none to trade."""
+        markets = await self.load_markets()
+        if symbol in markets:
+            return markets[symbol]
+        raw = (self.client.markets or {}).get(symbol)
+        raise unknown_symbol(symbol, self.settings.exchange_id, raw, markets)
+
+    async def venue_now(self) -> datetime:
+        """The moment by the venue's clock, as far as it could be measured in the last minute."""
+        age = None if self._offset_at is None else self.clock.monotonic() - self._offset_at
+        if self.client.has.get("fetchTime") and (age is None or age > OFFSET_SECONDS):
+            # Noted first: a venue that does not answer is not asked again by every caller.
+            self._offset_at = self.clock.monotonic()
+            try:
+                await self.fetch_time()
+            except ExchangeError as error:
+                logger.warning("venue_time_unknown exchange=%s error=%s", self.settings.exchange_id, error)
+        return self.clock.now() + self._offset
+
+    async def fetch_time(self) -> datetime:
+        """The venue's clock; the difference to ours is remembered."""
+        began, began_at = self.clock.monotonic(), self.clock.now()
+        stamp = await self.ask("fetch_time", self.client.fetch_time)
+        answered = datetime.fromtimestamp(int(stamp) / 1000, began_at.tzinfo)
+        round_trip = timedelta(seconds=self.clock.monotonic() - began)
+        self._offset, self._offset_at = answered - (began_at + round_trip / 2), self.clock.monotonic()
+        return answered
+
+    @property
+    def offset(self) -> timedelta:
+        """How far the venue's clock is ahead of ours, as last measured."""
+        return self._offset
+
+    async def close(self) -> None:
+        """Close every socket; safe to call twice."""
+        await self.client.close()
+
+    async def _resynchronize(self) -> None:
+        self._is_skewed = False
+        if self.client.has.get("fetchTime"):
+            difference = await self.client.load_time_difference()
+            logger.warning("clock_resynchronized exchange=%s difference_ms=%s", self.settings.exchange_id, difference)
+
+    def _check_capital_currency(self) -> None:
+        currency = self.settings.capital_currency
+        known = {code for market in self.markets.values() for code in (market.quote, market.settle, market.base)}
+        if self.markets and currency not in known:
+            raise ConfigError(
+                f"{self.settings.exchange_id} trades nothing in {currency}; set capital_currency to the currency this "
+                f"account is kept in, such as {_most_used(self.markets)}",
+                where=f"account {self.settings.account}",
+            )
+
+
+def _most_used(markets: Mapping[str, Market]) -> str:
+    quotes = [market.settle or market.quote for market in markets.values()]
+    return max(set(quotes), key=quotes.count)

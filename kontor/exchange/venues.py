@@ -1,0 +1,80 @@
+"""What ccxt does not tell about a venue, as data: one entry per venue family."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from kontor.errors import AlreadyPlaced, ExchangeError, NotPlaced, RateLimited, Rejected
+
+
+def milliseconds(moment: datetime) -> int:
+    """A moment as epoch milliseconds."""
+    return int(moment.timestamp() * 1000)
+
+
+def _okx_expiry(expires_at: datetime) -> Mapping[str, str]:
+    # The signature covers timestamp, method, path and body; this header is not among them.
+    return {"expTime": str(milliseconds(expires_at))}
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """How a venue differs from what ccxt's unified interface says."""
+
+    # Codes whose meaning for an order is known although ccxt raises a bare or misleading class for them.
+    codes: Mapping[str, type[ExchangeError]] = field(default_factory=dict)
+    # Constructor options: market kinds we do not trade cost requests and memory.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    # Headers that make the venue drop an order arriving later than a moment.
+    expiry_headers: Callable[[datetime], Mapping[str, str]] | None = None
+    # Open orders come in pages; the parameter takes the last venue order id seen.
+    open_orders_after: str = ""
+    # Fills of all symbols must be asked for kind by kind.
+    fills_by_kind: bool = False
+    # A batch may hold orders of several kinds of market.
+    mixed_batches: bool = False
+    # Column of a raw candle, and its text while the candle is unfinished.
+    unfinished: tuple[int, str] | None = None
+    absence_grace: timedelta = timedelta(seconds=10)
+
+
+OKX = Venue(
+    codes={
+        "50011": RateLimited,
+        "50061": RateLimited,
+        # Our own expiry has passed: the venue looked at nothing but the header.
+        "50036": NotPlaced,
+        "51011": AlreadyPlaced,
+        "51016": AlreadyPlaced,
+        # Frozen by auto-deleveraging or liquidation, and limits of the account: definite answers of the venue.
+        **dict.fromkeys(("50012", "50017", "50018", "50019", "50020", "50021", "50022", "50023", "50028"), Rejected),
+        **dict.fromkeys(("51017", "51018", "51019", "51023", "51025", "54000", "54001", "54072", "54074"), Rejected),
+    },
+    options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
+    expiry_headers=_okx_expiry,
+    open_orders_after="after",
+    fills_by_kind=True,
+    mixed_batches=True,
+    unfinished=(8, "0"),
+)
+BINANCE = Venue(
+    codes={"-4116": AlreadyPlaced},
+    options={"fetchMarkets": {"types": ["spot", "linear"]}, "warnOnFetchOpenOrdersWithoutSymbol": False},
+)
+BYBIT = Venue(
+    codes={"110072": AlreadyPlaced, "170141": AlreadyPlaced},
+    options={"fetchMarkets": {"types": ["spot", "linear"]}},
+)
+
+VENUES: Mapping[str, Venue] = {
+    **dict.fromkeys(("okx", "okxus", "myokx"), OKX),
+    **dict.fromkeys(("binance", "binanceus", "binanceusdm"), BINANCE),
+    **dict.fromkeys(("bybit", "bybiteu"), BYBIT),
+}
+ORDINARY = Venue()
+
+
+def venue_of(exchange_id: str) -> Venue:
+    """What is known of a venue; one without an entry behaves as ccxt says."""
+    return VENUES.get(exchange_id, ORDINARY)

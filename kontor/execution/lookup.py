@@ -1,0 +1,82 @@
+"""Asking the venue what became of an order, in every way it offers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from kontor.domain.fill import Fill
+from kontor.domain.order import Order, OrderReport
+from kontor.errors import NotSupported, OrderNotFound
+from kontor.ports import Exchange
+
+# The venue's clock and ours may differ by this much.
+CLOCK_SLACK = timedelta(seconds=30)
+
+
+def can_look_up(exchange: Exchange, order: Order) -> bool:
+    """Whether the venue can be asked about this one order."""
+    return order.venue_order_id is not None or exchange.profile.lookup_by_client_order_id
+
+
+async def look_up(exchange: Exchange, order: Order) -> OrderReport:
+    """What the venue says of the order; raises OrderNotFound when it says it has none."""
+    if order.venue_order_id is not None:
+        return await exchange.fetch_order(order.symbol, venue_order_id=order.venue_order_id)
+    if exchange.profile.lookup_by_client_order_id:
+        return await exchange.fetch_order(order.symbol, client_order_id=order.client_order_id)
+    found = await search(exchange, order)
+    if found is None:
+        raise OrderNotFound(f"order {order.client_order_id} is in no list of {exchange.profile.exchange_id}")
+    return found
+
+
+async def search(exchange: Exchange, order: Order) -> OrderReport | None:
+    """The order from the lists the venue keeps: open orders, closed ones, fills since it was submitted.
+
+    Any error of the venue passes through: a list that could not be read proves nothing.
+    """
+    for report in await exchange.fetch_open_orders(order.symbol):
+        if is_about(order, report.client_order_id, report.venue_order_id):
+            return report
+    venue_order_id = await _in_closed_orders(exchange, order) or await _in_fills(exchange, order)
+    if venue_order_id is None:
+        return None
+    return await exchange.fetch_order(order.symbol, venue_order_id=venue_order_id)
+
+
+def is_about(order: Order, client_order_id: str | None, venue_order_id: str | None) -> bool:
+    """Whether what the venue names so is this order."""
+    if order.venue_order_id is not None and venue_order_id is not None:
+        return order.venue_order_id == venue_order_id
+    return client_order_id == order.client_order_id
+
+
+async def fills_of(exchange: Exchange, order: Order) -> Sequence[Fill]:
+    """The fills of an order, as many as the venue still has."""
+    if order.venue_order_id is not None:
+        return await exchange.fetch_fills(order.symbol, venue_order_id=order.venue_order_id)
+    fills = await exchange.fetch_fills(order.symbol, since=_since(order))
+    return [fill for fill in fills if fill.client_order_id == order.client_order_id]
+
+
+async def _in_closed_orders(exchange: Exchange, order: Order) -> str | None:
+    if not exchange.profile.capabilities.get("fetchClosedOrders"):
+        return None
+    since = int(_since(order).timestamp() * 1000)
+    try:
+        closed: Sequence[Mapping[str, Any]] = await exchange.call("fetch_closed_orders", order.symbol, since)
+    except NotSupported:
+        return None
+    for raw in closed:
+        if is_about(order, raw.get("clientOrderId"), raw.get("id")):
+            return str(raw["id"])
+    return None
+
+
+async def _in_fills(exchange: Exchange, order: Order) -> str | None:
+    fills = await exchange.fetch_fills(order.symbol, since=_since(order))
+    return next((f.venue_order_id for f in fills if is_about(order, f.client_order_id, f.venue_order_id)), None)
+
+
+def _since(order: Order) -> datetime:
+    return (order.submitted_at or order.created_at) - CLOCK_SLACK

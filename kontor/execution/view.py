@@ -1,0 +1,152 @@
+"""What the gate sees of an account: put together from the store, with fills counted that the snapshots do not show."""
+
+import logging
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from decimal import Decimal
+
+from kontor.config import KontorConfig
+from kontor.domain.account import Balance, Position
+from kontor.domain.exposure import exposure_key
+from kontor.domain.intent import Limits, RiskView
+from kontor.domain.market import Market, MarketKind, Ticker
+from kontor.domain.order import OPEN
+from kontor.domain.snapshot import Snapshot
+from kontor.errors import ExchangeError
+from kontor.execution.halt import halted
+from kontor.execution.parts import Parts
+
+log = logging.getLogger(__name__)
+
+
+def limits_of(config: KontorConfig) -> Limits:
+    """The gate's limits as kontor.yaml has them."""
+    risk = config.risk
+    return Limits(
+        max_order_value=risk.max_order_value,
+        max_position_value=risk.max_position_value,
+        max_exposure=risk.max_exposure,
+        max_open_orders=risk.max_open_orders,
+        min_free_balance=risk.min_free_balance,
+        price_collar_percent=risk.price_collar_percent,
+        max_ticker_age=timedelta(seconds=risk.max_ticker_age_seconds),
+        restricted=frozenset(config.watchlist.restricted),
+    )
+
+
+async def load_markets(parts: Parts) -> Mapping[str, Market]:
+    """The venue's markets, from this process's session, or from the store while the venue does not answer."""
+    try:
+        return await parts.exchange.load_markets()
+    except ExchangeError as error:
+        log.warning("markets taken from the store account=%s error=%s", parts.account, error)
+        return await parts.store.market.markets(parts.account)
+
+
+async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool) -> RiskView:
+    """What the gate needs for intents on `symbols`; with `reduces` some of them must be held against positions."""
+    store, account, now = parts.store, parts.account, parts.clock.now()
+    limits = limits_of(parts.config)
+    markets = await load_markets(parts)
+    halt = await halted(store.desk, account)
+    view = RiskView(
+        now=now,
+        limits=limits,
+        markets=markets,
+        tickers=await _fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits),
+        halted=halt.reason if halt else None,
+    )
+    if not (reduces or limits.need_account):
+        return view
+    return await _with_account(parts, view)
+
+
+async def _fresh_tickers(parts: Parts, symbols: Collection[str], limits: Limits) -> Mapping[str, Ticker]:
+    """Stored tickers; those that are missing or too old to trade on are asked of the venue once."""
+    tickers = dict(await parts.store.market.tickers(parts.account, symbols))
+    now = parts.clock.now()
+    stale = [
+        symbol
+        for symbol in symbols
+        if (ticker := tickers.get(symbol)) is None
+        or ticker.last is None
+        or now - ticker.last_at > limits.max_ticker_age
+    ]
+    if stale:
+        try:
+            fetched = await parts.exchange.fetch_tickers(stale)
+        except ExchangeError as error:
+            log.warning("stale tickers not refreshed account=%s symbols=%s error=%s", parts.account, stale, error)
+        else:
+            await parts.store.market.save_tickers(parts.account, list(fetched.values()), now)
+            tickers |= await parts.store.market.tickers(parts.account, stale)
+    return tickers
+
+
+async def _with_account(parts: Parts, view: RiskView) -> RiskView:
+    store, account = parts.store, parts.account
+    positions = await store.account.positions(account)
+    balance = await store.account.balance(account)
+    orders = await store.orders.find(account, states=OPEN)
+    held = [position.symbol for position in positions.value] if positions else []
+    others = {order.symbol for order in orders} | set(held) | set(_spot_symbols(view.markets, balance))
+    tickers = dict(await store.market.tickers(account, others)) | dict(view.tickers)
+    holdings = _holdings(view.markets, positions, balance)
+    since = [known.at for known in (positions, balance) if known is not None]
+    fills = await store.orders.fills(account, since=min(since), limit=10_000) if since else []
+    for fill in fills:
+        market = view.markets.get(fill.symbol)
+        snapshot = balance if market is not None and market.kind is MarketKind.SPOT else positions
+        if market is not None and snapshot is not None and fill.filled_at > snapshot.at:
+            key = exposure_key(market)
+            holdings[key] = holdings.get(key, Decimal(0)) + fill.signed_quantity
+    return RiskView(
+        now=view.now,
+        limits=view.limits,
+        markets=view.markets,
+        tickers=tickers,
+        holdings=holdings,
+        marks=_marks(view.markets, positions, tickers),
+        leverage={p.symbol: p.leverage for p in _values(positions) if p.leverage},
+        balance=balance,
+        orders=orders,
+        halted=view.halted,
+    )
+
+
+def _values(positions: Snapshot[tuple[Position, ...]] | None) -> tuple[Position, ...]:
+    return positions.value if positions else ()
+
+
+def _spot_symbols(markets: Mapping[str, Market], balance: Balance | None) -> list[str]:
+    """One spot market per currency held, so that each holding has a price."""
+    if balance is None:
+        return []
+    held = {name for name, currency in balance.currencies.items() if currency.total} - {balance.currency}
+    candidates = [market for market in markets.values() if market.kind is MarketKind.SPOT and market.base in held]
+    # The capital currency's own market last, so that it wins.
+    candidates.sort(key=lambda market: market.quote == balance.currency)
+    return list({market.base: market.symbol for market in candidates}.values())
+
+
+def _holdings(
+    markets: Mapping[str, Market], positions: Snapshot[tuple[Position, ...]] | None, balance: Balance | None
+) -> dict[str, Decimal]:
+    holdings = {position.symbol: position.signed_quantity for position in _values(positions)}
+    for symbol in _spot_symbols(markets, balance):
+        base = markets[symbol].base
+        if balance is not None:
+            holdings[base] = balance.currencies[base].total
+    return holdings
+
+
+def _marks(
+    markets: Mapping[str, Market],
+    positions: Snapshot[tuple[Position, ...]] | None,
+    tickers: Mapping[str, Ticker],
+) -> dict[str, Decimal]:
+    marks = {position.symbol: position.mark_price or position.entry_price for position in _values(positions)}
+    for symbol, ticker in tickers.items():
+        if ticker.last is not None and symbol in markets:
+            marks[exposure_key(markets[symbol])] = ticker.last
+    return marks

@@ -1,0 +1,181 @@
+"""The paper exchange as a server: OKX's REST and WebSocket interface on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+from typing import Self
+
+from aiohttp import web
+
+from kontor.paper.admin import Admin
+from kontor.paper.channels import ADDRESSES
+from kontor.paper.clock import PaperClock
+from kontor.paper.hub import Hub
+from kontor.paper.injection import Handler, Injection
+from kontor.paper.model import VenueError
+from kontor.paper.rate_limits import CONNECT, Charge
+from kontor.paper.replies import Refusal
+from kontor.paper.rest import Rest, not_found, refused
+from kontor.paper.services import Services
+from kontor.paper.settings import PaperSettings
+from kontor.paper.venue import Venue
+from kontor.paper.websocket import Connection
+from kontor.paper.ws_orders import OrderDesk
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 2.0
+
+
+class PortTaken(Exception):
+    """The port is in use by another program."""
+
+
+class PaperServer:
+    """A running paper exchange: `async with PaperServer(settings) as paper:` then `paper.url` and `paper.ws_url`."""
+
+    def __init__(self, settings: PaperSettings | None = None, *, venue: Venue | None = None) -> None:
+        """`venue` replaces the one the settings describe; it is closed with the server all the same."""
+        self.settings = settings or PaperSettings()
+        self.port = self.settings.port
+        self.venue = venue or self._open_venue()
+        self.services = Services(self.venue, self.settings)
+        self._runner: web.AppRunner | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where REST clients connect."""
+        return f"http://{self.settings.host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """Where WebSocket clients connect."""
+        return f"ws://{self.settings.host}:{self.port}/ws/v5"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; raises PortTaken when that is impossible."""
+        self._hub = Hub(self.services)
+        self._rest = Rest(self.services)
+        self._desk = OrderDesk(self.services)
+        self._injection = Injection(self.services.plan)
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=GRACE_SECONDS)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self.stop()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise PortTaken(
+                f"port {self.settings.port} on {self.settings.host} is taken: stop the program that uses it, "
+                "or give the paper exchange another with --port or KONTOR_PAPER_PORT"
+            ) from None
+        self.port = self._runner.addresses[0][1]
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Close every connection and the venue; calling it again does nothing."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+            self._ticking = None
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            self._injection.release()
+            await self._hub.close()
+            await runner.cleanup()
+        self.venue.close()
+
+    def _open_venue(self) -> Venue:
+        state = self.settings.state_file
+        if state is not None:
+            state.parent.mkdir(parents=True, exist_ok=True)
+        venue = Venue(self.settings.venue_config(), clock=PaperClock(self.settings.speed), path=state)
+        for notice in venue.notices:
+            log.warning("%s", notice)
+        return venue
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[self._middleware()])
+        app.add_routes(Admin(self.services, self._hub).routes())
+        app.router.add_get("/ws/v5/{address}", self._websocket)
+        app.router.add_route("*", "/{path:.*}", self._rest.handle)
+        return app
+
+    def _middleware(self):  # noqa: ANN202 - the framework's own type has no public name
+        @web.middleware
+        async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path.startswith("/admin/"):
+                return await handler(request)
+            stats = self.services.stats
+            stats.requested(request.method, request.path)
+            response = await self._injection.handle(request, self._delayed(handler))
+            stats.statuses[str(response.status)] += 1
+            return response
+
+        return handle
+
+    def _delayed(self, handler: Handler) -> Handler:
+        """The handler behind the simulated network."""
+        one_way = self.services.one_way_seconds
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            # A socket delays each of its messages itself.
+            if one_way == 0 or request.path.startswith("/ws/"):
+                return await handler(request)
+            await asyncio.sleep(one_way)
+            response = await handler(request)
+            await asyncio.sleep(one_way)
+            return response
+
+        return handle
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        address = request.match_info["address"]
+        if address not in ADDRESSES:
+            return not_found()
+        try:
+            self.services.limits.take([Charge(CONNECT, request.remote or "")])
+        except Refusal as refusal:
+            return refused(refusal)
+        return await Connection(self.services, self._hub, self._desk, address, request.path).run(request)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.tick_ms / 1000)
+            try:
+                self.venue.advance()
+                self.venue.flush()
+                self._hub.poll()
+            except VenueError as error:
+                log.error("the venue could not go on code=%s reason=%s", error.code, error.message)  # noqa: TRY400
+            except Exception:  # an exchange that stops moving is worse than one that skips a beat
+                log.exception("a tick of the paper exchange failed")
+
+
+async def run_paper(settings: PaperSettings) -> None:
+    """Run a paper exchange until SIGTERM or SIGINT; raises PortTaken when its port is in use."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with PaperServer(settings) as paper:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stopping.set)
+        log.info("paper exchange listening url=%s markets=%d", paper.url, len(paper.venue.instruments()))
+        print(f"paper exchange on {paper.url}", flush=True)  # noqa: T201 - the one line its starter waits for
+        try:
+            await stopping.wait()
+        finally:
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(signum)

@@ -1,0 +1,280 @@
+"""Orders arriving, changing and leaving: each request is checked, matched and answered at once, in OKX's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from kontor.paper.accounts import Account, Resting, lot_tick_value
+from kontor.paper.intake import Intent, check_price_limit, client_id, flag, in_lots, in_ticks, positive, read_order, text
+from kontor.paper.margin import USD, order_margin
+from kontor.paper.matching import Demand, Plan, opposite, plan
+from kontor.paper.model import CANCELED, FILLED, ZERO, Instrument, Order, OrderAck, VenueError
+from kontor.paper.state import State
+
+_RESTS = frozenset({"limit", "post_only"})
+_MAX_PENDING = 500  # orders of one account in one instrument
+_UNBOUNDED = 10**18
+
+
+class Trading:
+    """The requests of the trade group. Time must have been brought up to `at` before."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def place(self, name: str, body: Mapping[str, Any], at: int) -> OrderAck:
+        """Place an order."""
+        try:
+            account = self._state.account(name)
+            intent = read_order(body, self._state.market)
+            self._check_new(account, intent, at)
+            order = self._place(account, intent, at)
+        except VenueError as refusal:
+            return OrderAck("", text(body, "clOrdId"), text(body, "tag"), at, refusal.code, refusal.message)
+        return OrderAck(order.ord_id, order.cl_ord_id, order.tag, at, "0", "Order placed")
+
+    def _check_new(self, account: Account, intent: Intent, at: int) -> None:
+        if intent.cl_ord_id and intent.cl_ord_id in account.client_ids:
+            raise VenueError("51016", "Client order ID already exists.")
+        check_price_limit(intent, self._state.market, at)
+        inst_id = intent.instrument.inst_id
+        if len(account.open_orders) >= _MAX_PENDING and sum(o.inst_id == inst_id for o in account.open_orders.values()) >= _MAX_PENDING:
+            raise VenueError("51174", f"The number of {inst_id} pending orders reached the upper limit of {_MAX_PENDING} (orders).")
+        if intent.reduce_only:
+            held = account.position_lots(inst_id)
+            if held == 0:
+                raise VenueError("51169", "Order failed because you don't have any positions in this direction to reduce or close.")
+            if (held > 0) == (intent.side == "buy"):
+                raise VenueError("51170", "Failed to place order. A reduce-only order can't be the same trading direction as your existing positions.")
+
+    def _place(self, account: Account, intent: Intent, at: int) -> Order:
+        instrument, state = intent.instrument, self._state
+        lots = _UNBOUNDED if intent.lots is None else intent.lots
+        takes = min(lots, abs(account.position_lots(instrument.inst_id))) if intent.reduce_only else lots
+        matched = self._plan(account, intent, takes)
+        if intent.lots is None:
+            lots = self._budgeted(intent, matched)
+        if intent.ord_type == "post_only" and (matched.matches or matched.self_trades):
+            matched, refusal = Plan(), ("31", "The post-only order would take liquidity.")
+        elif intent.ord_type == "fok" and matched.lots < lots:
+            matched, refusal = Plan(), ("13", "FOK order was canceled because it could not be filled completely.")
+        else:
+            refusal = None
+        if not intent.reduce_only:
+            self._check_funds(account, intent, lots, matched)
+        order = self._new(account, intent, lots, at)
+        state.settlement.note(order, at)
+        if refusal:
+            state.settlement.cancel(order, *refusal, at)
+        else:
+            self._enter(order, instrument, matched, at)
+        return order
+
+    def _plan(self, account: Account, intent: Intent, lots: int) -> Plan:
+        instrument, state = intent.instrument, self._state
+        demand = Demand(
+            intent.side, lots, intent.px_ticks, account.info.name, intent.stp_mode, intent.budget, lot_tick_value(instrument)
+        )
+        crowd = state.crowd(instrument, opposite(intent.side))
+        return plan(state.books[instrument.index], crowd, demand, state.closable)
+
+    def _budgeted(self, intent: Intent, matched: Plan) -> int:
+        """The lots that a budget stands for, those included that nobody offered."""
+        instrument = intent.instrument
+        lot_price = lot_tick_value(instrument)
+        spent = sum((m.lots * m.px_ticks * lot_price for m in matched.matches), ZERO)
+        price = matched.matches[-1].px_ticks if matched.matches else self._state.prices(instrument.inst_id)[1]
+        lots = matched.lots + int(((intent.budget or ZERO) - spent) / (price * lot_price))
+        if lots * instrument.lot_sz < instrument.min_sz:
+            raise VenueError("51020", "Your order should meet or exceed the minimum order amount.")
+        return lots
+
+    def _check_funds(self, account: Account, intent: Intent, lots: int, matched: Plan) -> None:
+        instrument = intent.instrument
+        if instrument.is_swap:
+            self._check_margin(account, intent, lots, matched)
+        elif intent.side == "sell":
+            quantity = (lots if intent.px_ticks else matched.lots) * instrument.lot_sz
+            if quantity > self._state.free(account, instrument.base_ccy):
+                raise VenueError("51008", f"Order failed. Insufficient {instrument.base_ccy} balance in account.")
+        else:
+            cost = intent.budget if intent.budget is not None else self._value(intent, lots, matched)
+            if cost > self._state.free(account, instrument.quote_ccy):
+                raise VenueError("51008", f"Order failed. Insufficient {instrument.quote_ccy} balance in account.")
+
+    def _value(self, intent: Intent, lots: int, matched: Plan) -> Decimal:
+        """What the order may come to: all of it at its limit, or what it would really pay at market."""
+        lot_price = lot_tick_value(intent.instrument)
+        taken = sum((m.lots * m.px_ticks for m in matched.matches), 0)
+        if intent.px_ticks is None:
+            return taken * lot_price
+        if intent.side == "buy":
+            return lots * intent.px_ticks * lot_price
+        return (taken + (lots - matched.lots) * intent.px_ticks) * lot_price
+
+    def _check_margin(self, account: Account, intent: Intent, lots: int, matched: Plan) -> None:
+        instrument = intent.instrument
+        lots = lots if intent.px_ticks else matched.lots
+        value = self._value(intent, lots, matched)
+        held, now = account.position_lots(instrument.inst_id), account.resting.get(instrument.inst_id) or Resting()
+        after = Resting(now.buy_lots, now.buy_value, now.sell_lots, now.sell_value)
+        if intent.side == "buy":
+            after.buy_lots, after.buy_value = now.buy_lots + lots, now.buy_value + value
+        else:
+            after.sell_lots, after.sell_value = now.sell_lots + lots, now.sell_value + value
+        leverage = account.leverage(instrument)
+        more = order_margin(after, held, leverage) - order_margin(now, held, leverage)
+        if more > 0 and more - value * instrument.taker_fee > self._state.margin(account).available_equity:
+            raise VenueError("51008", f"Order failed. Insufficient {USD} margin in account.")
+
+    def _new(self, account: Account, intent: Intent, lots: int, at: int) -> Order:
+        state, instrument = self._state, intent.instrument
+        order = Order(
+            account=account.info.name,
+            inst_id=instrument.inst_id,
+            inst_type=instrument.inst_type,
+            ord_id=state.sequences.next_order(),
+            cl_ord_id=intent.cl_ord_id,
+            tag=intent.tag,
+            side=intent.side,
+            ord_type=intent.ord_type,
+            td_mode=intent.td_mode,
+            tgt_ccy=intent.tgt_ccy,
+            reduce_only=intent.reduce_only,
+            px=intent.px,
+            sz=intent.sz,
+            lever=account.leverage(instrument) if instrument.is_swap else None,
+            stp_mode=intent.stp_mode,
+            c_time=at,
+            u_time=at,
+            seq=state.sequences.next_rank(),
+            px_ticks=intent.px_ticks or 0,
+            lots=lots,
+        )
+        account.remember(order)
+        account.open_orders[order.ord_id] = order
+        return order
+
+    def _enter(self, order: Order, instrument: Instrument, matched: Plan, at: int) -> None:
+        """Book an arriving order's matches and rest or cancel what is left."""
+        state, touched, crowd_lots = self._state, {order.account: None}, 0
+        for own in matched.self_trades:
+            state.cancel(own, "32", "Self trade prevention.", at)
+        for px_ticks, lots, maker in matched.matches:
+            trade_id = state.sequences.next_trade()
+            state.settlement.fill(order, instrument, px_ticks, lots, "T", trade_id, at)
+            if maker is None:
+                crowd_lots += lots
+            else:
+                state.fill_resting(maker, px_ticks, lots, trade_id, at)
+                touched[maker.account] = None
+        state.eat(instrument, opposite(order.side), crowd_lots)
+        if order.is_open:
+            self._rest_or_cancel(order, matched, at)
+        if matched.matches:
+            for name in touched:
+                state.drop_pointless(name, instrument, at)
+
+    def _rest_or_cancel(self, order: Order, matched: Plan, at: int) -> None:
+        state = self._state
+        if matched.taker_stopped:
+            state.settlement.cancel(order, "32", "Self trade prevention.", at)
+        elif order.reduce_only and not state.closable(order):
+            state.settlement.cancel(order, "17", "Close order was canceled, because the position was already closed.", at)
+        elif order.ord_type in _RESTS:
+            state.rest(order)
+        else:
+            state.settlement.cancel(order, "14", "The order was not filled completely at once.", at)
+
+    # Cancel and amend
+
+    def find(self, account: Account, inst_id: str, ord_id: str | None, cl_ord_id: str | None) -> Order | None:
+        """An order by either id; ordId wins."""
+        if not ord_id and not cl_ord_id:
+            raise VenueError("51407", "Either order ID or client order ID is required.")
+        order = account.by_ord_id.get(ord_id or account.client_ids.get(cl_ord_id or "", ""))
+        return order if order is not None and inst_id in ("", order.inst_id) else None
+
+    def cancel(self, name: str, body: Mapping[str, Any], at: int) -> OrderAck:
+        """Cancel an order."""
+        ord_id, cl_ord_id = text(body, "ordId"), text(body, "clOrdId")
+        try:
+            self._state.market.instrument(text(body, "instId"))
+            order = self.find(self._state.account(name), text(body, "instId"), ord_id, cl_ord_id)
+            if order is None:
+                raise VenueError("51400", "Order cancellation failed as the order has been filled, canceled or does not exist.")
+            if order.state == CANCELED:
+                raise VenueError("51401", "Cancellation failed as the order is already canceled.")
+            if order.state == FILLED:
+                raise VenueError("51402", "Cancellation failed as the order is already completed.")
+        except VenueError as refusal:
+            return OrderAck(ord_id, cl_ord_id, "", at, refusal.code, refusal.message)
+        self._state.cancel(order, "1", "Order canceled by user.", at)
+        return OrderAck(order.ord_id, order.cl_ord_id, order.tag, at)
+
+    def cancel_all(self, account: Account, source: str, reason: str, at: int) -> None:
+        """Cancel every resting order of an account."""
+        for order in list(account.open_orders.values()):
+            self._state.cancel(order, source, reason, at)
+
+    def amend(self, name: str, body: Mapping[str, Any], at: int) -> OrderAck:
+        """Change a resting order's quantity or price."""
+        ord_id, cl_ord_id = text(body, "ordId"), text(body, "clOrdId")
+        order = None
+        try:
+            client_id(body, "reqId")
+            account = self._state.account(name)
+            order = self.find(account, text(body, "instId"), ord_id, cl_ord_id)
+            if order is None:
+                raise VenueError("51503", "Order modification failed as the order has been filled, canceled or does not exist.")
+            self._amend(account, order, body, at)
+        except VenueError as refusal:
+            if order is not None and order.is_open and flag(body, "cxlOnFail"):
+                self._state.cancel(order, "1", "Order canceled because its modification failed.", at)
+            return OrderAck(ord_id, cl_ord_id, "", at, refusal.code, refusal.message)
+        return OrderAck(order.ord_id, order.cl_ord_id, order.tag, at)
+
+    def _amend(self, account: Account, order: Order, body: Mapping[str, Any], at: int) -> None:
+        if not order.is_open:
+            raise VenueError(*(("51509", "Modification failed as the order has been canceled.") if order.state == CANCELED
+                               else ("51510", "Modification failed as the order has been completed.")))  # fmt: skip
+        instrument, state = self._state.market.instrument(order.inst_id), self._state
+        new_sz, new_px = text(body, "newSz"), text(body, "newPx")
+        if not new_sz and not new_px:
+            raise VenueError("50014", "Parameter newSz cannot be empty")
+        lots = in_lots(positive(new_sz, "newSz"), instrument) if new_sz else order.lots
+        px, px_ticks = in_ticks(positive(new_px, "newPx"), instrument) if new_px else (order.px, order.px_ticks)
+        if lots <= order.lots_filled:
+            raise VenueError("51510", "Modification failed as the order would already be completed.")
+        intent = _as_intent(order, instrument, lots - order.lots_filled, px, px_ticks)
+        check_price_limit(intent, state.market, at)
+        state.lift(order)
+        matched = Plan()
+        try:
+            if px_ticks != order.px_ticks:
+                takes = min(lots - order.lots_filled, state.closable(order)) if order.reduce_only else lots - order.lots_filled
+                matched = self._plan(account, intent, takes)
+                if order.ord_type == "post_only" and (matched.matches or matched.self_trades):
+                    raise VenueError("51511", "Modification failed as the order price did not meet the requirement for Post Only.")
+            if not order.reduce_only:
+                self._check_funds(account, intent, lots - order.lots_filled, matched)
+        except VenueError:
+            state.rest(order)
+            raise
+        keeps_place = px_ticks == order.px_ticks and lots <= order.lots
+        order.lots, order.px, order.px_ticks = lots, px, px_ticks
+        order.sz = lots * instrument.lot_sz
+        if not keeps_place:
+            order.seq = state.sequences.next_rank()
+        state.settlement.note(order, at)
+        self._enter(order, instrument, matched, at)
+
+
+def _as_intent(order: Order, instrument: Instrument, lots: int, px: Decimal | None, px_ticks: int) -> Intent:
+    """The open rest of an order as a new order would state it."""
+    return Intent(
+        instrument, order.side, order.ord_type, order.td_mode, order.tgt_ccy, order.reduce_only, order.sz, px, px_ticks, lots, None, order.stp_mode,
+        order.cl_ord_id, order.tag,
+    )  # fmt: skip

@@ -1,0 +1,171 @@
+"""Candles in pages: an array of up to 128 candles is one row (docs/adr/0004-candle-storage.md)."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Subquery, and_, bindparam, delete, func, select
+
+from kontor.domain.market import Candles
+from kontor.errors import StoreError
+from kontor.store.columns import EPOCH
+from kontor.store.rows import chunks, insert, replace_on_conflict
+from kontor.store.tables import candle_pages as table
+
+PAGE_CANDLES = 128
+# The stored form, whatever the machine's byte order.
+STORED = np.dtype("<f8")
+WIDTH = 6
+UNIT_MILLISECONDS: Mapping[str, int] = {
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+    "M": 2_592_000_000,
+}
+
+PageKey = tuple[str, int]
+
+
+def page_milliseconds(timeframe: str) -> int:
+    """How much time one page of this timeframe covers."""
+    number, unit = timeframe[:-1], timeframe[-1:]
+    if not number.isdecimal() or unit not in UNIT_MILLISECONDS:
+        raise StoreError(f"{timeframe!r} is not a timeframe: write it like 1m, 4h or 1d")
+    return int(number) * UNIT_MILLISECONDS[unit] * PAGE_CANDLES
+
+
+def merge(old: Candles, new: Candles) -> Candles:
+    """Both by open time, ascending; of two candles with one open time the later given stays."""
+    joined = np.concatenate([old, new]) if len(old) else np.asarray(new, dtype=np.float64)
+    if np.all(joined[1:, 0] > joined[:-1, 0]):
+        return joined
+    # `unique` finds the first of equal open times, so it looks from behind.
+    _, from_behind = np.unique(joined[::-1, 0], return_index=True)
+    return joined[len(joined) - 1 - from_behind]
+
+
+def save_pages(conn: Connection, account: str, timeframe: str, candles: Mapping[str, Candles]) -> None:
+    """Merge candles into their pages: one query for the pages that are only partly given, one statement for all."""
+    parts = dict(_parts(candles, page_milliseconds(timeframe)))
+    partial = [key for key, part in parts.items() if len(part) < PAGE_CANDLES]
+    stored = _load(conn, account, timeframe, partial)
+    rows = [
+        _row(account, timeframe, key, merge(stored[key], part) if key in stored else part)
+        for key, part in parts.items()
+    ]
+    if rows:
+        conn.execute(replace_on_conflict(insert(conn, table)), rows)
+
+
+def load_newest(
+    conn: Connection, account: str, timeframe: str, symbols: Collection[str], limit: int
+) -> dict[str, Candles]:
+    """The newest `limit` candles per symbol, ascending; a symbol without any is left out."""
+    found: dict[str, list[bytes]] = {}
+    for some in chunks(sorted(set(symbols))):
+        newer = _newer_counts(account, timeframe, table.c.symbol.in_(some))
+        query = (
+            select(table.c.symbol, table.c.candles)
+            .join_from(newer, table, _same_page(newer, account, timeframe))
+            .where(newer.c.newer < limit)
+            .order_by(table.c.symbol, table.c.page)
+        )
+        for symbol, data in conn.execute(query):
+            found.setdefault(symbol, []).append(data)
+    return {symbol: _array(b"".join(pages))[-limit:] for symbol, pages in found.items()} if limit > 0 else {}
+
+
+def newest_open_times(conn: Connection, account: str, timeframe: str) -> dict[str, datetime]:
+    """Open time of the newest candle per symbol."""
+    query = (
+        select(table.c.symbol, func.max(table.c.newest_at))
+        .where(table.c.account == account, table.c.timeframe == timeframe)
+        .group_by(table.c.symbol)
+    )
+    return {symbol: at for symbol, at in conn.execute(query)}  # noqa: C416, a Row is no pair for the type checker
+
+
+def prune_pages(conn: Connection, account: str, timeframe: str, keep: int) -> int:
+    """Drop all but the newest `keep` candles per symbol; returns how many went."""
+    newer = _newer_counts(account, timeframe)
+    rows = conn.execute(
+        select(newer.c.symbol, newer.c.page, newer.c.length, newer.c.newer).where(newer.c.newer + newer.c.length > keep)
+    ).all()
+    gone = [row for row in rows if row.newer >= keep]
+    edge = {(row.symbol, row.page): keep - row.newer for row in rows if row.newer < keep}
+    stored = _load(conn, account, timeframe, list(edge))
+    trimmed = [_row(account, timeframe, key, stored[key][-left:]) for key, left in edge.items()]
+    if trimmed:
+        conn.execute(replace_on_conflict(insert(conn, table)), trimmed)
+    if gone:
+        this_page = and_(_of(account, timeframe), table.c.symbol == bindparam("s"), table.c.page == bindparam("p"))
+        conn.execute(delete(table).where(this_page), [{"s": row.symbol, "p": row.page} for row in gone])
+    return sum(row.length for row in rows) - sum(edge.values())
+
+
+def _of(account: str, timeframe: str) -> Any:
+    return and_(table.c.account == account, table.c.timeframe == timeframe)
+
+
+def _newer_counts(account: str, timeframe: str, *conditions: Any) -> Subquery:
+    """Per page: how many candles of its symbol lie in newer pages."""
+    so_far = func.sum(table.c.length).over(partition_by=table.c.symbol, order_by=table.c.page.desc())
+    return (
+        select(table.c.symbol, table.c.page, table.c.length, (so_far - table.c.length).label("newer"))
+        .where(_of(account, timeframe), *conditions)
+        .subquery()
+    )
+
+
+def _same_page(newer: Subquery, account: str, timeframe: str) -> Any:
+    return and_(_of(account, timeframe), table.c.symbol == newer.c.symbol, table.c.page == newer.c.page)
+
+
+def _load(conn: Connection, account: str, timeframe: str, keys: list[PageKey]) -> dict[PageKey, Candles]:
+    wanted = set(keys)
+    pages = sorted({page for _, page in wanted})
+    found: dict[PageKey, Candles] = {}
+    for some in chunks(sorted({symbol for symbol, _ in wanted})):
+        query = select(table.c.symbol, table.c.page, table.c.candles).where(
+            _of(account, timeframe), table.c.symbol.in_(some), table.c.page.in_(pages)
+        )
+        found |= {
+            (symbol, page): _array(data) for symbol, page, data in conn.execute(query) if (symbol, page) in wanted
+        }
+    return found
+
+
+def _parts(candles: Mapping[str, Candles], span: int) -> Iterator[tuple[PageKey, Candles]]:
+    for symbol, given in candles.items():
+        if len(given) == 0:
+            continue
+        ordered = merge(given[:0], given)
+        pages = (ordered[:, 0] // span).astype(np.int64)
+        starts = np.flatnonzero(np.diff(pages)) + 1
+        for part in np.split(ordered, starts):
+            yield (symbol, int(part[0, 0] // span)), part
+
+
+def _row(account: str, timeframe: str, key: PageKey, candles: Candles) -> dict[str, Any]:
+    symbol, page = key
+    return {
+        "account": account,
+        "timeframe": timeframe,
+        "symbol": symbol,
+        "page": page,
+        "length": len(candles),
+        "newest_at": open_time(candles[-1, 0]),
+        "candles": np.ascontiguousarray(candles, dtype=STORED).tobytes(),
+    }
+
+
+def _array(data: bytes) -> Candles:
+    return np.frombuffer(data, dtype=STORED).astype(np.float64).reshape(-1, WIDTH)
+
+
+def open_time(milliseconds: float) -> datetime:
+    """The moment a candle's first column names."""
+    return EPOCH + timedelta(milliseconds=int(milliseconds))

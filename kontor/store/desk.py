@@ -1,0 +1,151 @@
+"""Attributes, heartbeats and the desk's prefix on a SQL database."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from kontor.domain.snapshot import Snapshot
+from kontor.ports import Heartbeat, Lease
+from kontor.store import tables
+from kontor.store.database import Database
+from kontor.store.leasing import LeaseRow, new_prefix, released, renewed, taken
+from kontor.store.naming import added, merged
+from kontor.store.rows import columns_of, insert, replace_on_conflict, values_of
+
+THE_DESK = 1
+LEASE = columns_of(tables.leases, Lease)
+
+
+class SqlDeskState:
+    """The DeskState port on SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def set_attribute(self, account: str, name: str, value: Any, at: datetime, *, merge: bool = False) -> None:
+        """Store a JSON value under a name; with `merge`, update an object key by key in one transaction."""
+
+        def work(conn: Connection) -> None:
+            self._database.serialize(conn, "attribute", account, name)
+            stored = _attribute(conn, account, name) if merge else None
+            _set_attribute(conn, account, name, merged(name, stored, value) if merge else value, at)
+
+        await self._database.write(work)
+
+    async def attribute(self, account: str, name: str) -> Snapshot[Any] | None:
+        """A value with the moment it was set."""
+        return await self._database.read(lambda conn: _attribute(conn, account, name))
+
+    async def attributes(self, account: str) -> Mapping[str, Snapshot[Any]]:
+        """Every attribute by name."""
+        t = tables.attributes.c
+        query = select(t.name, t.value, t.at).where(t.account == account).order_by(t.name)
+        rows = await self._database.read(lambda conn: conn.execute(query).all())
+        return {row.name: Snapshot(row.value, row.at) for row in rows}
+
+    async def increment(self, account: str, name: str, at: datetime) -> int:
+        """Add one to a counter attribute and return it."""
+
+        def work(conn: Connection) -> int:
+            self._database.serialize(conn, "attribute", account, name)
+            number = added(name, _attribute(conn, account, name))
+            _set_attribute(conn, account, name, number, at)
+            return number
+
+        return await self._database.write(work)
+
+    async def beat(
+        self, account: str, updater: str, at: datetime, *, error: str | None = None, duration: timedelta | None = None
+    ) -> None:
+        """Report a success, or with `error` a failure, which leaves the last success alone."""
+        news = {"last_success_at": at} if error is None else {"last_failure_at": at, "last_error": error}
+        row = {"account": account, "updater": updater, "duration": duration, **news}
+
+        def work(conn: Connection) -> None:
+            statement = insert(conn, tables.heartbeats)
+            kept = func.coalesce(statement.excluded.duration, tables.heartbeats.c.duration)
+            changed = {name: statement.excluded[name] for name in news}
+            upsert = statement.on_conflict_do_update(
+                index_elements=["account", "updater"], set_={**changed, "duration": kept}
+            )
+            conn.execute(upsert, row)
+
+        await self._database.write(work, durable=False)
+
+    async def heartbeats(self, account: str) -> Mapping[str, Heartbeat]:
+        """What each updater reported last."""
+        t = tables.heartbeats
+        query = select(*columns_of(t, Heartbeat)).where(t.c.account == account).order_by(t.c.updater)
+        rows = await self._database.read(lambda conn: conn.execute(query).all())
+        return {row.updater: Heartbeat(*row) for row in rows}
+
+    async def acquire_lease(self, name: str, owner: str, ttl: timedelta, now: datetime) -> Lease | None:
+        """The lease, if free, lapsed or already this owner's (same fencing number then); None while it is held."""
+        wanted = Lease(name, owner, 0, now + ttl)
+
+        def work(conn: Connection) -> Lease | None:
+            self._database.serialize(conn, "lease", name)
+            row = taken(_lease_row(conn, name), wanted, now)
+            return None if row is None else _save_lease(conn, row)
+
+        return await self._database.write(work)
+
+    async def renew_lease(self, lease: Lease, ttl: timedelta, now: datetime) -> Lease:
+        """The lease, longer; raises LeaseLost when it lapsed or somebody else has it."""
+
+        def work(conn: Connection) -> Lease:
+            self._database.serialize(conn, "lease", lease.name)
+            return _save_lease(conn, renewed(_lease_row(conn, lease.name), lease, ttl, now))
+
+        return await self._database.write(work)
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Give it back; one that is already somebody else's is left alone."""
+
+        def work(conn: Connection) -> None:
+            self._database.serialize(conn, "lease", lease.name)
+            row = released(_lease_row(conn, lease.name), lease)
+            if row is not None:
+                _save_lease(conn, row)
+
+        await self._database.write(work)
+
+    async def lease(self, name: str) -> Lease | None:
+        """Who holds it now, or held it last."""
+        row = await self._database.read(lambda conn: _lease_row(conn, name))
+        return None if row is None else row.lease
+
+    async def desk_prefix(self) -> str:
+        """Four lower-case characters that mark this desk's client order ids; made once, travels with a backup."""
+        query = select(tables.desk.c.prefix).where(tables.desk.c.id == THE_DESK)
+
+        def work(conn: Connection) -> str:
+            conn.execute(insert(conn, tables.desk).on_conflict_do_nothing(), {"id": THE_DESK, "prefix": new_prefix()})
+            return conn.execute(query).scalar_one()
+
+        known = await self._database.read(lambda conn: conn.execute(query).scalar_one_or_none())
+        return known or await self._database.write(work)
+
+
+def _attribute(conn: Connection, account: str, name: str) -> Snapshot[Any] | None:
+    t = tables.attributes.c
+    row = conn.execute(select(t.value, t.at).where(t.account == account, t.name == name)).one_or_none()
+    return None if row is None else Snapshot(row.value, row.at)
+
+
+def _set_attribute(conn: Connection, account: str, name: str, value: Any, at: datetime) -> None:
+    row = {"account": account, "name": name, "value": value, "at": at}
+    conn.execute(replace_on_conflict(insert(conn, tables.attributes)), row)
+
+
+def _lease_row(conn: Connection, name: str) -> LeaseRow | None:
+    row = conn.execute(select(*LEASE, tables.leases.c.held_at).where(tables.leases.c.name == name)).one_or_none()
+    return None if row is None else LeaseRow(Lease(*row[:-1]), row.held_at)
+
+
+def _save_lease(conn: Connection, row: LeaseRow) -> Lease:
+    values = {**values_of(row.lease), "held_at": row.held_at}
+    conn.execute(replace_on_conflict(insert(conn, tables.leases)), values)
+    return row.lease

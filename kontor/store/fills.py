@@ -1,0 +1,134 @@
+"""Fills on a SQL database: counted once, linked to their orders, and added up against what the venue says is filled."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from kontor.domain.fill import Fill
+from kontor.domain.order import Order
+from kontor.store import tables
+from kontor.store.rows import chunks, columns_of, insert, values_of
+
+FILL = columns_of(tables.fills, Fill)
+
+ADOPT = update(tables.fills).where(
+    tables.fills.c.account == bindparam("of_account"),
+    tables.fills.c.symbol == bindparam("of_symbol"),
+    tables.fills.c.client_order_id.is_(None),
+)
+LINK_BY_VENUE_ORDER = ADOPT.where(tables.fills.c.venue_order_id == bindparam("of_order")).values(
+    client_order_id=bindparam("owner")
+)
+LINK_BY_TRADE = ADOPT.where(tables.fills.c.trade_id == bindparam("of_trade")).values(client_order_id=bindparam("owner"))
+BOOK = (
+    update(tables.orders)
+    .where(tables.orders.c.client_order_id == bindparam("which"))
+    .values(booked_quantity=bindparam("booked"), is_short=bindparam("short"))
+)
+
+
+def save_fills(conn: Connection, account: str, fills: Sequence[Fill]) -> list[Fill]:
+    """Insert what is new, link it to its order, and book it; returns the new fills in the order given."""
+    linked = _linked(conn, account, fills)
+    t = tables.fills.c
+    statement = insert(conn, tables.fills).on_conflict_do_nothing(index_elements=["account", "symbol", "trade_id"])
+    rows = [{**values_of(fill), "account": account} for fill in linked]
+    inserted = {tuple(row) for row in conn.execute(statement.returning(t.symbol, t.trade_id), rows)}
+    # A page of fills may name one twice: the first counts.
+    new = [fill for fill in {_key(fill): fill for fill in reversed(linked)}.values() if _key(fill) in inserted][::-1]
+    _link_seen_before(conn, account, [fill for fill in linked if _key(fill) not in inserted])
+    owners = {fill.client_order_id for fill in linked if fill.client_order_id is not None}
+    _book(conn, account, owners)
+    return new
+
+
+def link_and_book(conn: Connection, orders: Iterable[Order]) -> None:
+    """Give orders the fills that were there before their venue order id was known, and add up again."""
+    by_account: dict[str, list[Order]] = defaultdict(list)
+    for order in orders:
+        by_account[order.account].append(order)
+    for account, some in by_account.items():
+        named = [order for order in some if order.venue_order_id is not None]
+        if named:
+            conn.execute(LINK_BY_VENUE_ORDER, [_owner(order) for order in named])
+        _book(conn, account, {order.client_order_id for order in some})
+
+
+def load_fills(
+    conn: Connection, account: str, *, client_order_id: str | None, since: datetime | None, limit: int
+) -> list[Fill]:
+    """Fills, oldest first; of more than `limit` the newest."""
+    t = tables.fills.c
+    query = select(*FILL).where(t.account == account).order_by(t.filled_at.desc(), t.number.desc()).limit(limit)
+    if client_order_id is not None:
+        query = query.where(t.client_order_id == client_order_id)
+    if since is not None:
+        query = query.where(t.filled_at >= since)
+    return [Fill(*row) for row in conn.execute(query)][::-1]
+
+
+def _key(fill: Fill) -> tuple[str, str]:
+    return fill.symbol, fill.trade_id
+
+
+def _owner(order: Order) -> dict[str, Any]:
+    return {
+        "of_account": order.account,
+        "of_symbol": order.symbol,
+        "of_order": order.venue_order_id,
+        "owner": order.client_order_id,
+    }
+
+
+def _linked(conn: Connection, account: str, fills: Sequence[Fill]) -> list[Fill]:
+    """The fills, with the client order id where only the venue's id came along and we know the order."""
+    wanted = {fill.venue_order_id for fill in fills if fill.client_order_id is None}
+    owners: dict[tuple[str, str], str] = {}
+    t = tables.orders.c
+    for some in chunks(sorted(wanted)):
+        query = select(t.symbol, t.venue_order_id, t.client_order_id)
+        rows = conn.execute(query.where(t.account == account, t.venue_order_id.in_(some)))
+        owners |= {(row.symbol, row.venue_order_id): row.client_order_id for row in rows}
+    return [
+        fill
+        if fill.client_order_id is not None
+        else replace(fill, client_order_id=owners.get((fill.symbol, fill.venue_order_id)))
+        for fill in fills
+    ]
+
+
+def _link_seen_before(conn: Connection, account: str, fills: Iterable[Fill]) -> None:
+    rows = [
+        {"of_account": account, "of_symbol": fill.symbol, "of_trade": fill.trade_id, "owner": fill.client_order_id}
+        for fill in fills
+        if fill.client_order_id is not None
+    ]
+    if rows:
+        conn.execute(LINK_BY_TRADE, rows)
+
+
+def _book(conn: Connection, account: str, client_order_ids: Iterable[str]) -> None:
+    """Write the sum of each order's fills beside what the venue says is filled, exactly: SQL cannot add text."""
+    rows: list[dict[str, Any]] = []
+    f, o = tables.fills.c, tables.orders.c
+    for some in chunks(sorted(client_order_ids)):
+        query = select(o.client_order_id, o.filled_quantity, o.booked_quantity, o.is_short).order_by(o.number)
+        # The orders first, and locked: whoever comes second on PostgreSQL adds up after the first has committed.
+        orders = conn.execute(query.where(o.account == account, o.client_order_id.in_(some)).with_for_update()).all()
+        booked: dict[str, Decimal] = defaultdict(Decimal)
+        for owner, quantity in conn.execute(
+            select(f.client_order_id, f.quantity).where(f.account == account, f.client_order_id.in_(some))
+        ):
+            booked[owner] += quantity
+        for row in orders:
+            total = booked[row.client_order_id]
+            short = row.filled_quantity > total
+            if (row.booked_quantity, row.is_short) != (total, short):
+                rows.append({"which": row.client_order_id, "booked": total, "short": short})
+    if rows:
+        conn.execute(BOOK, rows)

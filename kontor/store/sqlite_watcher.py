@@ -1,0 +1,79 @@
+"""News of other processes' commits in a SQLite file: a cheap look every few milliseconds while somebody waits."""
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+
+from kontor.store.changes import Changes
+
+# One look costs about 10 microseconds, so this is 0.4 % of a core (docs/adr/0005-sqlite-writer.md).
+POLL_SECONDS = 0.003
+
+logger = logging.getLogger(__name__)
+
+
+class SqliteWatcher:
+    """Feeds `Changes` from a connection of its own, which never holds a transaction.
+
+    `PRAGMA data_version` moves on every commit of any other connection, candles included; only then is the change
+    counter read, and only when that has grown are waiters woken.
+    """
+
+    def __init__(self, path: Path, changes: Changes) -> None:
+        self._path = path
+        self._changes = changes
+        self._connection: sqlite3.Connection | None = None
+        self._version = -1
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, account: str, *, seconds: float) -> bool:
+        """See `Changes.wait`."""
+        self.watch(account)
+        if self._timer is None:
+            self._look()
+        return await self._changes.wait(account, seconds=seconds)
+
+    def watch(self, account: str) -> None:
+        """Remember the account's number now, if this is the first time that somebody cares."""
+        if not self._changes.is_watching(account):
+            self._changes.watch(account, self._number(account))
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _look(self) -> None:
+        """Compare, then come back while somebody waits; runs on the event loop, which it holds for microseconds."""
+        self._timer = None
+        try:
+            (version,) = self._connect().execute("PRAGMA data_version").fetchone()
+            if version != self._version:
+                self._version = version
+                for account in self._changes.accounts_waited_for:
+                    self._changes.reached(account, self._number(account))
+        except sqlite3.Error as error:
+            # A waiter then returns False, and its next query meets the same trouble and reports it.
+            logger.debug("store watcher cannot look path=%s error=%s", self._path, error)
+        self._timer = asyncio.get_running_loop().call_later(POLL_SECONDS, self._next_look)
+
+    def _next_look(self) -> None:
+        if self._changes.accounts_waited_for:
+            self._look()
+        else:
+            self._timer = None
+
+    def _number(self, account: str) -> int:
+        row = self._connect().execute("SELECT number FROM changes WHERE account = ?", (account,)).fetchone()
+        return 0 if row is None else row[0]
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            # No waiting inside SQLite: this is the event loop's own thread.
+            self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=0)
+        return self._connection

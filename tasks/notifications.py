@@ -1,0 +1,79 @@
+"""Alerts from flows: one background sender for each event loop, with the channels of the blocks named `default`."""
+
+import asyncio
+import contextvars
+import logging
+import os
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from prefect import get_client, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext, TaskRunContext
+
+from blocks.loading import find_block
+from blocks.notifiers import ChannelBlock, DiscordWebhook, TelegramBot
+from kontor.errors import ConfigError
+from kontor.notify import BackgroundSender, Channel, redact
+from kontor.ports import Alert
+
+logger = logging.getLogger(__name__)
+
+CHANNEL_BLOCKS: tuple[type[ChannelBlock], ...] = (DiscordWebhook, TelegramBot)
+# Set by the in-process worker: its loop outlives its runs, and so do sessions and this sender.
+KEEP_OPEN = "KONTOR_KEEP_SESSIONS_OPEN"
+# How long a run whose process ends with it waits for its alerts.
+SETTLE_SECONDS = 5.0
+LOAD_SECONDS = 5.0
+
+_senders: WeakKeyDictionary[asyncio.AbstractEventLoop, BackgroundSender] = WeakKeyDictionary()
+
+
+@task(cache_policy=NO_CACHE)
+async def notify(alert: Alert) -> None:
+    """Hand an alert to this process's sender; the flow goes on at once, whatever the channels do."""
+    process_sender().notify(alert)
+
+
+def process_sender() -> BackgroundSender:
+    """The running loop's sender; the same one for every run in it."""
+    loop = asyncio.get_running_loop()
+    if loop not in _senders:
+        _senders[loop] = BackgroundSender(load_channels, context=_outside_of_any_run())
+    return _senders[loop]
+
+
+async def settle_alerts() -> None:
+    """Deliver the alerts of a run whose process ends with it, for a few seconds at most; in a worker, go on at once."""
+    if not os.environ.get(KEEP_OPEN):
+        await close_sender(seconds=SETTLE_SECONDS)
+
+
+async def close_sender(*, seconds: float) -> int:
+    """Deliver this loop's alerts and stop its sender, for the end of a process; returns how many alerts were left."""
+    sender = _senders.get(asyncio.get_running_loop())
+    return await sender.close(seconds=seconds) if sender else 0
+
+
+async def load_channels() -> Sequence[Channel]:
+    """The channels whose block named `default` exists; one with wrong values is reported and left out."""
+    channels: list[Channel] = []
+    # A client of its own: the one of the flow run that came first would be closed by now.
+    async with asyncio.timeout(LOAD_SECONDS), get_client() as client:
+        for block_class in CHANNEL_BLOCKS:
+            try:
+                block = await find_block(block_class, "default", client=client)
+            except ConfigError as error:
+                logger.warning("no alerts this way: %s", redact(str(error)))
+                continue
+            if block is not None:
+                channels.append(block.to_channel())
+    return channels
+
+
+def _outside_of_any_run() -> contextvars.Context:
+    """This context without its flow run: the sender outlives the run whose alert happened to start it."""
+    context = contextvars.copy_context()
+    for kind in (FlowRunContext, TaskRunContext):
+        context.run(kind.__var__.set, None)  # pyright: ignore[reportArgumentType]
+    return context

@@ -1,0 +1,212 @@
+"""The exchange as a whole: limits, accounts apart, restarts, round trips, the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import ccxt
+import ccxt.async_support
+import pytest
+
+SPOT, SWAP = "BTC/USD", "BTC/USD:USD"
+
+
+async def rest_order(client: Any, client_id: str) -> dict[str, Any]:
+    last = (await client.fetch_ticker(SWAP))["last"]
+    price = float(client.price_to_precision(SWAP, last * 0.97))
+    return await client.create_order(SWAP, "limit", "buy", 1, price, {"clientOrderId": client_id})
+
+
+async def test_too_many_requests_are_refused_as_okx_refuses_them(open_paper: Any, connect: Any) -> None:
+    """Five calls in two seconds of account/config, then RateLimitExceeded with 50011."""
+    client = connect(to=await open_paper(rate_limit_factor=1))
+    for _ in range(5):
+        await client.private_get_account_config()
+    with pytest.raises(ccxt.RateLimitExceeded, match="50011"):
+        await client.private_get_account_config()
+    assert (await client.fetch_balance())["USD"]["total"] == 100_000.0
+
+
+async def test_a_tighter_factor_tightens_every_limit(open_paper: Any, connect: Any) -> None:
+    """A tenth of forty candle calls is four."""
+    client = connect(to=await open_paper(rate_limit_factor=0.1))
+    for _ in range(4):
+        await client.public_get_market_candles({"instId": "BTC-USD"})
+    with pytest.raises(ccxt.RateLimitExceeded):
+        await client.public_get_market_candles({"instId": "BTC-USD"})
+
+
+async def test_sub_accounts_have_their_own_orders_and_money(connect: Any) -> None:
+    """What one does the other does not see."""
+    main, sub = connect("paper"), connect("paper-sub")
+    client_id = uuid.uuid4().hex
+    order = await rest_order(main, client_id)
+    await main.create_order(SWAP, "market", "buy", 10)
+    assert await sub.fetch_open_orders() == []
+    assert await sub.fetch_positions() == []
+    assert (await sub.fetch_balance())["USD"]["total"] == 100_000.0
+    await sub.load_markets()
+    with pytest.raises(ccxt.OrderNotFound):
+        await sub.fetch_order(order["id"], SWAP)
+    assert (await rest_order(sub, client_id))["id"] != order["id"]
+    (mine,), (theirs,) = await main.fetch_accounts(), await sub.fetch_accounts()
+    assert mine["id"] != theirs["id"]
+    assert theirs["info"]["mainUid"] == mine["id"]
+
+
+async def test_an_account_is_opened_while_the_exchange_runs(connect: Any, admin: Any) -> None:
+    """One key per account, funds as asked for."""
+    body = {"name": "third", "api_key": "third-key", "secret": "third-secret", "passphrase": "third-passphrase"}
+    async with admin.session.post(f"{admin.url}/admin/accounts", json={**body, "funds": {"USD": "5"}}) as response:
+        assert response.status == 200, await response.text()
+    assert (await connect("third").fetch_balance())["USD"]["total"] == 5.0
+    body = {"account": "third", "ccy": "USD", "quantity": "2.5"}
+    async with admin.session.post(f"{admin.url}/admin/deposit", json=body) as response:
+        assert response.status == 200, await response.text()
+    assert (await connect("third").fetch_balance())["USD"]["total"] == 7.5
+
+
+async def test_a_restart_keeps_orders_positions_and_money(
+    open_paper: Any, connect: Any, tmp_path: Path, clock: Any
+) -> None:
+    """Everything acknowledged is there again, and ids go on where they stopped."""
+    path = tmp_path / "paper.sqlite3"
+    first = await open_paper(path=path)
+    client = connect(to=first)
+    client_id = uuid.uuid4().hex
+    order = await rest_order(client, client_id)
+    await client.create_order(SWAP, "market", "buy", 10)
+    before = await client.fetch_balance()
+    trades = await client.fetch_my_trades(SWAP)
+    await first.stop()
+
+    clock.advance(1)
+    again = connect(to=await open_paper(path=path))
+    await again.load_markets()
+    assert [each["id"] for each in await again.fetch_open_orders()] == [order["id"]]
+    (position,) = await again.fetch_positions()
+    assert position["contracts"] == 10.0
+    after = await again.fetch_balance()
+    cash = [next(d["cashBal"] for d in each["info"]["data"][0]["details"]) for each in (before, after)]
+    assert cash[0] == cash[1]
+    assert [trade["id"] for trade in await again.fetch_my_trades(SWAP)] == [trade["id"] for trade in trades]
+    with pytest.raises(ccxt.InvalidOrder, match="51016"):
+        await rest_order(again, client_id)
+    newer = await rest_order(again, uuid.uuid4().hex)
+    assert int(newer["id"]) > int(order["id"])
+
+
+async def test_a_round_trip_takes_its_time_without_blocking_others(open_paper: Any, connect: Any) -> None:
+    """Ten calls at once take one round trip, not ten."""
+    client = connect(to=await open_paper(rtt_ms=150))
+    begun = time.monotonic()
+    await asyncio.gather(*(client.fetch_time() for _ in range(10)))
+    assert 0.15 <= time.monotonic() - begun < 1.0
+
+
+async def test_a_round_trip_also_delays_orders_over_the_socket(open_paper: Any, connect: Any) -> None:
+    """Both doors have the same network in front of them."""
+    client = connect(to=await open_paper(rtt_ms=200))
+    await client.load_markets()
+    await client.authenticate()
+    begun = time.monotonic()
+    await asyncio.wait_for(client.create_order_ws(SWAP, "market", "buy", 1), 5)
+    assert time.monotonic() - begun >= 0.2
+
+
+async def test_many_orders_at_once_are_all_on_the_books(client: Any, admin: Any) -> None:
+    """Concurrency loses and doubles nothing."""
+    await client.load_markets()
+    ids = [uuid.uuid4().hex for _ in range(60)]
+    await asyncio.gather(*(rest_order(client, client_id) for client_id in ids))
+    assert {order["clientOrderId"] for order in await client.fetch_open_orders()} == set(ids)
+    accepted = (await admin.stats())["accepted_by_client_id"]
+    assert accepted == dict.fromkeys(ids, 1)
+
+
+async def test_requests_are_counted_by_path(client: Any, admin: Any) -> None:
+    """Benchmarks and flows are judged by these."""
+    await client.load_markets()
+    await client.fetch_ticker(SWAP)
+    await client.fetch_ticker(SPOT)
+    stats = await admin.stats()
+    assert stats["requests"]["GET /api/v5/market/ticker"] == 2
+    assert stats["statuses"]["200"] >= 2
+
+
+async def test_hundreds_of_markets_load(open_paper: Any, connect: Any) -> None:
+    """`--markets N` up to 2000."""
+    client = connect(to=await open_paper(markets=300))
+    assert len(await client.load_markets()) == 300
+    tickers = await client.fetch_tickers(params={"type": "swap"})
+    assert len(tickers) == sum(market["swap"] for market in client.markets.values())
+
+
+async def start_process(*arguments: str, home: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "kontor.paper",
+        *arguments,
+        env={**os.environ, "KONTOR_HOME": str(home)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+async def test_the_program_serves_until_told_to_stop_and_keeps_its_state(tmp_path: Path, signum: int) -> None:
+    """A clean exit, and the same orders in the next life."""
+    ids = []
+    client_id = uuid.uuid4().hex
+    for life in range(2):
+        process = await start_process("--port", "0", "--markets", "20", home=tmp_path)
+        assert process.stdout is not None
+        line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+        url = line.split()[-1]
+        client = ccxt.async_support.okx(
+            {
+                "apiKey": "paper-key",
+                "secret": "paper-secret",
+                "password": "paper-passphrase",
+                "urls": {"api": {"rest": url}},
+                "enableRateLimit": False,
+            }
+        )
+        try:
+            await client.load_markets()
+            if life == 0:
+                await rest_order(client, client_id)
+            ids.append([order["clientOrderId"] for order in await client.fetch_open_orders()])
+        finally:
+            await client.close()
+            process.send_signal(signum)
+            _, complaints = await asyncio.wait_for(process.communicate(), 10)
+        assert process.returncode == 0, complaints.decode()
+        assert b"Traceback" not in complaints
+    assert ids[0] == [client_id]
+    assert ids[1] in ([client_id], [])
+    assert (tmp_path / "paper.sqlite3").exists()
+
+
+async def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
+    """Which port, and what to do about it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await start_process("--port", str(port), "--no-persist", "--markets", "20", home=tmp_path)
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    (sentence,) = [line for line in said.decode().splitlines() if line.startswith("kontor paper:")]
+    assert str(port) in sentence
+    assert "KONTOR_PAPER_PORT" in sentence
+    assert "Traceback" not in said.decode()

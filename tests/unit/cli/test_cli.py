@@ -1,0 +1,178 @@
+"""The command line's manners: one sentence for each mistake, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from deployments.cli import main
+from deployments.cli.status import render
+from deployments.desk_status import DeskStatus
+from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
+from kontor.domain.health import UpdaterHealth
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KONTOR_HOME", str(tmp_path / "home"))
+    for variable in ("KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["uo"], "uo"),
+        (["up", "--detahc"], "--detahc"),
+        (["paper", "--port", "many"], "many"),
+        (["paper", "--port"], "--port"),
+        (["orders", "show"], "CLIENT-ORDER-ID"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scripts tell a mistake of theirs from a failure of ours by the code."""
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("kontor: ")
+    assert said in output.err
+    assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "arguments"),
+    [
+        ("KONTOR_PREFECT_PORT", "abc", ["up"]),
+        ("KONTOR_PAPER_PORT", "99999", ["up"]),
+        ("KONTOR_PREFECT_PORT", "8400", ["up"]),
+        ("KONTOR_PAPER_PORT", "x", ["paper"]),
+        ("KONTOR_HOME", "/dev/null", ["up"]),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_exit_code_1(
+    variable: str, value: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is started."""
+    monkeypatch.setenv(variable, value)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("kontor: KONTOR_")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--markets", "0", "--markets: "), ("--rtt-ms", "-1", "--rtt-ms: "), ("--source", "csv", "price source 'csv' is unknown")],
+)
+def test_a_wrong_paper_option_is_one_sentence_naming_it(
+    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exchange's own checks, in the words of the command line."""
+    assert main(["paper", "--port", "0", option, value]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_before_the_first_desk_status_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """And it makes no database while it looks."""
+    assert main(["status"]) == 1
+    assert "no desk has ever run on" in capsys.readouterr().err
+
+
+def test_bringing_down_what_is_not_up_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """`kontor down` is what a script calls to be sure."""
+    assert main(["down"]) == 0
+    assert "no desk is running" in capsys.readouterr().out
+
+
+def test_env_prints_exports_a_shell_takes_whatever_the_path_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`eval "$(kontor env)"` in a home with a blank or a quote in its name."""
+    home = tmp_path / "my desk's $HOME"
+    monkeypatch.setenv("KONTOR_HOME", str(home))
+    monkeypatch.setenv("KONTOR_PREFECT_PORT", "4321")
+    assert main(["env"]) == 0
+    exports = dict(word.split("=", 1) for word in shlex.split(capsys.readouterr().out) if word != "export")
+    assert exports["KONTOR_HOME"] == str(home)
+    assert exports["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
+    assert exports["PREFECT_HOME"] == str(home / "prefect")
+
+
+def test_config_check_says_ok_or_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each mistake with its place."""
+    file = tmp_path / "kontor.yaml"
+    file.write_text("risk: {max_open_orders: 3}")
+    assert main(["config", "check", "--file", str(file)]) == 0
+    assert "is right" in capsys.readouterr().out
+    file.write_text("risk: {max_open_orders: -3, max_ordr_value: 1}")
+    assert main(["config", "check", "--file", str(file)]) == 1
+    error = capsys.readouterr().err
+    assert "risk.max_open_orders" in error
+    assert "risk.max_ordr_value is not a known key" in error
+
+
+def test_help_env_and_paper_do_not_load_prefect_or_ccxt() -> None:
+    """They cost seconds, and a shell's prompt may call `kontor env`."""
+    code = """
+import sys
+from deployments.cli import main
+main(["env"]); main(["paper", "--port", "0", "--markets", "0"])
+print([name for name in ("prefect", "ccxt", "sqlalchemy") if name in sys.modules], file=sys.stderr)
+"""
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stderr
+    assert output.splitlines()[-1] == "[]"
+
+
+def status() -> DeskStatus:
+    well = UpdaterHealth("update-tickers", timedelta(seconds=10), NOW, timedelta(seconds=3.25), ok=True, reason="")
+    down = UpdaterHealth("update-ranges", timedelta(minutes=5), None, None, ok=False, reason="never reported")
+    held = CurrencyBalance(Decimal("9000.5"), Decimal(500), Decimal("9500.5"))
+    position = Position(
+        "BTC/USD:USD", PositionSide.LONG, Decimal("0.10"), Decimal(50000), Decimal(50100), Decimal(10), None, None, None, NOW
+    )
+    balance = Balance("USD", Decimal("9500.5"), Decimal("9000.5"), Decimal(500), NOW, {"USD": held})
+    return DeskStatus("http://127.0.0.1:4200", "paper", (well, down), {"FILLED": 2, "SUBMITTED": 0}, (position,), balance)
+
+
+def test_the_json_status_has_the_keys_that_others_rely_on() -> None:
+    """The interface of the project; numbers are numbers."""
+    data = json.loads(json.dumps(status().to_json()))
+    assert list(data) == ["prefect_url", "account", "updaters", "orders", "positions", "balance"]
+    assert data["updaters"] == {
+        "update-tickers": {
+            "last_success_at": "2026-01-01T12:00:00+00:00",
+            "age_seconds": 3.25,
+            "interval_seconds": 10.0,
+            "ok": True,
+        },
+        "update-ranges": {"last_success_at": None, "age_seconds": None, "interval_seconds": 300.0, "ok": False},
+    }
+    assert data["orders"] == {"FILLED": 2, "SUBMITTED": 0}
+    assert data["positions"][0]["quantity"] == 0.1
+    assert data["balance"]["currencies"]["USD"]["free"] == 9000.5
+
+
+def test_the_status_for_a_person_names_what_is_down_and_why() -> None:
+    """And where the UI is."""
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(render(status()))
+    text = capture.get()
+    assert "http://127.0.0.1:4200" in text
+    assert "never: never reported" in text
+    assert "2 FILLED" in text
+    assert "SUBMITTED" not in text
+    assert "9,500.50 USD in total" in text

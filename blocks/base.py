@@ -1,5 +1,6 @@
 """What Kontor's blocks share: unknown fields are mistakes, and an error never shows what was typed."""
 
+from abc import ABC
 from typing import Any
 
 from prefect.blocks.core import Block
@@ -26,7 +27,7 @@ class StrictFields(BaseModel):
         return values
 
 
-class KontorBlock(StrictFields, Block):
+class KontorBlock(StrictFields, Block, ABC):
     """Base of the connection blocks; what they hold as a secret is hidden from every alert of this process."""
 
     def block_initialization(self) -> None:

@@ -1,22 +1,20 @@
 """The blocks DiscordWebhook and TelegramBot: where alerts go, from Kontor and from Prefect's own automations."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import ClassVar
 
-import aiohttp
 from prefect.blocks.abstract import NotificationBlock, NotificationError
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from blocks.base import StrictFields, remember_secrets
 from kontor.errors import ConfigError
-from kontor.notify import Channel, Discord, NotDelivered, Telegram, redact
-from kontor.notify.queued import Queued
+from kontor.notify import Channel, Discord, NotDelivered, Telegram, deliver, redact
 from kontor.notify.telegram import API, check_bot
 from kontor.ports import Alert
 
 
-class ChannelBlock(StrictFields, NotificationBlock):
+class ChannelBlock(StrictFields, NotificationBlock, ABC):
     """Base of the notification blocks: anything Prefect may call `notify` on."""
 
     def block_initialization(self) -> None:
@@ -31,8 +29,7 @@ class ChannelBlock(StrictFields, NotificationBlock):
         """Deliver one message now; raises NotificationError when asked to, else a failure is only logged."""
         alert = Alert(title=subject or "Prefect", text=body, severity="info", at=datetime.now(UTC))
         try:
-            async with aiohttp.ClientSession() as session:
-                await self.to_channel().send(session, [Queued(alert)])
+            await deliver(self.to_channel(), alert)
         except NotDelivered as error:
             self.logger.warning("notification not delivered: %s", redact(str(error)))
             if self._raise_on_failure:

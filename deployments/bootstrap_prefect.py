@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -22,12 +24,12 @@ from blocks.loading import find_block
 from blocks.notifiers import DiscordWebhook, TelegramBot
 from blocks.state_store import StateStore
 from deployments.home import LOOPBACK, Home
+from deployments.lineup import POOL, POOL_TYPE, QUEUES
 from deployments.paper_keys import PaperKey, read_keys
+from deployments.prefect_api import PrefectApi
 from deployments.worker import InProcessWorker
 from kontor.errors import ConfigError, KontorError
 
-POOL, POOL_TYPE = "desk", "in-process"
-QUEUES = ("updates", "orders")
 STORE_BLOCK = "default"
 PAPER_ACCOUNT = "paper"
 
@@ -56,6 +58,7 @@ class PaperPlace:
 
 async def prepare(home: Home, paper: PaperPlace) -> list[str]:
     """Make what is missing; returns a sentence for each thing made or changed."""
+    await wait_for_server()
     async with get_client() as client:
         done = await ensure_pool(client)
     for block_class in (ExchangeAccount, StateStore, DiscordWebhook, TelegramBot):
@@ -63,6 +66,13 @@ async def prepare(home: Home, paper: PaperPlace) -> list[str]:
     done += await ensure_store()
     done += await ensure_paper_account(read_keys(home.paper_keys_file)[PAPER_ACCOUNT], paper)
     return done
+
+
+async def wait_for_server() -> None:
+    """Return when the server answers; `kontor up` starts both at once and ends this when the server does not come."""
+    async with PrefectApi(os.environ["PREFECT_API_URL"].removesuffix("/api"), timeout=timedelta(seconds=2)) as api:
+        while not await api.is_healthy():  # noqa: ASYNC110 - another process cannot set our event
+            await asyncio.sleep(0.2)
 
 
 async def ensure_pool(client: PrefectClient) -> list[str]:
@@ -91,7 +101,10 @@ async def ensure_store() -> list[str]:
     """The block that says where the desk's state is; its default is the embedded file in the home."""
     if await find_block(StateStore, STORE_BLOCK) is not None:
         return []
-    await StateStore().asave(STORE_BLOCK)
+    block = StateStore()
+    # Saved empty: the address then follows the home, wherever that is moved.
+    block.url = SecretStr("")
+    await block.asave(STORE_BLOCK)
     return [f"block {StateStore.get_block_type_slug()}/{STORE_BLOCK} made"]
 
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from deployments.bootstrap import Bootstrap, supervised
+from deployments.bootstrap import Bootstrap
 from deployments.crew import Crew, Say
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
@@ -36,7 +36,7 @@ async def run_desk(
         record.ready = True
         record.save(home)
         await on_ready()
-        async with supervised(watch):
+        async with watch.keeping():
             await crew.supervise()
 
     life = asyncio.create_task(live(), name="desk")

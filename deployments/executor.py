@@ -7,7 +7,8 @@ server goes down between the failure and the trigger: that is what the watch her
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -63,8 +64,19 @@ class Watch:
                 await self.api.start_run(deployment, key=key)
         return at_work
 
-    async def keep(self) -> None:
-        """Never returns: looks again every few seconds, and says once when the server cannot be asked."""
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """While inside, the long-running flows are looked after."""
+        task = asyncio.create_task(self._keep(), name="keep long-running flows")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.api.close()
+
+    async def _keep(self) -> None:
+        """Look again every few seconds; say once when the server cannot be asked."""
         silent = False
         while True:
             await asyncio.sleep(CHECK_SECONDS)

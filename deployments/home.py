@@ -68,7 +68,7 @@ class Home:
     @property
     def default_store_url(self) -> str:
         """The store a new desk gets: an SQLite file in the home."""
-        return f"sqlite+aiosqlite:///{self.store_file}"
+        return f"sqlite:///{self.store_file}"
 
     def make(self) -> None:
         """Create the folder, readable by its owner alone; raises ConfigError where that is impossible."""

@@ -93,6 +93,10 @@ class PrefectApi:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back."""
         await self._client.aclose()
 
     async def is_healthy(self) -> bool:

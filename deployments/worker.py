@@ -194,7 +194,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
                 if away:
                     self._logger.warning("event=api-back loop=%s", name)
                 away = False
-            except Exception as error:  # noqa: BLE001 - a worker outlives whatever one pass of a loop runs into
+            except Exception as error:
                 if not is_outage(error):
                     self._logger.exception("event=loop-failed loop=%s", name)
                 elif not away:
@@ -379,6 +379,6 @@ async def _watched_loop(settings: InProcessSettings) -> AsyncIterator[None]:
 
 def _leave_without(left: list[ActiveRun], exit_code: int) -> None:
     """End the process although runs are left that nothing can stop; their states have been settled."""
-    print(f"Left {len(left)} run(s) that ignore cancellation: {', '.join(run.name for run in left)}", file=sys.stderr)
+    sys.stderr.write(f"Left {len(left)} run(s) that ignore cancellation: {', '.join(run.name for run in left)}\n")
     sys.stderr.flush()
     os._exit(exit_code or 1)

@@ -3,12 +3,11 @@
 from typing import Any
 
 from prefect import flow, get_run_logger
-from tasks.hooks import alert
-from tasks.orders import reconcile
 
 from flows.shell import run_named_flow
 from tasks.account import refresh_balance, refresh_open_orders, refresh_positions
 from tasks.desk import open_desk, updater
+from tasks.hooks import alert
 from tasks.intervals import updater_intervals
 from tasks.market_data import (
     check_restricted,
@@ -19,6 +18,7 @@ from tasks.market_data import (
     select_watchlist,
     watched,
 )
+from tasks.orders import reconcile
 from tasks.session import missing_capabilities, open_gate, renew_session
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
 
@@ -27,7 +27,7 @@ from tasks.status import judge_updaters, send_capital_message, show_updaters, te
     name="initialize",
     timeout_seconds=180,
     retries=5,
-    retry_delay_seconds=[2, 5, 10, 20, 30],
+    retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
 )

@@ -1,4 +1,4 @@
-"""What a person does by hand: place an order, cancel orders, close a position. Prefect's UI renders the parameters as a form."""
+"""What a person does by hand: place, cancel, close, halt, resume, resolve. the UI renders the parameters as a form."""
 
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -7,11 +7,11 @@ from prefect import flow, runtime
 from pydantic import Field, WithJsonSchema
 
 from flows.shell import run_named_flow
+from kontor.domain.intent import OrderIntent
 from kontor.domain.order import OrderType, Side, TimeInForce
-from kontor.domain.risk import OrderIntent
-from tasks.desk import open_desk, updater
+from tasks.desk import by_hand, open_desk
 from tasks.hooks import alert
-from tasks.orders import cancel, close, place, show_order, wait_for_order
+from tasks.orders import cancel, close, halt, place, raise_if_refused, resolve, resume, show_order, wait_for_order
 
 # A plain number field in the form; pydantic keeps every digit that was typed.
 Quantity = Annotated[
@@ -24,7 +24,7 @@ Seconds = Annotated[float, Field(ge=0, le=300)]
 
 
 @flow(name="place-order", timeout_seconds=330, on_failure=[alert], on_crashed=[alert])
-@updater
+@by_hand
 async def place_order(
     symbol: str,
     side: Literal["buy", "sell"],
@@ -53,6 +53,7 @@ async def place_order(
         reduce_only: Only make a position smaller.
         account: The ExchangeAccount block to trade on.
         wait_seconds: How long to wait for the venue; the order goes on without the run.
+
     """
     intent = OrderIntent(
         symbol=symbol,
@@ -67,11 +68,13 @@ async def place_order(
     async with open_desk(account) as desk:
         order = await place(desk, intent, run_id(), actor())
         order = await wait_for_order(desk, order, wait_seconds)
-        return await show_order(desk, order)
+        figures = await show_order(desk, order)
+    raise_if_refused(order)
+    return figures
 
 
 @flow(name="cancel-orders", timeout_seconds=120, on_failure=[alert], on_crashed=[alert])
-@updater
+@by_hand
 async def cancel_orders(
     symbol: str | None = None,
     client_order_ids: list[str] | None = None,
@@ -87,11 +90,49 @@ async def cancel_orders(
 
 
 @flow(name="close-position", timeout_seconds=330, on_failure=[alert], on_crashed=[alert])
-@updater
+@by_hand
 async def close_position(symbol: str, account: str = "paper", wait_seconds: Seconds = 15) -> dict[str, Any]:
-    """Close what the venue says is open on a symbol with a reduce-only market order; a residue below the minimum is reported."""
+    """Close what the venue says is open on a symbol with a reduce-only market order.
+
+    A residue below the venue's minimum cannot be traded; it is reported.
+    """
     async with open_desk(account) as desk:
-        return await close(desk, symbol, run_id(), actor(), wait_seconds)
+        said, order = await close(desk, symbol, run_id(), actor(), wait_seconds)
+    raise_if_refused(order)
+    return said
+
+
+@flow(name="halt-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert])
+@by_hand
+async def halt_trading(reason: str = "halted by hand", account: str = "paper") -> dict[str, Any]:
+    """Refuse new risk until a person resumes it: only reduce-only orders and cancels go out. Safe to repeat."""
+    async with open_desk(account, gated=False) as desk:
+        return await halt(desk, reason, actor())
+
+
+@flow(name="resume-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert])
+@by_hand
+async def resume_trading(account: str = "paper") -> dict[str, Any]:
+    """End a halt, whoever or whatever called it. Safe to repeat."""
+    async with open_desk(account, gated=False) as desk:
+        return await resume(desk, actor())
+
+
+@flow(name="resolve-order", timeout_seconds=60, on_failure=[alert], on_crashed=[alert])
+@by_hand
+async def resolve_order(
+    client_order_id: str,
+    verdict: Literal["absent", "resend", "placed"],
+    venue_order_id: str | None = None,
+    account: str = "paper",
+) -> dict[str, Any]:
+    """Decide an order whose outcome the venue cannot tell, after a look at the venue's own page.
+
+    absent: it never got there and is no longer wanted. resend: it never got there, send it unless its time is over.
+    placed: it is there, under the venue order id given.
+    """
+    async with open_desk(account, gated=False) as desk:
+        return await resolve(desk, client_order_id, verdict, venue_order_id, actor())
 
 
 def run_id() -> str:

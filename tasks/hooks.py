@@ -20,6 +20,14 @@ _REASON = 300
 # What Prefect puts in front of the error's own words.
 _PREFIXES = ("Flow run encountered an exception: ", "Finished in state ", "Task run encountered an exception: ")
 
+_ENDINGS = {
+    "Failed": "failed",
+    "TimedOut": "ran out of time",
+    "Crashed": "crashed",
+    "Cancelling": "was canceled",
+    "Cancelled": "was canceled",
+}
+
 
 async def alert(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Tell people that this run has ended badly; never raises, and waits only where the process ends with the run."""
@@ -58,5 +66,4 @@ def reason(state: State[Any]) -> str:
 
 
 def _verb(state_name: str) -> str:
-    known = {"Failed": "failed", "TimedOut": "ran out of time", "Crashed": "crashed", "Cancelled": "was canceled"}
-    return known.get(state_name, f"ended as {state_name}")
+    return _ENDINGS.get(state_name, f"ended as {state_name}")

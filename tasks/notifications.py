@@ -5,11 +5,10 @@ import contextvars
 import logging
 import os
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
 
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import SettingsContext, get_settings_context
 
 from blocks.loading import find_block
 from blocks.notifiers import ChannelBlock, DiscordWebhook, TelegramBot
@@ -26,7 +25,7 @@ KEEP_OPEN = "KONTOR_KEEP_SESSIONS_OPEN"
 SETTLE_SECONDS = 5.0
 LOAD_SECONDS = 5.0
 
-_senders: WeakKeyDictionary[asyncio.AbstractEventLoop, BackgroundSender] = WeakKeyDictionary()
+_senders: dict[asyncio.AbstractEventLoop, BackgroundSender] = {}
 
 
 @task(cache_policy=NO_CACHE)
@@ -39,6 +38,8 @@ def process_sender() -> BackgroundSender:
     """The running loop's sender; the same one for every run in it."""
     loop = asyncio.get_running_loop()
     if loop not in _senders:
+        for ended in [known for known in _senders if known.is_closed()]:
+            del _senders[ended]
         _senders[loop] = BackgroundSender(load_channels, context=_outside_of_any_run())
     return _senders[loop]
 
@@ -58,7 +59,6 @@ async def close_sender(*, seconds: float) -> int:
 async def load_channels() -> Sequence[Channel]:
     """The channels whose block named `default` exists; one with wrong values is reported and left out."""
     channels: list[Channel] = []
-    # A client of its own: the one of the flow run that came first would be closed by now.
     async with asyncio.timeout(LOAD_SECONDS), get_client() as client:
         for block_class in CHANNEL_BLOCKS:
             try:
@@ -72,8 +72,11 @@ async def load_channels() -> Sequence[Channel]:
 
 
 def _outside_of_any_run() -> contextvars.Context:
-    """This context without its flow run: the sender outlives the run whose alert happened to start it."""
-    context = contextvars.copy_context()
-    for kind in (FlowRunContext, TaskRunContext):
-        context.run(kind.__var__.set, None)  # pyright: ignore[reportArgumentType]
+    """A context with nothing but Prefect's settings.
+
+    The sender outlives the run whose alert happened to start it: that run's client will be closed, its logs are not
+    ours, and the worker counts a run's tasks as the run's own.
+    """
+    context = contextvars.Context()
+    context.run(SettingsContext.__var__.set, get_settings_context())
     return context

@@ -17,7 +17,8 @@ async def renew_session(desk: Desk) -> int:
     state = desk.store.desk
     current = await state.attribute(desk.account, EXCHANGE_GENERATION)
     generation = (int(current.value) if current else 0) + 1
-    await Resources.here().exchange(desk.account, generation)
+    resources = Resources.here()
+    await resources.sessions.restart(await resources.settings(desk.account), generation)
     return await state.increment(desk.account, EXCHANGE_GENERATION, desk.clock.now())
 
 

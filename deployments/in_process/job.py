@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, Optional
+from typing import Literal
 
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorkerResult
 from pydantic import Field
@@ -21,7 +21,7 @@ class JobVariables(BaseVariables):
             "for long-running flows that are made to start again."
         ),
     )
-    env: dict[str, Optional[str]] = Field(
+    env: dict[str, str | None] = Field(
         default_factory=dict,
         title="Environment Variables",
         description=(

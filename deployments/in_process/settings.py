@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _in_seconds(value: Any) -> Any:
+    """Environment variables are text, and pydantic takes a bare number of seconds only as a number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_in_seconds)]
 
 
 class InProcessSettings(BaseSettings):
@@ -14,22 +25,22 @@ class InProcessSettings(BaseSettings):
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="KONTOR_WORKER_", extra="ignore")
 
-    drain_grace: timedelta = Field(
+    drain_grace: Seconds = Field(
         default=timedelta(seconds=10),
         ge=timedelta(0),
         description="How long runs may go on after a stop signal before they are canceled.",
     )
-    stop_patience: timedelta = Field(
+    stop_patience: Seconds = Field(
         default=timedelta(seconds=2),
         gt=timedelta(0),
         description="How long a canceled run may take to end before it is reported by name.",
     )
-    stop_deadline: timedelta = Field(
+    stop_deadline: Seconds = Field(
         default=timedelta(seconds=15),
         gt=timedelta(0),
         description="How long a canceled run may clean up before it is canceled again, or abandoned by a drain.",
     )
-    loop_block: timedelta = Field(
+    loop_block: Seconds = Field(
         default=timedelta(milliseconds=250),
         gt=timedelta(0),
         description="How long something may hold the event loop before the flow and its stack are named.",
@@ -39,7 +50,7 @@ class InProcessSettings(BaseSettings):
         gt=0,
         description="Resident memory above which the worker drains and ends with exit code 75, to be started again.",
     )
-    sweep_interval: timedelta = Field(
+    sweep_interval: Seconds = Field(
         default=timedelta(seconds=20),
         gt=timedelta(0),
         description="How often runs of ended processes are looked for.",

@@ -7,14 +7,13 @@ from typing import Any
 
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
 from kontor.domain.market import Market
-from kontor.exchange.markets import to_base
-from kontor.exchange.numbers import ZERO, decimal, moment, positive
+from kontor.exchange.numbers import ZERO, decimal, plain, positive
 
 NOTHING = CurrencyBalance(ZERO, ZERO, ZERO)
 
 
 def parse_balance(raw: Mapping[str, Any], currency: str, now: datetime) -> Balance:
-    """The account in `currency`; a currency the venue does not list is one it holds nothing of."""
+    """The account in `currency`, as of now; a currency the venue does not list is one it holds nothing of."""
     currencies = {
         code: _currency_balance(entry)
         for code, entry in raw.items()
@@ -26,22 +25,25 @@ def parse_balance(raw: Mapping[str, Any], currency: str, now: datetime) -> Balan
         total=capital.total,
         free=capital.free,
         used=capital.used,
-        at=moment(raw.get("timestamp")) or now,
+        at=now,
         currencies={code: held for code, held in currencies.items() if held != NOTHING},
     )
 
 
-def parse_position(raw: Mapping[str, Any], market: Market, now: datetime) -> Position | None:
-    """One position, None when it is flat: venues go on listing positions that were closed."""
-    contracts = decimal(raw.get("contracts"))
-    if not contracts:
-        return None
-    quantity = abs(contracts) * market.contract_size
+def is_flat(raw: Mapping[str, Any]) -> bool:
+    """Whether a ccxt position holds nothing: venues go on listing positions that were closed."""
+    return not decimal(raw.get("contracts"))
+
+
+def parse_position(raw: Mapping[str, Any], market: Market, now: datetime) -> Position:
+    """One position that is not flat, as of now: the venue's own time is that of its last change."""
+    contracts = decimal(raw.get("contracts")) or ZERO
+    quantity = plain(abs(contracts) * market.contract_size)
     side = PositionSide(raw["side"]) if raw.get("side") else _side_of(contracts)
     mark_price = positive(raw.get("markPrice"))
     notional = decimal(raw.get("notional"))
     if notional is None and mark_price is not None:
-        notional = quantity * mark_price
+        notional = plain(quantity * mark_price)
     return Position(
         symbol=market.symbol,
         side=side,
@@ -52,14 +54,8 @@ def parse_position(raw: Mapping[str, Any], market: Market, now: datetime) -> Pos
         notional=None if notional is None else abs(notional),
         leverage=positive(raw.get("leverage")),
         margin_mode=raw.get("marginMode"),
-        at=moment(raw.get("lastUpdateTimestamp")) or now,
+        at=now,
     )
-
-
-def held(raw: Mapping[str, Any], market: Market | None) -> bool:
-    """Whether a venue's position holds anything, even on a market that is left out here."""
-    contracts = decimal(raw.get("contracts")) if market is None else to_base(raw.get("contracts"), market)
-    return bool(contracts)
 
 
 def _currency_balance(entry: Mapping[str, Any]) -> CurrencyBalance:

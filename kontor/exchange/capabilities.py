@@ -14,7 +14,7 @@ NEEDED: Mapping[str, str] = {
     "fetchBalance": "update-balance cannot work",
     "fetchPositions": "positions are not known, only balances",
     "fetchOpenOrders": "update-open-orders cannot work",
-    "fetchOrder": "an order is looked for among the open and the closed ones",
+    "fetchOrder": "an order of unknown fate cannot be looked up; a human decides",
     "fetchMyTrades": "fills are not recorded one by one",
     "createOrder": "no order can be sent",
     "createOrders": "orders are sent one at a time",

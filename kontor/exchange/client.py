@@ -30,7 +30,9 @@ class Instrumented:
     # Each request costs one token, whatever weight the venue gives it.
     kontor_flat_cost: bool
 
-    async def fetch2(self, path: Any, api: Any = None, method: str = "GET", params: Any = None, config: Any = None) -> Any:
+    async def fetch2(
+        self, path: Any, api: Any = None, method: str = "GET", params: Any = None, config: Any = None
+    ) -> Any:
         """One request, once the rate budget lets it pass."""
         api, params, config = api or ["public"], {} if params is None else params, config or {}
         weigh = self.calculate_rate_limiter_cost  # pyright: ignore[reportAttributeAccessIssue]
@@ -63,7 +65,7 @@ class Instrumented:
         return super().handle_errors(code, reason, url, method, headers, *rest)  # pyright: ignore[reportAttributeAccessIssue]
 
     def parse_ohlcvs(self, ohlcvs: Any, *args: Any, **kwargs: Any) -> Any:
-        """ccxt's candles; for a call that wants them raw, set aside as the venue sent them."""
+        """Candles as ccxt has them; for a call that wants them raw, set aside as the venue sent them."""
         call = current_call()
         if not call.wants_raw_candles:
             return super().parse_ohlcvs(ohlcvs, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
@@ -74,7 +76,8 @@ class Instrumented:
 def create_client(settings: ExchangeSettings, venue: Venue, clock: Clock) -> Any:
     """A ccxt client for REST and streams; opens no connection. Raises ConfigError for what cannot work."""
     kind = exchange_class(settings.exchange_id)
-    client = type(settings.exchange_id, (Instrumented, kind), {})(_config(settings, venue))
+    made: Any = type(settings.exchange_id, (Instrumented, kind), {})
+    client = made(_config(settings, venue))
     client.kontor_venue, client.kontor_clock = venue, clock
     client.kontor_flat_cost = settings.requests_per_second is not None
     client.kontor_budget = budget_for(client, settings, clock)
@@ -92,7 +95,7 @@ def create_client(settings: ExchangeSettings, venue: Venue, clock: Clock) -> Any
 
 
 def exchange_class(exchange_id: str) -> Any:
-    """ccxt's class for an exchange, the streaming one where there is one (it serves REST as well)."""
+    """The ccxt class of an exchange, the streaming one where there is one (it serves REST as well)."""
     if exchange_id in ccxt.pro.exchanges:
         return getattr(ccxt.pro, exchange_id)
     if exchange_id in ccxt.async_support.exchanges:
@@ -121,13 +124,12 @@ def _apply_sandbox(client: Any, settings: ExchangeSettings) -> None:
         return
     if settings.urls:
         raise ConfigError("a sandbox has its own addresses; set either sandbox or urls", where="sandbox")
-    try:
-        client.set_sandbox_mode(True)
-    except ccxt.NotSupported:
+    if not client.urls.get("test"):
         raise ConfigError(
             f"{settings.exchange_id} has no sandbox; set it to false, or use the paper exchange to try things out",
             where="sandbox",
-        ) from None
+        )
+    client.set_sandbox_mode(True)
 
 
 def _apply_credentials(client: Any, settings: ExchangeSettings) -> None:
@@ -143,5 +145,5 @@ def _apply_credentials(client: Any, settings: ExchangeSettings) -> None:
     missing = [name for name in needed if not given.get(name)]
     if missing:
         field = {"apiKey": "api_key", "walletAddress": "api_key", "privateKey": "secret"}
-        names = ", ".join(field.get(name, name) for name in missing)
+        names = ", ".join(str(field.get(name, name)) for name in missing)
         raise ConfigError(f"{settings.exchange_id} also needs {names}", where=f"account {settings.account}")

@@ -1,12 +1,13 @@
 """The way to one account at one venue: its client, its markets, its clock, and every error in our words."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from kontor.domain.market import Market
-from kontor.errors import ClockSkewed, ConfigError, ExchangeError, NotPlaced
+from kontor.errors import ClockSkewed, ConfigError, ExchangeError, RateLimited
 from kontor.exchange.capabilities import venue_profile
 from kontor.exchange.client import create_client
 from kontor.exchange.error_table import Asked, translate
@@ -41,6 +42,7 @@ class Connection:
         self.budget: RateBudget = self.client.kontor_budget
         self.profile = venue_profile(self.client, self.venue)
         self.markets: Mapping[str, Market] = {}
+        self._loading = asyncio.Lock()
         self._offset = timedelta(0)
         self._offset_at: float | None = None
         self._is_skewed = False
@@ -53,7 +55,7 @@ class Connection:
         asked: Asked = Asked.READ,
         priority: Priority | None = None,
     ) -> Any:
-        """The answer to one request, its failures in our words. A cancellation passes: a create's fate is unknown then."""
+        """The answer to one request, its failures in our words; a cancellation passes through as it is."""
         with calling(PRIORITY[asked] if priority is None else priority) as call:
             try:
                 if self._is_skewed:
@@ -69,16 +71,20 @@ class Connection:
         found = translate(error, asked, where, self.venue, secrets=secrets, call=call)
         if isinstance(found, ClockSkewed):
             self._is_skewed = True
-        elif isinstance(found, NotPlaced):
+        elif isinstance(found, RateLimited):
             self.budget.pause((found.retry_after or DEFAULT_PAUSE).total_seconds())
         return found
 
     async def load_markets(self, *, reload: bool = False) -> Mapping[str, Market]:
         """The venue's markets, from the venue when there are none yet or `reload` asks for it."""
-        if reload or not self.markets:
-            raw = await self.ask("load_markets", lambda: self.client.load_markets(reload))
-            self.markets = parse_markets(raw, self.client.precisionMode)
-            self._check_capital_currency()
+        if self.markets and not reload:
+            return self.markets
+        # One at a time: ccxt shares one task among all who load, and a caller that is canceled would cancel it for all.
+        async with self._loading:
+            if reload or not self.markets:
+                raw = await self.ask("load_markets", lambda: self.client.load_markets(reload))
+                self.markets = parse_markets(raw, self.client.precisionMode)
+                self._check_capital_currency()
         return self.markets
 
     def share_markets(self, other: "Connection") -> None:

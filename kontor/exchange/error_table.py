@@ -75,7 +75,13 @@ PASSING = frozenset({408, 425}) | TOO_MANY
 
 
 def translate(
-    error: Exception, asked: Asked, operation: str, venue: Venue, *, secrets: Iterable[str] = (), call: Call | None = None
+    error: Exception,
+    asked: Asked,
+    operation: str,
+    venue: Venue,
+    *,
+    secrets: Iterable[str] = (),
+    call: Call | None = None,
 ) -> ExchangeError:
     """The error in our words; `operation` names venue, method and symbol, `call` knows the HTTP status."""
     if isinstance(error, ExchangeError):

@@ -24,7 +24,6 @@ def parse_fill(raw: Mapping[str, Any], market: Market, now: datetime) -> Fill:
     if not raw.get("id") or quantity is None or price is None:
         raise KeyError(f"trade without id, quantity or price: {sorted(raw)}")
     fee = raw.get("fee") or {}
-    info = raw.get("info") if isinstance(raw.get("info"), Mapping) else {}
     return Fill(
         trade_id=str(raw["id"]),
         symbol=market.symbol,
@@ -33,7 +32,7 @@ def parse_fill(raw: Mapping[str, Any], market: Market, now: datetime) -> Fill:
         price=price,
         filled_at=moment(raw.get("timestamp")) or now,
         venue_order_id=str(raw.get("order") or ""),
-        client_order_id=_client_order_id(raw, info),
+        client_order_id=_client_order_id(raw),
         fee=decimal(fee.get("cost")),
         fee_currency=fee.get("currency"),
         is_maker={"maker": True, "taker": False}.get(raw.get("takerOrMaker") or ""),
@@ -61,7 +60,9 @@ async def collect_pages(fetch: FetchPage, since: int | None, full: int) -> list[
     return _by_time(found)
 
 
-def _client_order_id(raw: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:
+def _client_order_id(raw: Mapping[str, Any]) -> str | None:
+    info = raw.get("info")
+    info = info if isinstance(info, Mapping) else {}
     found = raw.get("clientOrderId") or next(
         (info[key] for key in ("clOrdId", "clientOrderId", "orderLinkId", "cl_ord_id") if info.get(key)), None
     )

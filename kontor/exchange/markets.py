@@ -13,7 +13,7 @@ from ccxt.base.decimal_to_precision import DECIMAL_PLACES, TICK_SIZE
 
 from kontor.domain.market import Market, MarketKind
 from kontor.errors import NotSupported, Rejected
-from kontor.exchange.numbers import ZERO, decimal, positive
+from kontor.exchange.numbers import ZERO, decimal, plain, positive
 
 
 def parse_markets(raw: Mapping[str, Any], precision_mode: int) -> dict[str, Market]:
@@ -30,7 +30,7 @@ def parse_market(raw: Mapping[str, Any], precision_mode: int) -> Market | None:
         return None
     limits, precision = raw.get("limits") or {}, raw.get("precision") or {}
     amount, cost, leverage = (limits.get(name) or {} for name in ("amount", "cost", "leverage"))
-    step = _step(precision.get("amount"), precision_mode) * contract_size
+    step = plain(_step(precision.get("amount"), precision_mode) * contract_size)
     largest = positive(amount.get("max"))
     return Market(
         symbol=raw["symbol"],
@@ -42,8 +42,8 @@ def parse_market(raw: Mapping[str, Any], precision_mode: int) -> Market | None:
         contract_size=contract_size,
         quantity_step=step,
         price_step=_step(precision.get("price"), precision_mode),
-        min_quantity=max((decimal(amount.get("min")) or ZERO) * contract_size, step),
-        max_quantity=None if largest is None else largest * contract_size,
+        min_quantity=max(plain((decimal(amount.get("min")) or ZERO) * contract_size), step),
+        max_quantity=None if largest is None else plain(largest * contract_size),
         min_cost=positive(cost.get("min")),
         max_leverage=positive(leverage.get("max")) if kind is MarketKind.SWAP else None,
         raw=raw,
@@ -53,7 +53,7 @@ def parse_market(raw: Mapping[str, Any], precision_mode: int) -> Market | None:
 def to_base(contracts: Any, market: Market) -> Decimal | None:
     """Base currency of a number of contracts (of base units on spot) as the venue gives it."""
     found = decimal(contracts)
-    return None if found is None else found * market.contract_size
+    return None if found is None else plain(found * market.contract_size)
 
 
 def to_contracts(quantity: Decimal, market: Market) -> Decimal:
@@ -61,7 +61,7 @@ def to_contracts(quantity: Decimal, market: Market) -> Decimal:
     if market.quantity_step <= 0:
         return quantity / market.contract_size
     steps = (quantity / market.quantity_step).quantize(Decimal(1), rounding=ROUND_DOWN)
-    return steps * (market.quantity_step / market.contract_size)
+    return plain(steps * (market.quantity_step / market.contract_size))
 
 
 def unknown_symbol(symbol: str, exchange_id: str, raw: Mapping[str, Any] | None, known: Iterable[str]) -> Rejected:

@@ -21,7 +21,12 @@ def decimal(value: Any) -> Decimal | None:
         found = Decimal(repr(value) if isinstance(value, float) else str(value))
     except InvalidOperation:
         return None
-    return found.normalize() + ZERO if found.is_finite() else None
+    return plain(found) if found.is_finite() else None
+
+
+def plain(value: Decimal) -> Decimal:
+    """The same number without trailing zeros and without an exponent where none is needed."""
+    return value.normalize() + ZERO
 
 
 def positive(value: Any) -> Decimal | None:

@@ -48,3 +48,16 @@ def calling(priority: Priority) -> Iterator[Call]:
         yield call
     finally:
         _CALL.reset(token)
+
+
+@contextmanager
+def part_of_call() -> Iterator[Call]:
+    """A request of its own within the call under way, for requests that run side by side."""
+    whole = current_call()
+    part = Call(whole.priority)
+    token = _CALL.set(part)
+    try:
+        yield part
+    finally:
+        _CALL.reset(token)
+        whole.sent = whole.sent or part.sent

@@ -95,7 +95,7 @@ async def wait_for_outcome(
 ) -> Order:
     """The order once the venue has answered (it has left INITIALIZED and SUBMITTED), or is in one of `states`.
 
-    After `seconds` the order as it is then; no timeout changes what it is. One that is finished ends the wait in any case.
+    After `seconds` the order as it is then; no timeout changes what it is. A finished one ends the wait in any case.
     """
     orders = parts.store.orders
     until = parts.clock.monotonic() + seconds

@@ -87,13 +87,15 @@ async def _with_account(parts: Parts, view: RiskView) -> RiskView:
     store, account = parts.store, parts.account
     positions = await store.account.positions(account)
     balance = await store.account.balance(account)
-    orders = await store.orders.find(account, states=OPEN)
+    orders = await store.orders.find(account, states=OPEN, limit=10_000)
     held = [position.symbol for position in positions.value] if positions else []
-    others = {order.symbol for order in orders} | set(held) | set(_spot_symbols(view.markets, balance))
-    tickers = dict(await store.market.tickers(account, others)) | dict(view.tickers)
     holdings = _holdings(view.markets, positions, balance)
     since = [known.at for known in (positions, balance) if known is not None]
     fills = await store.orders.fills(account, since=min(since), limit=10_000) if since else []
+    # What was bought a moment ago is held too, though no snapshot shows it yet: it needs a price like the rest.
+    others = {order.symbol for order in orders} | {fill.symbol for fill in fills} | set(held)
+    others |= set(_spot_symbols(view.markets, balance))
+    tickers = dict(await store.market.tickers(account, others)) | dict(view.tickers)
     for fill in fills:
         market = view.markets.get(fill.symbol)
         snapshot = balance if market is not None and market.kind is MarketKind.SPOT else positions

@@ -1,10 +1,11 @@
 """Alerts to people: Discord and Telegram behind one bounded background sender. Trading never waits for it."""
 
-from kontor.notify.delivery import Channel, NotDelivered, Patience
+from kontor.notify.delivery import Channel, NotDelivered, Patience, deliver
 from kontor.notify.discord import Discord
 from kontor.notify.redaction import redact, remember_secret
 from kontor.notify.sender import BackgroundSender
 from kontor.notify.telegram import Telegram
+from kontor.notify.trades import order_alert
 
 __all__ = [
     "BackgroundSender",
@@ -13,6 +14,8 @@ __all__ = [
     "NotDelivered",
     "Patience",
     "Telegram",
+    "deliver",
+    "order_alert",
     "redact",
     "remember_secret",
 ]

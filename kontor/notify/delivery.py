@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from kontor.errors import KontorError
 from kontor.notify.queued import Queued
 from kontor.notify.redaction import redact
+from kontor.ports import Alert
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +187,12 @@ class _Budget:
             return self._pauses > self._patience.most_pauses
         spent = self._monotonic() - self._started - self._paused
         return spent + state.upcoming_sleep > self._patience.budget_seconds
+
+
+async def deliver(channel: Channel, alert: Alert) -> None:
+    """Deliver one alert now, for a caller who does wait; raises NotDelivered."""
+    async with aiohttp.ClientSession() as session:
+        await channel.send(session, [Queued(alert)])
 
 
 def retry_after(header: str | None, body: bytes) -> float:

@@ -101,10 +101,17 @@ class BackgroundSender:
         for digest in self._repeats.flush(self._monotonic()):
             self._put(digest)
         left = await self.drain(seconds=seconds)
-        runner, self._runner = self._runner, None
+        if left:
+            self._inbox.clear()
+            self._sorted.set()
+        runner = self._runner
         if runner is not None:
             runner.cancel()
             await asyncio.wait({runner})
+            if self._runner is runner:
+                self._runner = None
+        if self._inbox:
+            self._start()  # an alert that came while the work was being stopped
         return left
 
     def _take(self, alert: Alert) -> None:
@@ -197,10 +204,7 @@ class BackgroundSender:
     async def _stop_lanes(self) -> None:
         lanes, self._lanes = self._lanes, {}
         self._refresh_at = 0.0
-        left = left_over(lane for lane, _ in lanes.values()) + len(self._inbox)
-        self._inbox.clear()
-        self._sorted.set()
-        if left:
+        if left := left_over(lane for lane, _ in lanes.values()):
             logger.warning("alerts given up at the end left=%d", left)
         await _stop(task for _, task in lanes.values())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kontor.paper.server import PortTaken, run_paper
+from kontor.paper.server import CannotStart, run_paper
 from kontor.paper.settings import PaperSettings, default_home
 
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             option = "--" + "-".join(str(part) for part in item["loc"]).replace("_", "-")
             print(f"kontor paper: {option}: {item['msg']}", file=sys.stderr)  # noqa: T201
         return 2
-    except PortTaken as error:
+    except CannotStart as error:
         print(f"kontor paper: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -16,7 +16,7 @@ DEFAULT_LEVERAGE = Decimal(3)
 
 @dataclass(slots=True)
 class Resting:
-    """What the resting orders of one instrument would open: lots and value by side. Reduce-only orders are not in it."""
+    """What the resting orders of one instrument would open: lots and value by side, reduce-only ones left out."""
 
     buy_lots: int = 0
     buy_value: Decimal = ZERO
@@ -125,14 +125,25 @@ class Accounts:
         """Make an account without funds, or give the one of this name new secrets."""
         owner = self._by_key.get(config.api_key)
         if owner is not None and owner.info.name != config.name:
-            raise ValueError(f"account {config.name}: its API key belongs to account {owner.info.name}; give each account a key of its own")
+            raise ValueError(
+                f"account {config.name}: its API key belongs to account {owner.info.name}; give each one its own"
+            )
         if config.parent is not None and config.parent not in self._by_name:
-            raise ValueError(f"account {config.name}: its main account {config.parent} does not exist; add that one first")
+            raise ValueError(
+                f"account {config.name}: its main account {config.parent} does not exist; add that one first"
+            )
         known = self._by_name.get(config.name)
         number = known.number if known else len(self._by_name) + 1
         main = self._by_name[config.parent].info.uid if config.parent else str(_uid(number))
         info = AccountInfo(
-            config.name, str(_uid(number)), main, config.api_key, config.secret, config.passphrase, config.parent, tuple(config.permissions)
+            config.name,
+            str(_uid(number)),
+            main,
+            config.api_key,
+            config.secret,
+            config.passphrase,
+            config.parent,
+            tuple(config.permissions),
         )
         if known:
             self._by_key.pop(known.info.api_key, None)

@@ -103,6 +103,8 @@ def _guarded(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         if not request.remote or not ip_address(request.remote).is_loopback:
             return _error(403, "the admin endpoints answer on this machine only")
+        if "Origin" in request.headers:
+            return _error(403, "the admin endpoints do not answer to web pages")
         try:
             return await handler(request)
         except ValidationError as error:

@@ -67,8 +67,12 @@ def bar_named(name: str) -> Bar:
     return found
 
 
-def bar_range(bar: Bar, now_ms: int, after: int | None, before: int | None, limit: int, oldest_ms: int) -> tuple[int, int]:
-    """Numbers of the first bar and of the one behind the last: older than `after`, newer than `before`, at most `limit` from the newest back."""
+def bar_range(
+    bar: Bar, now_ms: int, after: int | None, before: int | None, limit: int, oldest_ms: int
+) -> tuple[int, int]:
+    """Numbers of the first bar and of the one behind the last: older than `after`, newer than `before`, at most
+    `limit` from the newest back.
+    """
     length, offset = bar.minutes * MINUTE_MS, bar.offset * MINUTE_MS
     stop = (now_ms - offset) // length + 1
     if after is not None:
@@ -80,7 +84,9 @@ def bar_range(bar: Bar, now_ms: int, after: int | None, before: int | None, limi
 
 
 def unfinished(source: PriceSource, instrument: Instrument, start: int, minute: int, ticks: int) -> Bars:
-    """One bar from `start` to the first `ticks` ticks of `minute`, out of the longest whole bars that fit and those ticks."""
+    """One bar from `start` to the first `ticks` ticks of `minute`, out of the longest whole bars that fit and those
+    ticks.
+    """
     parts, at = [], start
     for native in NATIVE_MINUTES:
         count = (minute - at) // native

@@ -56,14 +56,16 @@ class Changes:
     positions: dict[tuple[str, str], PositionState] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     depths: set[int] = field(default_factory=set)
+    shocked: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.orders or self.accounts or self.fills or self.bills)
+        return bool(self.orders or self.accounts or self.fills or self.bills or self.shocked)
 
     def clear(self) -> None:
         """Start over."""
         for collected in (self.orders, self.fills, self.bills, self.positions, self.accounts, self.depths):
             collected.clear()
+        self.shocked = False
 
 
 class Feed:

@@ -1,4 +1,5 @@
-"""The simulated crowd of one market: levels around the last price, anew at every tick, and what user orders have eaten of them.
+"""The simulated crowd of one market: levels around the last price, anew at every tick, and what user orders have
+eaten of them.
 
 All in whole ticks and lots. What was eaten is missing from the best price on, and grows back with the ticks.
 """
@@ -29,7 +30,7 @@ class Depth:
         typical = self._usd_to_lots / (instrument.base_price / tick_size)
         self._recovery = max(1, int(typical * _TYPICAL_LEVELS / _RECOVERY_TICKS))
         self._eaten: dict[str, tuple[int, int]] = {"buy": (0, 0), "sell": (0, 0)}  # lots, and the tick of that count
-        self._cached: dict[str, tuple[int, Levels]] = {"buy": (-1, []), "sell": (-1, [])}
+        self._cached: dict[str, tuple[int, int, Levels]] = {"buy": (-1, -1, []), "sell": (-1, -1, [])}
 
     def _random(self, step: int, salt: int) -> int:
         """Sixty-four bits for a tick: splitmix64 in plain integers, for one number at a time it is the faster one."""
@@ -49,13 +50,18 @@ class Depth:
 
     def full(self, side: str, step: int, last: int) -> Levels:
         """The side's levels as if nobody had eaten of them."""
-        known, levels = self._cached[side]
-        if known != step:
-            levels = self._drawn(side, step, last)
-            self._cached[side] = (step, levels)
+        at, price, levels = self._cached[side]
+        if at != step or price != last:
+            levels = self._drawn(side, step, last, LEVELS)
+            self._cached[side] = (step, last, levels)
         return levels
 
-    def _drawn(self, side: str, step: int, last: int) -> Levels:
+    def top(self, side: str, step: int, last: int) -> tuple[int, int] | None:
+        """The best level that is left, if any."""
+        levels = self.left(side, step, last) if self._eaten[side][0] else self._drawn(side, step, last, 1)
+        return levels[0] if levels else None
+
+    def _drawn(self, side: str, step: int, last: int, count: int) -> Levels:
         word = self._random(step, 0)
         lifted, spread = word & 1, max(1, int(last * _SPREAD * (1.0 + 2.0 * ((word >> 32) & 0xFFFF) / 65536.0)))
         spacing = max(1, int(last * _SPACING))
@@ -65,7 +71,7 @@ class Depth:
             best, outward = (last - spread if lifted else last), -spacing
         scale, levels = self._usd_to_lots / last, []
         word, salt = 0, 1 if side == "sell" else 101
-        for number in range(LEVELS):
+        for number in range(count):
             if number % 4 == 0:
                 word = self._random(step, salt + number)
             price = best + number * outward

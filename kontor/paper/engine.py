@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
+from kontor.paper.amendments import Amendments
 from kontor.paper.clock import VenueClock
 from kontor.paper.instruments import instruments_like, make_instruments
 from kontor.paper.intake import parameter_error, positive
 from kontor.paper.journal import Journal
 from kontor.paper.market import Market
-from kontor.paper.model import AccountConfig, AccountInfo, CancelAllAfter, Event, Instrument, LeverageInfo, VenueConfig, VenueError
+from kontor.paper.model import (
+    AccountConfig,
+    AccountInfo,
+    CancelAllAfter,
+    Event,
+    Instrument,
+    LeverageInfo,
+    VenueConfig,
+    VenueError,
+)
 from kontor.paper.prices.replay import ReplaySource
+from kontor.paper.prices.shocks import ShockedSource
 from kontor.paper.prices.source import PriceSource
 from kontor.paper.prices.synthetic import SyntheticSource
 from kontor.paper.reports import Reports
@@ -24,6 +36,7 @@ _SHORTEST_SWITCH, _LONGEST_SWITCH = 10, 120  # seconds
 _SCAN_MINUTES = 256
 _FAR_MINUTES = 3  # farther than this, whole candles are looked at before ticks
 _MISSED_CANDLES = 5  # at most so many finished candles are pushed late
+_Due = tuple[int, int, str | int]  # when, 0 for a switch or 1 for a tick, and whose
 
 
 class Engine:
@@ -37,10 +50,12 @@ class Engine:
         source = _source(config, clock.now_ms(), stored)
         self.state = State(_market(config, source))
         self.trading, self.reports = Trading(self.state), Reports(self.state)
+        self.amendments = Amendments(self.state, self.trading)
         self._switches: dict[str, int] = {}  # accounts with an armed dead man's switch, and when it goes off
         self._pushed: dict[tuple[str, str], int] = {}  # the last candle pushed, by instrument and bar
         self._pushed_step = -1
         self._settings = {**source.settings(), "markets": str(len(self.state.market.listed))}
+        self._unsaved = any(stored.get(name) != value for name, value in self._settings.items())
         self.notices = tuple(_notices(stored, self._settings))
         self.state.step = self.state.market.step(clock.now_ms())
         if self._journal:
@@ -58,7 +73,7 @@ class Engine:
         target = state.market.step(now_ms)
         if target <= state.step and not (self._switches and min(self._switches.values()) <= now_ms):
             return
-        due = [(deadline, 0, name) for name, deadline in self._switches.items() if deadline <= now_ms]
+        due: list[_Due] = [(deadline, 0, name) for name, deadline in self._switches.items() if deadline <= now_ms]
         due.extend(self._crossings(state.step, target))
         heapq.heapify(due)
         while due:
@@ -73,7 +88,7 @@ class Engine:
                 heapq.heappush(due, (following * state.market.tick_ms, 1, instrument.index))
         state.step = max(state.step, target)
 
-    def _crossings(self, since: int, target: int) -> Iterator[tuple[int, int, str | int]]:
+    def _crossings(self, since: int, target: int) -> Iterator[_Due]:
         for instrument in self.state.market.listed:
             if self.state.books[instrument.index]:
                 step = self._next_crossing(instrument, since + 1, target)
@@ -112,11 +127,22 @@ class Engine:
             minute += count
         return last
 
+    def set_price(self, inst_id: str, price: Decimal) -> None:
+        """Move a market to a price at once, and let it trade there with what rests."""
+        if not price > 0:
+            raise ValueError(f"{inst_id}: a price of {price} cannot be set; it must be above 0")
+        market, step = self.state.market, self.state.step
+        for concerned in market.set_price(market.instrument(inst_id), price, step):
+            if self.state.books[concerned.index]:
+                self.state.match_resting(concerned, step)
+        self.state.changes.shocked = True
+        self._pushed_step = -1
+
     def _go_off(self, name: str, at: int) -> None:
         self._switches.pop(name, None)
         account = self.state.account(name)
         account.cancel_after = 0
-        self.trading.cancel_all(account, "20", "Cancel all after triggered.", at)
+        self.amendments.cancel_all(account, "20", "Cancel all after triggered.", at)
         self.state.settlement.touch(account, at)
 
     def cancel_all_after(self, name: str, timeout_seconds: int, at: int) -> CancelAllAfter:
@@ -163,8 +189,9 @@ class Engine:
     def flush(self) -> None:
         """Commit what happened, then tell about it."""
         changes, state = self.state.changes, self.state
-        if changes and self._journal:
+        if self._journal and (changes or self._unsaved):
             self._journal.write(state, {**self._settings, "now": str(self._clock.now_ms())})
+            self._unsaved = False
         told = list(self._account_events()) if changes and state.feed.listening else []
         changes.clear()
         if state.feed.listening:
@@ -174,7 +201,9 @@ class Engine:
     def _account_events(self) -> Iterator[Event]:
         """A picture of every position and account that changed."""
         for (name, inst_id), position in self.state.changes.positions.items():
-            yield Event("positions", name, inst_id, self.reports.position(self.state.account(name), position), position.u_time)
+            yield Event(
+                "positions", name, inst_id, self.reports.position(self.state.account(name), position), position.u_time
+            )
         for name, account in self.state.changes.accounts.items():
             yield Event("account", name, "", self.reports.balance(name, None), account.u_time)
 
@@ -192,7 +221,13 @@ class Engine:
             since = self._pushed.get((inst_id, bar))
             after = None if since is None else since - 1
             rows = state.market.candles(
-                inst_id, bar, now, after=None, before=after, limit=1 if since is None else _MISSED_CANDLES, confirmed_only=False
+                inst_id,
+                bar,
+                now,
+                after=None,
+                before=after,
+                limit=1 if since is None else _MISSED_CANDLES,
+                confirmed_only=False,
             )
             for candle in reversed(rows):
                 yield Event("candles", "", inst_id, candle, now, bar)
@@ -220,8 +255,12 @@ def _source(config: VenueConfig, now_ms: int, stored: dict[str, str]) -> PriceSo
 
 
 def _market(config: VenueConfig, source: PriceSource) -> Market:
-    listed = instruments_like(source.first_prices()) if isinstance(source, ReplaySource) else make_instruments(config.markets)
-    return Market(listed, source)
+    listed = (
+        instruments_like(source.first_prices())
+        if isinstance(source, ReplaySource)
+        else make_instruments(config.markets)
+    )
+    return Market(listed, ShockedSource(source))
 
 
 def _notices(stored: dict[str, str], settings: dict[str, str]) -> Iterator[str]:
@@ -229,4 +268,7 @@ def _notices(stored: dict[str, str], settings: dict[str, str]) -> Iterator[str]:
     for name, value in settings.items():
         before = stored.get(name)
         if before is not None and before != value:
-            yield f"paper exchange: {name} was {before} when this state was stored and is {value} now; prices differ from those its orders saw"
+            yield (
+                f"paper exchange: {name} was {before} in the stored state and is {value} now; "
+                "prices are not what its orders saw"
+            )

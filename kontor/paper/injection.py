@@ -16,6 +16,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CLOCK_SHIFT_MS: web.RequestKey[int] = web.RequestKey("clock_shift_ms", int)
 LONGEST_HANG_SECONDS = 600.0
+NO_RESPONSE = 444
 HTML = """<!DOCTYPE html>
 <html><head><title>Attention required</title></head>
 <body><h1>Please wait</h1><p>We are checking your connection.</p></body></html>
@@ -37,7 +38,8 @@ class Injection:
 
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer the request, or do to it what the plan says."""
-        rule = self._plan.for_request(request.method, request.path, request.query_string + await request.text())
+        text = request.query_string + (await request.read()).decode(errors="replace")
+        rule = self._plan.for_request(request.method, request.path, text)
         if rule is None:
             return await handler(request)
         if rule.kind is FaultKind.DELAY:
@@ -72,7 +74,7 @@ def _drop(request: web.Request) -> web.Response:
     """Close the connection without a word; the response only satisfies the framework."""
     if request.transport is not None:
         request.transport.abort()
-    return web.Response()
+    return web.Response(status=NO_RESPONSE)
 
 
 def _spoiled(rule: FaultRule, request: web.Request, response: web.StreamResponse | None) -> web.StreamResponse:

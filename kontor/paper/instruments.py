@@ -1,4 +1,6 @@
-"""What the venue lists: well-known bases first, then any number of made-up ones, a linear USD swap and a spot market for each."""
+"""What the venue lists: well-known bases first, then any number of made-up ones, a linear USD swap and a spot market
+for each.
+"""
 
 from __future__ import annotations
 
@@ -75,14 +77,18 @@ def make_instruments(count: int) -> tuple[Instrument, ...]:
 
 
 def instruments_like(prices: Mapping[str, float]) -> tuple[Instrument, ...]:
-    """Instruments with these ids (`BTC-USD`, `BTC-USD-SWAP`), cut up to suit these prices; each follows a price path of its own."""
+    """Instruments with these ids (`BTC-USD`, `BTC-USD-SWAP`), cut up to suit these prices; each follows a price path
+    of its own.
+    """
     return tuple(_like(inst_id, price, index) for index, (inst_id, price) in enumerate(sorted(prices.items())))
 
 
 def _like(inst_id: str, price: float, index: int) -> Instrument:
     name, quote, *kind = inst_id.split("-")
     if quote != "USD" or not name.isalnum() or kind not in ([], ["SWAP"]):
-        raise ValueError(f"{inst_id}: the paper exchange lists spot markets named like BTC-USD and swaps named like BTC-USD-SWAP")
+        raise ValueError(
+            f"{inst_id}: the paper exchange lists spot markets named like BTC-USD and swaps named like BTC-USD-SWAP"
+        )
     known = next((base for base in _KNOWN if base.name == name and base.price / 20 < price < base.price * 20), None)
     base = known or _habits(name, price, 0.04, 5_000)
     instrument = (_swap if kind else _spot)(base._replace(price=price), index)
@@ -169,7 +175,17 @@ def _habits(name: str, price: float, volatility: float, depth_usd: float) -> _Ba
     magnitude = math.floor(math.log10(price))
     contract = Decimal(10) ** round(1 - math.log10(price))
     spot_lot = Decimal(10) ** -min(6, max(0, magnitude + 4))
-    return _Base(name, price, volatility, depth_usd, str(Decimal(10) ** (magnitude - 4)), format(contract, "f"), "1", str(spot_lot), 20)
+    return _Base(
+        name,
+        price,
+        volatility,
+        depth_usd,
+        str(Decimal(10) ** (magnitude - 4)),
+        format(contract, "f"),
+        "1",
+        str(spot_lot),
+        20,
+    )
 
 
 def _name(number: int) -> str:

@@ -20,7 +20,9 @@ MAX_LOTS = 10**18
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A well-formed order. `lots` is None when `budget` (quote currency) sets the quantity; `px_ticks` is None at market."""
+    """A well-formed order. `lots` is None when `budget` (quote currency) sets the quantity; `px_ticks` is None at
+    market.
+    """
 
     instrument: Instrument
     side: str
@@ -121,29 +123,27 @@ def _check_modes(body: Mapping[str, Any], instrument: Instrument, side: str, ord
     """The words a body may use; returns what `sz` counts on spot, and whether the order may only reduce."""
     if instrument.state != "live":
         raise VenueError("51022", "Contract suspended.")
-    if required(body, "tdMode") != ("cross" if instrument.is_swap else "cash"):
-        raise parameter_error("tdMode")
-    if side not in _SIDES:
-        raise parameter_error("side")
-    if ord_type not in _PRICED | _UNPRICED or (ord_type == "optimal_limit_ioc" and not instrument.is_swap):
-        raise parameter_error("ordType")
-    if text(body, "posSide") not in ("", "net"):
-        raise parameter_error("posSide")
-    if text(body, "stpMode") not in _STP_MODES | {""}:
-        raise parameter_error("stpMode")
-    if body.get("attachAlgoOrds"):
-        raise parameter_error("attachAlgoOrds")
+    types = _PRICED | _UNPRICED if instrument.is_swap else _PRICED | {"market"}
+    allowed = {
+        "tdMode": (required(body, "tdMode"), {"cross" if instrument.is_swap else "cash"}),
+        "side": (side, _SIDES),
+        "ordType": (ord_type, types),
+        "posSide": (text(body, "posSide"), {"", "net"}),
+        "stpMode": (text(body, "stpMode"), _STP_MODES | {""}),
+        "tgtCcy": ("" if instrument.is_swap else text(body, "tgtCcy"), {"", "base_ccy", "quote_ccy"}),
+        "attachAlgoOrds": (body.get("attachAlgoOrds") or "", {""}),
+    }
+    for name, (value, words) in allowed.items():
+        if not isinstance(value, str) or value not in words:
+            raise parameter_error(name)
     reduce_only = flag(body, "reduceOnly")
     if instrument.is_swap:
         return "", reduce_only
     if reduce_only:
         raise VenueError("51205", "Reduce Only is not available.")
-    tgt_ccy = text(body, "tgtCcy")
-    if tgt_ccy not in ("", "base_ccy", "quote_ccy"):
-        raise parameter_error("tgtCcy")
     if ord_type != "market":
         return "base_ccy", False
-    return tgt_ccy or ("quote_ccy" if side == "buy" else "base_ccy"), False
+    return text(body, "tgtCcy") or ("quote_ccy" if side == "buy" else "base_ccy"), False
 
 
 def _price(body: Mapping[str, Any], instrument: Instrument) -> tuple[Decimal, int]:
@@ -174,7 +174,9 @@ def in_lots(sz: Decimal, instrument: Instrument) -> int:
 def _check_largest(instrument: Instrument, ord_type: str, sz: Decimal, budget: Decimal | None) -> None:
     if ord_type in _PRICED:
         if sz > instrument.max_lmt_sz:
-            raise VenueError("51101", f"The maximum quantity per limit order is {instrument.max_lmt_sz:f}. Reduce your order.")
+            raise VenueError(
+                "51101", f"The maximum quantity per limit order is {instrument.max_lmt_sz:f}. Reduce your order."
+            )
     elif (instrument.is_swap or budget is not None) and sz > instrument.max_mkt_sz:
         raise VenueError("51202", "Market order amount exceeds the maximum amount.")
 
@@ -185,4 +187,7 @@ def check_price_limit(intent: Intent, market: Market, now_ms: int) -> None:
         return
     highest, lowest = market.price_limit(intent.instrument, now_ms)
     if (intent.px > highest) if intent.side == "buy" else (intent.px < lowest):
-        raise VenueError("51006", f"Order price is not within the price limit (max buy price: {highest:f} min sell price: {lowest:f})")
+        raise VenueError(
+            "51006",
+            f"Order price is not within the price limit (max buy price: {highest:f} min sell price: {lowest:f})",
+        )

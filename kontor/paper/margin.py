@@ -1,4 +1,6 @@
-"""How much of an account is free: equity, margins and frozen amounts, as pure functions of the account and the prices."""
+"""How much of an account is free: equity, margins and frozen amounts, as pure functions of the account and the
+prices.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,12 @@ class Margin:
 
     @property
     def equity(self) -> Decimal:
+        """Cash and what the positions have won or lost so far."""
         return self.cash + self.upl
 
     @property
     def order_frozen(self) -> Decimal:
+        """What resting orders tie up."""
         return self.order_imr + self.frozen
 
     @property
@@ -51,7 +55,9 @@ class Margin:
 
 
 def order_margin(resting: Resting, held: int, leverage: Decimal) -> Decimal:
-    """The margin of one instrument's resting orders: those that only close what is held need none; of the two sides the dearer counts."""
+    """The margin of one instrument's resting orders: those that only close what is held need none; of the two sides
+    the dearer counts.
+    """
     opening_buys = max(0, resting.buy_lots - max(0, -held))
     opening_sells = max(0, resting.sell_lots - max(0, held))
     buys = resting.buy_value * opening_buys / resting.buy_lots if opening_buys else ZERO

@@ -1,4 +1,6 @@
-"""What the market shows at a moment: last prices, candles and day statistics, rounded to ticks and lots, never a glance into the future."""
+"""What the market shows at a moment: last prices, candles and day statistics, rounded to ticks and lots, never a
+glance into the future.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from kontor.paper.candles import Bar, bar_named, bar_range, unfinished
 from kontor.paper.depth import Depth
 from kontor.paper.model import Candle, Instrument, PublicTrade, VenueError
 from kontor.paper.prices import noise
-from kontor.paper.prices.source import MINUTE_MS, Bars, PriceSource
+from kontor.paper.prices.shocks import Shock, ShockedSource
+from kontor.paper.prices.source import MINUTE_MS, Bars
 
 Ints = NDArray[np.int64]
 _PRICE_LIMIT = 0.05  # of the last price, either way
@@ -35,7 +38,7 @@ class DayStats(NamedTuple):
 class Market:
     """Every instrument's public side."""
 
-    def __init__(self, instruments: Sequence[Instrument], source: PriceSource) -> None:
+    def __init__(self, instruments: Sequence[Instrument], source: ShockedSource) -> None:
         self.source = source
         self.listed = tuple(instruments)
         self.tick_ms = source.tick_ms
@@ -95,14 +98,33 @@ class Market:
                 self._minute[instrument.index] = (minute, self.rounded(instrument, row).tolist())
 
     def rounded(self, instrument: Instrument, prices: np.ndarray) -> Ints:
-        """A source's prices in this instrument's ticks. Rounding keeps order, so that candles still agree with their ticks."""
+        """A source's prices in this instrument's ticks. Rounding keeps order, so that candles still agree with their
+        ticks.
+        """
         index = instrument.index
         return np.maximum(np.rint(prices * self._scales[index] / self._tick_sizes[index]), 1.0).astype(np.int64)
+
+    def set_price(self, instrument: Instrument, price: Decimal, step: int) -> list[Instrument]:
+        """Make this the last price from a tick on; returns every market on the same path, all of which jump."""
+        source = float(price) / self._scales[instrument.index] / self.source.unshocked(instrument, step)
+        return self.shock(Shock(instrument.price_key, step, source))
+
+    def shock(self, shock: Shock) -> list[Instrument]:
+        """Apply a shock, forgetting what was computed without it; returns the markets concerned."""
+        self.source.add(shock)
+        concerned = [i for i in self.listed if i.price_key == shock.price_key]
+        for instrument in concerned:
+            self._minute[instrument.index] = (-1, [])
+            self._hours.pop(instrument.index, None)
+            self._minutes.pop(instrument.index, None)
+        return concerned
 
     def price_limit(self, instrument: Instrument, now_ms: int) -> tuple[Decimal, Decimal]:
         """The highest buy and the lowest sell price."""
         last = self.last_ticks(instrument, self.step(now_ms))
-        return int(last * (1 + _PRICE_LIMIT) + 1) * instrument.tick_sz, max(1, int(last * (1 - _PRICE_LIMIT))) * instrument.tick_sz
+        return int(last * (1 + _PRICE_LIMIT) + 1) * instrument.tick_sz, max(
+            1, int(last * (1 - _PRICE_LIMIT))
+        ) * instrument.tick_sz
 
     def trades(self, inst_id: str, now_ms: int, limit: int) -> list[PublicTrade]:
         """The crowd's last trades."""
@@ -113,14 +135,29 @@ class Market:
             last = self.last_ticks(instrument, at)
             lots, side = depth.crowd(at, last), "buy" if depth.lifts_offer(at) else "sell"
             found.append(
-                PublicTrade(inst_id, f"{at}{instrument.index:04}", last * instrument.tick_sz, lots * instrument.lot_sz, side, at * self.tick_ms)
+                PublicTrade(
+                    inst_id,
+                    f"{at}{instrument.index:04}",
+                    last * instrument.tick_sz,
+                    lots * instrument.lot_sz,
+                    side,
+                    at * self.tick_ms,
+                )
             )
         return found
 
     # Candles
 
     def candles(
-        self, inst_id: str, bar: str, now_ms: int, *, after: int | None, before: int | None, limit: int, confirmed_only: bool
+        self,
+        inst_id: str,
+        bar: str,
+        now_ms: int,
+        *,
+        after: int | None,
+        before: int | None,
+        limit: int,
+        confirmed_only: bool,
     ) -> list[Candle]:
         """Candles newest first, cut as OKX cuts them."""
         instrument, kind = self.instrument(inst_id), bar_named(bar)
@@ -147,10 +184,22 @@ class Market:
         opens, highs, lows, closes = (self.rounded(instrument, column).tolist() for column in bars[:4])
         volumes = np.rint(bars.volume / float(contract * lot)).astype(np.int64).tolist()
         rows = []
-        for place, (o, h, l, c, v) in enumerate(zip(opens, highs, lows, closes, volumes, strict=True)):
+        for place, (o, h, low, c, v) in enumerate(zip(opens, highs, lows, closes, volumes, strict=True)):
             volume, close = v * lot, c * tick
             base = volume * contract
-            rows.append(Candle(kind.start(first + place) * MINUTE_MS, o * tick, h * tick, l * tick, close, volume, base, base * close, confirm=True))
+            rows.append(
+                Candle(
+                    kind.start(first + place) * MINUTE_MS,
+                    o * tick,
+                    h * tick,
+                    low * tick,
+                    close,
+                    volume,
+                    base,
+                    base * close,
+                    confirm=True,
+                )
+            )
         return rows
 
     # Day statistics
@@ -169,7 +218,7 @@ class Market:
             stats, row = self._minutes[instrument.index][1], self._minute[instrument.index][1][:place]
             if self._minute[instrument.index][0] != minute:
                 row = self.minute_ticks(instrument, minute)[:place]
-            result.append(stats._replace(high=max(stats.high, max(row)), low=min(stats.low, min(row))))
+            result.append(stats._replace(high=max(stats.high, *row), low=min(stats.low, *row)))
         return result
 
     def _refresh_hours(self, stale: Sequence[Instrument], hour: int) -> None:
@@ -180,7 +229,9 @@ class Market:
         for place, instrument in enumerate(stale):
             opens, highs, lows = (self.rounded(instrument, column[place]) for column in table[:3])
             sods = [int(opens[start]) if start < _HOURS else -1 for start in starts]
-            stats = DayStats(int(opens[0]), int(highs.max()), int(lows.min()), float(table.volume[place].sum()), sods[0], sods[1])
+            stats = DayStats(
+                int(opens[0]), int(highs.max()), int(lows.min()), float(table.volume[place].sum()), sods[0], sods[1]
+            )
             self._hours[instrument.index] = (hour, stats)
 
     def _refresh_minutes(self, stale: Sequence[Instrument], minute: int) -> None:
@@ -192,13 +243,17 @@ class Market:
             if begun:  # the minute that runs is left to the ticks
                 highs, lows = (self.rounded(instrument, column[place, :begun]) for column in (table.high, table.low))
                 volume = stats.volume + float(table.volume[place, :begun].sum())
-                stats = stats._replace(high=max(stats.high, int(highs.max())), low=min(stats.low, int(lows.min())), volume=volume)
+                stats = stats._replace(
+                    high=max(stats.high, int(highs.max())), low=min(stats.low, int(lows.min())), volume=volume
+                )
             sods = [opened if sod < 0 else sod for sod in (stats.sod_utc0, stats.sod_utc8)]
             self._minutes[instrument.index] = (minute, stats._replace(sod_utc0=sods[0], sod_utc8=sods[1]))
 
 
 def _scale(instrument: Instrument) -> float:
-    """What turns the path's price into this instrument's: spot is a little off its swap. A recorded path is the instrument's own."""
+    """What turns the path's price into this instrument's: spot is a little off its swap. A recorded path is the
+    instrument's own.
+    """
     if instrument.is_swap or instrument.price_key == instrument.inst_id:
         return 1.0
     return 1.0 + _BASIS * (noise.key("basis", instrument.price_key) / 2**64 - 0.5)

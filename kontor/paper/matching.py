@@ -1,4 +1,6 @@
-"""Who trades with whom: pure decisions about an arriving order and about resting orders at a tick. Nothing is changed here."""
+"""Who trades with whom: pure decisions about an arriving order and about resting orders at a tick. Nothing is changed
+here.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,12 @@ class Plan:
     self_trades: list[Order] = field(default_factory=list)  # own resting orders in the way, to be canceled
     taker_stopped: bool = False  # by self-trade prevention
 
+    def avoid(self, own: Order, stp_mode: str) -> None:
+        """Keep the arriving order from trading with this one of the same account."""
+        if stp_mode != "cancel_taker":
+            self.self_trades.append(own)
+        self.taker_stopped = stp_mode != "cancel_maker"
+
 
 def opposite(side: str) -> str:
     """The side an order of `side` trades against."""
@@ -60,7 +68,9 @@ def _offers(book: UserBook, side: str, crowd: Levels) -> Iterator[tuple[int, int
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What an arriving order asks for: lots within a limit in ticks, and within a budget (`lot_price` is money per lot and tick)."""
+    """What an arriving order asks for: lots within a limit in ticks, and within a budget (`lot_price` is money per
+    lot and tick).
+    """
 
     side: str
     lots: int
@@ -70,20 +80,22 @@ class Demand:
     budget: Decimal | None = None
     lot_price: Decimal = ZERO
 
+    def accepts(self, price: int) -> bool:
+        """Whether a price is within the limit."""
+        return self.limit is None or (price <= self.limit if self.side == "buy" else price >= self.limit)
+
 
 def plan(book: UserBook, crowd: Levels, demand: Demand, closable: Callable[[Order], int]) -> Plan:
-    """Who would trade with it, best price first. `closable` is how many lots a reduce-only order's position still allows."""
+    """Who would trade with it, best price first. `closable` is how many lots a reduce-only order's position still
+    allows.
+    """
     result, used = Plan(), Counter[str]()
-    left, budget, buys = demand.lots, demand.budget, demand.side == "buy"
+    left, budget = demand.lots, demand.budget
     for price, offered, maker in _offers(book, opposite(demand.side), crowd):
-        if left <= 0 or (demand.limit is not None and (price > demand.limit if buys else price < demand.limit)):
+        if left <= 0 or result.taker_stopped or not demand.accepts(price):
             break
         if maker is not None and maker.account == demand.account:
-            if demand.stp_mode != "cancel_taker":
-                result.self_trades.append(maker)
-            if demand.stp_mode != "cancel_maker":
-                result.taker_stopped = True
-                break
+            result.avoid(maker, demand.stp_mode)
             continue
         taken = min(left, offered)
         if maker is not None and maker.reduce_only:
@@ -106,8 +118,9 @@ def plan(book: UserBook, crowd: Levels, demand: Demand, closable: Callable[[Orde
 def resting_fills(book: UserBook, side: str, last: int, crowd: Levels, traded: int) -> list[RestingFill]:
     """What the crowd does to a side's resting orders at a tick with this last price.
 
-    An order is reached once the market trades at its price or through it. It then gets what the crowd offers at its price or better, plus what was
-    `traded` at the last price; whoever stands before it takes from the same lots first.
+    An order is reached once the market trades at its price or through it. It then gets what the crowd offers at its
+    price or better, plus what was `traded` at the last price; whoever stands before it takes from the same lots
+    first.
     """
     fills: list[RestingFill] = []
     used = 0

@@ -1,14 +1,45 @@
 """What the paper venue tells its callers: frozen values named after OKX's fields, in snake case.
 
-Quantities are OKX's: contracts on swaps, base currency on spot. Moments are integer milliseconds of venue time, as on the wire. A `None`
-is rendered as OKX's empty string, a Decimal with `format(value, "f")` (`str` would write 1E-8).
+Quantities are OKX's: contracts on swaps, base currency on spot. Moments are integer milliseconds of venue time, as on
+the wire. A `None` is rendered as OKX's empty string, a Decimal with `format(value, "f")` (`str` would write 1E-8).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
+
+from kontor.paper.quotes import Book, Candle, Instrument, Level, PublicTrade, Ticker
+
+__all__ = [
+    "CANCELED",
+    "FILLED",
+    "LIVE",
+    "OPEN_STATES",
+    "PARTIALLY_FILLED",
+    "ZERO",
+    "AccountBalance",
+    "AccountConfig",
+    "AccountInfo",
+    "Bill",
+    "Book",
+    "CancelAllAfter",
+    "Candle",
+    "CurrencyBalance",
+    "Event",
+    "Fill",
+    "Instrument",
+    "Level",
+    "LeverageInfo",
+    "Order",
+    "OrderAck",
+    "Position",
+    "PublicTrade",
+    "Ticker",
+    "VenueConfig",
+    "VenueError",
+]
 
 LIVE, PARTIALLY_FILLED, FILLED, CANCELED = "live", "partially_filled", "filled", "canceled"
 OPEN_STATES = frozenset({LIVE, PARTIALLY_FILLED})
@@ -26,7 +57,9 @@ class VenueError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AccountConfig:
-    """An account as the caller wants it to exist; one that is stored already keeps its funds and takes the new secrets."""
+    """An account as the caller wants it to exist; one that is stored already keeps its funds and takes the new
+    secrets.
+    """
 
     name: str
     api_key: str
@@ -39,7 +72,9 @@ class AccountConfig:
 
 @dataclass(frozen=True, slots=True)
 class VenueConfig:
-    """How a venue is made up. `source` is `synthetic` or `replay:FOLDER`; `replay_warmup` is the share of the data that is history at first start."""
+    """How a venue is made up. `source` is `synthetic` or `replay:FOLDER`; `replay_warmup` is the share of the data
+    that is history at first start.
+    """
 
     markets: int = 40
     seed: int = 7
@@ -47,109 +82,6 @@ class VenueConfig:
     tick_ms: int = 1000
     replay_warmup: float = 0.5
     accounts: tuple[AccountConfig, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """A tradable instrument. `price_key` names the path its price follows: the spot market and the swap of one base share it."""
-
-    inst_id: str  # BTC-USD, BTC-USD-SWAP
-    inst_type: str  # SPOT | SWAP
-    base_ccy: str
-    quote_ccy: str
-    settle_ccy: str | None
-    uly: str | None
-    inst_family: str | None
-    ct_val: Decimal  # base currency in one contract; 1 on spot
-    ct_val_ccy: str | None
-    ct_type: str | None  # linear
-    lot_sz: Decimal
-    min_sz: Decimal
-    tick_sz: Decimal
-    max_lmt_sz: Decimal
-    max_mkt_sz: Decimal
-    max_lever: int  # 1 on spot
-    list_time: int
-    price_key: str
-    base_price: float
-    daily_volatility: float
-    depth_usd: float  # typical notional of one price level of the simulated book
-    maker_fee: Decimal  # OKX's sign: negative is charged
-    taker_fee: Decimal
-    index: int  # position in the list of instruments
-    state: str = "live"
-
-    @property
-    def is_swap(self) -> bool:
-        return self.inst_type == "SWAP"
-
-
-@dataclass(frozen=True, slots=True)
-class Ticker:
-    """OKX's market/ticker row. `vol_24h` in contracts or base, `vol_ccy_24h` base (swap) or quote (spot), and the notional in USD."""
-
-    inst_type: str
-    inst_id: str
-    last: Decimal
-    last_sz: Decimal
-    ask_px: Decimal | None
-    ask_sz: Decimal
-    bid_px: Decimal | None
-    bid_sz: Decimal
-    open_24h: Decimal
-    high_24h: Decimal
-    low_24h: Decimal
-    vol_24h: Decimal
-    vol_ccy_24h: Decimal
-    volume_usd_24h: Decimal
-    sod_utc0: Decimal
-    sod_utc8: Decimal
-    ts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One price level of the book."""
-
-    px: Decimal
-    sz: Decimal
-    orders: int
-
-
-@dataclass(frozen=True, slots=True)
-class Book:
-    """Asks ascending, bids descending."""
-
-    inst_id: str
-    asks: tuple[Level, ...]
-    bids: tuple[Level, ...]
-    ts: int
-
-
-class Candle(NamedTuple):
-    """One candle; `vol` in contracts or base, `vol_ccy` in base, `vol_ccy_quote` in USD; `confirm` is False while it is unfinished."""
-
-    ts: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    vol: Decimal
-    vol_ccy: Decimal
-    vol_ccy_quote: Decimal
-    confirm: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PublicTrade:
-    """One trade of the simulated crowd."""
-
-    inst_id: str
-    trade_id: str
-    px: Decimal
-    sz: Decimal
-    side: str
-    ts: int
 
 
 @dataclass(slots=True)
@@ -197,6 +129,7 @@ class Order:
 
     @property
     def is_open(self) -> bool:
+        """Whether it can still be filled."""
         return self.state in OPEN_STATES
 
 
@@ -225,7 +158,9 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """One movement of cash. `kind` is deposit, trade, fee or pnl for now; `ref` names the fill or the request behind it."""
+    """One movement of cash. `kind` is deposit, trade, fee or pnl for now; `ref` names the fill or the request behind
+    it.
+    """
 
     bill_id: str
     account: str
@@ -357,7 +292,8 @@ class AccountInfo:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something to push: `channel` is orders, fills, positions, account, tickers or candles; `key` is the bar of a candle, else ''.
+    """Something to push: `channel` is orders, fills, positions, account, tickers or candles; `key` is the bar of a
+    candle, else ''.
 
     `data` is an Order, Fill, Position, AccountBalance, Ticker or Candle. `account` is '' on public channels.
     """

@@ -12,7 +12,9 @@ _CENT_OF_A_CENT = Decimal("1e-12")
 
 @dataclass(slots=True)
 class PositionState:
-    """A position with its entry value, from which the average price follows; both sides of a round trip add up exactly."""
+    """A position with its entry value, from which the average price follows; both sides of a round trip add up
+    exactly.
+    """
 
     account: str
     inst_id: str

@@ -16,8 +16,8 @@ from kontor.paper.model import (
     CurrencyBalance,
     Fill,
     Instrument,
-    LeverageInfo,
     Level,
+    LeverageInfo,
     Order,
     Position,
     Ticker,
@@ -46,7 +46,11 @@ class Reports:
     def tickers(self, inst_type: str | None, inst_ids: Sequence[str] | None, now_ms: int) -> list[Ticker]:
         """Tickers of a list, a type or everything."""
         market = self._state.market
-        chosen = market.instruments(inst_type, None, None) if inst_ids is None else [market.instrument(name) for name in inst_ids]
+        chosen = (
+            market.instruments(inst_type, None, None)
+            if inst_ids is None
+            else [market.instrument(name) for name in inst_ids]
+        )
         days = market.day(chosen, now_ms)
         step = market.step(now_ms)
         found = []
@@ -56,19 +60,34 @@ class Reports:
             lots = round(day.volume / float(instrument.ct_val * instrument.lot_sz))
             volume = lots * instrument.lot_sz
             base, price = volume * instrument.ct_val, last * tick
-            found.append(Ticker(
-                instrument.inst_type, instrument.inst_id, price, market.depths[instrument.index].crowd(step, last) * instrument.lot_sz,
-                ask[0] * tick if ask else None, ask[1] * instrument.lot_sz if ask else ZERO,
-                bid[0] * tick if bid else None, bid[1] * instrument.lot_sz if bid else ZERO,
-                day.open * tick, day.high * tick, day.low * tick, volume, base if instrument.is_swap else base * price, base * price,
-                day.sod_utc0 * tick, day.sod_utc8 * tick, step * market.tick_ms,
-            ))  # fmt: skip
+            turnover = base * price
+            found.append(
+                Ticker(
+                    inst_type=instrument.inst_type,
+                    inst_id=instrument.inst_id,
+                    last=price,
+                    last_sz=market.depths[instrument.index].crowd(step, last) * instrument.lot_sz,
+                    ask_px=ask[0] * tick if ask else None,
+                    ask_sz=ask[1] * instrument.lot_sz if ask else ZERO,
+                    bid_px=bid[0] * tick if bid else None,
+                    bid_sz=bid[1] * instrument.lot_sz if bid else ZERO,
+                    open_24h=day.open * tick,
+                    high_24h=day.high * tick,
+                    low_24h=day.low * tick,
+                    vol_24h=volume,
+                    vol_ccy_24h=base if instrument.is_swap else turnover,
+                    volume_usd_24h=turnover,
+                    sod_utc0=day.sod_utc0 * tick,
+                    sod_utc8=day.sod_utc8 * tick,
+                    ts=step * market.tick_ms,
+                )
+            )
         return found
 
     def _best(self, instrument: Instrument, side: str, step: int, last: int) -> tuple[int, int] | None:
         """The best price of a side and the lots there."""
-        crowd = self._state.market.depths[instrument.index].left(side, step, last)
-        best, users = (crowd[0] if crowd else None), self._state.books[instrument.index]
+        best = self._state.market.depths[instrument.index].top(side, step, last)
+        users = self._state.books[instrument.index]
         price = users.best(side)
         if price is None:
             return best
@@ -93,7 +112,10 @@ class Reports:
         for price, level in self._state.books[instrument.index].levels(side):
             lots[price] += sum(order.lots - order.lots_filled for order in level)
             orders[price] += len(level)
-        return [Level(p * instrument.tick_sz, lots[p] * instrument.lot_sz, orders[p]) for p in sorted(lots, reverse=side == "buy")]
+        return [
+            Level(p * instrument.tick_sz, lots[p] * instrument.lot_sz, orders[p])
+            for p in sorted(lots, reverse=side == "buy")
+        ]
 
     # Accounts
 
@@ -101,10 +123,16 @@ class Reports:
         """Every currency that is not zero, or those named."""
         account = self._state.account(name)
         margin = self._state.margin(account)
-        wanted = list(ccys) if ccys is not None else [ccy for ccy in account.cash if account.cash[ccy] or ccy == USD]
+        wanted = (
+            list(ccys) if ccys is not None else sorted(ccy for ccy in account.cash if account.cash[ccy] or ccy == USD)
+        )
         details = tuple(self._currency(account, ccy, margin) for ccy in wanted)
-        held = sum((quantity * self._usd(ccy) for ccy, quantity in account.cash.items() if ccy != USD and quantity), ZERO)
-        frozen = sum((quantity * self._usd(ccy) for ccy, quantity in account.frozen.items() if ccy != USD and quantity), ZERO)
+        held = sum(
+            (quantity * self._usd(ccy) for ccy, quantity in account.cash.items() if ccy != USD and quantity), ZERO
+        )
+        frozen = sum(
+            (quantity * self._usd(ccy) for ccy, quantity in account.frozen.items() if ccy != USD and quantity), ZERO
+        )
         return AccountBalance(
             u_time=account.u_time,
             total_eq=_short(margin.equity + held),
@@ -124,7 +152,9 @@ class Reports:
         if ccy != USD:
             free = cash - frozen
             worth = _short(cash * self._usd(ccy))
-            return CurrencyBalance(ccy, cash, cash, free, free, frozen, frozen, ZERO, ZERO, ZERO, None, ZERO, worth, account.u_time)
+            return CurrencyBalance(
+                ccy, cash, cash, free, free, frozen, frozen, ZERO, ZERO, ZERO, None, ZERO, worth, account.u_time
+            )
         return CurrencyBalance(
             ccy=ccy,
             eq=_short(margin.equity),
@@ -211,11 +241,19 @@ class Reports:
 
     # Orders
 
-    def orders_pending(self, name: str, inst_type: str | None, inst_id: str | None, ord_type: str | None) -> list[Order]:
+    def orders_pending(
+        self, name: str, inst_type: str | None, inst_id: str | None, ord_type: str | None
+    ) -> list[Order]:
         """Resting orders, newest first."""
-        return [o for o in reversed(self._state.account(name).open_orders.values()) if _fits(o, inst_type, inst_id) and ord_type in (None, "", o.ord_type)]
+        return [
+            o
+            for o in reversed(self._state.account(name).open_orders.values())
+            if _fits(o, inst_type, inst_id) and ord_type in (None, "", o.ord_type)
+        ]
 
-    def orders_history(self, name: str, inst_type: str | None, inst_id: str | None, ord_type: str | None, state: str | None) -> list[Order]:
+    def orders_history(
+        self, name: str, inst_type: str | None, inst_id: str | None, ord_type: str | None, state: str | None
+    ) -> list[Order]:
         """Finished orders, newest first."""
         found = [
             o for o in self._state.account(name).finished
@@ -225,7 +263,11 @@ class Reports:
 
     def fills(self, name: str, inst_type: str | None, inst_id: str | None, ord_id: str | None) -> list[Fill]:
         """Fills, newest first."""
-        return [f for f in reversed(self._state.account(name).fills) if _fits(f, inst_type, inst_id) and ord_id in (None, "", f.ord_id)]
+        return [
+            f
+            for f in reversed(self._state.account(name).fills)
+            if _fits(f, inst_type, inst_id) and ord_id in (None, "", f.ord_id)
+        ]
 
 
 def _fits(thing: Order | Fill, inst_type: str | None, inst_id: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ from kontor.paper.model import VenueError
 from kontor.paper.rate_limits import PLACE
 from kontor.paper.replies import Call, Refusal, Reply
 from kontor.paper.services import Services, is_expired, micros
+
+log = logging.getLogger(__name__)
 
 
 class Rest:
@@ -34,6 +37,9 @@ class Rest:
             return refused(refusal)
         except VenueError as error:
             return refused(Refusal(error.code, error.message))
+        except Exception:
+            log.exception("a request could not be answered method=%s path=%s", request.method, request.path)
+            return refused(Refusal("50026"))
         if not endpoint.takes_orders:
             return web.Response(body=reply.encode(), content_type="application/json")
         body = reply.encode(inTime=micros(began), outTime=micros(time.time()))
@@ -42,7 +48,7 @@ class Rest:
     async def _reply(self, request: web.Request, endpoint: Endpoint) -> Reply:
         services = self._services
         clocks = services.clocks_ms(request.get(CLOCK_SHIFT_MS, 0))
-        text = await request.text()
+        text = (await request.read()).decode(errors="replace")
         account = ""
         if endpoint.private:
             account = services.gate.check_request(request.headers, request.method, request.raw_path, text, clocks)

@@ -10,6 +10,7 @@ from typing import Self
 
 from aiohttp import web
 
+from kontor.errors import KontorError
 from kontor.paper.admin import Admin
 from kontor.paper.channels import ADDRESSES
 from kontor.paper.clock import PaperClock
@@ -30,7 +31,11 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 2.0
 
 
-class PortTaken(Exception):
+class CannotStart(KontorError):
+    """The paper exchange cannot be opened: why, and what to do about it."""
+
+
+class PortTaken(CannotStart):
     """The port is in use by another program."""
 
 
@@ -38,7 +43,10 @@ class PaperServer:
     """A running paper exchange: `async with PaperServer(settings) as paper:` then `paper.url` and `paper.ws_url`."""
 
     def __init__(self, settings: PaperSettings | None = None, *, venue: Venue | None = None) -> None:
-        """`venue` replaces the one the settings describe; it is closed with the server all the same."""
+        """`venue` replaces the one the settings describe; it is closed with the server all the same.
+
+        Raises CannotStart when the state or the price source cannot be used.
+        """
         self.settings = settings or PaperSettings()
         self.port = self.settings.port
         self.venue = venue or self._open_venue()
@@ -100,9 +108,12 @@ class PaperServer:
 
     def _open_venue(self) -> Venue:
         state = self.settings.state_file
-        if state is not None:
-            state.parent.mkdir(parents=True, exist_ok=True)
-        venue = Venue(self.settings.venue_config(), clock=PaperClock(self.settings.speed), path=state)
+        try:
+            venue = Venue(self.settings.venue_config(), clock=PaperClock(self.settings.speed), path=state)
+        except OSError as error:
+            raise CannotStart(f"{error.filename or state}: {error.strerror}; choose another with --home") from error
+        except (RuntimeError, ValueError) as error:
+            raise CannotStart(str(error)) from error
         for notice in venue.notices:
             log.warning("%s", notice)
         return venue
@@ -166,7 +177,7 @@ class PaperServer:
 
 
 async def run_paper(settings: PaperSettings) -> None:
-    """Run a paper exchange until SIGTERM or SIGINT; raises PortTaken when its port is in use."""
+    """Run a paper exchange until SIGTERM or SIGINT; raises CannotStart, PortTaken when it is its port."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with PaperServer(settings) as paper:

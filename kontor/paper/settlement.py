@@ -45,8 +45,12 @@ class Settlement:
         if self._feed.listening:
             self._feed.emit(Event("orders", order.account, order.inst_id, copy.copy(order), at))
 
-    def fill(self, order: Order, instrument: Instrument, px_ticks: int, lots: int, role: str, trade_id: str, at: int) -> None:
-        """Book `lots` of an order at a price; `role` is T for the taker, M for the maker, whose frozen funds this releases."""
+    def fill(
+        self, order: Order, instrument: Instrument, px_ticks: int, lots: int, role: str, trade_id: str, at: int
+    ) -> None:
+        """Book `lots` of an order at a price; `role` is T for the taker, M for the maker, whose frozen funds this
+        releases.
+        """
         account = self._accounts[order.account]
         if role == "M":
             account.hold(order, instrument, -1)
@@ -54,10 +58,16 @@ class Settlement:
         value = lots * px_ticks * lot_tick_value(instrument)
         rate = instrument.taker_fee if role == "T" else instrument.maker_fee
         if instrument.is_swap:
-            fee, fee_ccy, pnl = value * rate, USD, self._swap(account, order, instrument, px_ticks, lots, trade_id, value * rate, at)
+            fee, fee_ccy, pnl = (
+                value * rate,
+                USD,
+                self._swap(account, order, instrument, px_ticks, lots, trade_id, value * rate, at),
+            )
         else:
             pnl = ZERO
-            fee, fee_ccy = (quantity * rate, instrument.base_ccy) if order.side == "buy" else (value * rate, instrument.quote_ccy)
+            fee, fee_ccy = (
+                (quantity * rate, instrument.base_ccy) if order.side == "buy" else (value * rate, instrument.quote_ccy)
+            )
             sign = 1 if order.side == "buy" else -1
             self.post(account, instrument.quote_ccy, -sign * value, "trade", trade_id, instrument.inst_id, at)
             self.post(account, instrument.base_ccy, sign * quantity, "trade", trade_id, instrument.inst_id, at)
@@ -68,10 +78,7 @@ class Settlement:
         order.trade_id, order.exec_type, order.fill_fee, order.fill_pnl = trade_id, role, fee, pnl
         if role == "M":
             account.hold(order, instrument, 1)
-        self._record(account, order, Fill(
-            account.info.name, order.inst_id, order.inst_type, trade_id, order.ord_id, order.cl_ord_id, self._sequences.next_bill(), order.tag,
-            order.side, px, quantity, role, fee, fee_ccy, rate, pnl, at,
-        ))  # fmt: skip
+        self._record(account, order, rate, at)
 
     @staticmethod
     def _advance_order(order: Order, px: Decimal, quantity: Decimal, lots: int, at: int) -> None:
@@ -82,7 +89,17 @@ class Settlement:
         order.fill_px, order.fill_sz, order.fill_time = px, quantity, at
         order.state = FILLED if order.lots_filled >= order.lots else PARTIALLY_FILLED
 
-    def _swap(self, account: Account, order: Order, instrument: Instrument, px_ticks: int, lots: int, trade_id: str, fee: Decimal, at: int) -> Decimal:
+    def _swap(
+        self,
+        account: Account,
+        order: Order,
+        instrument: Instrument,
+        px_ticks: int,
+        lots: int,
+        trade_id: str,
+        fee: Decimal,
+        at: int,
+    ) -> Decimal:
         """Book a swap fill into the position; returns the profit it realizes."""
         position = account.positions.get(order.inst_id)
         if position is None:
@@ -95,14 +112,34 @@ class Settlement:
         self.post(account, USD, pnl, "pnl", trade_id, order.inst_id, at)
         return pnl
 
-    def _record(self, account: Account, order: Order, fill: Fill) -> None:
+    def _record(self, account: Account, order: Order, rate: Decimal, at: int) -> None:
+        """Keep the order's last fill and say so."""
+        fill = Fill(
+            account=order.account,
+            inst_id=order.inst_id,
+            inst_type=order.inst_type,
+            trade_id=order.trade_id,
+            ord_id=order.ord_id,
+            cl_ord_id=order.cl_ord_id,
+            bill_id=self._sequences.next_bill(),
+            tag=order.tag,
+            side=order.side,
+            fill_px=order.fill_px or ZERO,
+            fill_sz=order.fill_sz,
+            exec_type=order.exec_type,
+            fee=order.fill_fee,
+            fee_ccy=order.fee_ccy,
+            fee_rate=rate,
+            fill_pnl=order.fill_pnl,
+            ts=at,
+        )
         account.fills.append(fill)
         self._changes.fills.append(fill)
         if self._feed.listening:
-            self._feed.emit(Event("fills", fill.account, fill.inst_id, fill, fill.ts))
+            self._feed.emit(Event("fills", order.account, order.inst_id, fill, at))
         if order.state == FILLED:
             account.retire(order)
-        self.note(order, fill.ts)
+        self.note(order, at)
 
     def cancel(self, order: Order, source: str, reason: str, at: int) -> None:
         """Close an order with what it has; its frozen funds are the caller's to release."""

@@ -123,8 +123,10 @@ class State:
     def add_account(self, config: AccountConfig, at: int) -> AccountInfo:
         """Make an account with its funds, or give an existing one new secrets."""
         new = config.name not in self.accounts
+        before = None if new else self.accounts[config.name].info
         account = self.accounts.put(config)
-        self.settlement.touch(account, at)
+        if account.info != before:
+            self.settlement.touch(account, at)
         for ccy, quantity in config.funds if new else ():
             self.settlement.post(account, ccy, quantity, "deposit", "initial", "", at)
         return account.info

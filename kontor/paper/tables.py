@@ -1,4 +1,6 @@
-"""SQLite tables made from dataclasses: one column a field, decimals as exact text; a field added later is a column added later."""
+"""SQLite tables made from dataclasses: one column a field, decimals as exact text; a field added later is a column
+added later.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,14 @@ class Table(Generic[T]):
         others = [column for column in self._names if column not in key]
         self._write = (
             f"INSERT INTO {name} ({', '.join(self._names)}) VALUES ({', '.join('?' * len(self._names))}) "  # noqa: S608 names are ours
-            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(f'{column} = excluded.{column}' for column in others)}"
+            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in others)}"
         )
 
     def create(self, database: sqlite3.Connection) -> None:
         """Make the table, or add the columns it lacks."""
         columns = [f"{column} {_SQL.get(kind, 'TEXT')}" for column, kind in self._kinds.items()]
-        database.execute(f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))")
+        primary = f"PRIMARY KEY ({', '.join(self._key)})"
+        database.execute(f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, {primary}) WITHOUT ROWID")
         present = {row[1] for row in database.execute(f"PRAGMA table_info({self.name})")}
         for column, declaration in zip(self._names, columns, strict=True):
             if column not in present:
@@ -47,7 +50,9 @@ class Table(Generic[T]):
 
     def write(self, database: sqlite3.Connection, rows: Iterable[T]) -> None:
         """Insert or replace rows."""
-        database.executemany(self._write, map(self._encoded, rows))
+        encoded = [self._encoded(row) for row in rows]
+        if encoded:
+            database.executemany(self._write, encoded)
 
     def _encoded(self, row: T) -> list[Any]:
         values = list(self._values(row))

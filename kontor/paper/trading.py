@@ -1,4 +1,4 @@
-"""Orders arriving, changing and leaving: each request is checked, matched and answered at once, in OKX's words."""
+"""Orders arriving: each is checked, matched and answered at once, in OKX's words."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from decimal import Decimal
 from typing import Any
 
 from kontor.paper.accounts import Account, Resting, lot_tick_value
-from kontor.paper.intake import Intent, check_price_limit, client_id, flag, in_lots, in_ticks, positive, read_order, text
+from kontor.paper.intake import (
+    Intent,
+    check_price_limit,
+    read_order,
+    text,
+)
 from kontor.paper.margin import USD, order_margin
-from kontor.paper.matching import Demand, Plan, opposite, plan
-from kontor.paper.model import CANCELED, FILLED, ZERO, Instrument, Order, OrderAck, VenueError
+from kontor.paper.matching import Demand, Plan, opposite
+from kontor.paper.matching import plan as match_plan
+from kontor.paper.model import ZERO, Instrument, Order, OrderAck, VenueError
 from kontor.paper.state import State
 
 _RESTS = frozenset({"limit", "post_only"})
 _MAX_PENDING = 500  # orders of one account in one instrument
 _UNBOUNDED = 10**18
+_SAME_DIRECTION = (
+    "Failed to place order. A reduce-only order can't be the same trading direction as your existing positions."
+)
 
 
 class Trading:
-    """The requests of the trade group. Time must have been brought up to `at` before."""
+    """Places orders. Time must have been brought up to `at` before."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -40,20 +49,27 @@ class Trading:
             raise VenueError("51016", "Client order ID already exists.")
         check_price_limit(intent, self._state.market, at)
         inst_id = intent.instrument.inst_id
-        if len(account.open_orders) >= _MAX_PENDING and sum(o.inst_id == inst_id for o in account.open_orders.values()) >= _MAX_PENDING:
-            raise VenueError("51174", f"The number of {inst_id} pending orders reached the upper limit of {_MAX_PENDING} (orders).")
+        if (
+            len(account.open_orders) >= _MAX_PENDING
+            and sum(o.inst_id == inst_id for o in account.open_orders.values()) >= _MAX_PENDING
+        ):
+            raise VenueError(
+                "51174", f"The number of {inst_id} pending orders reached the upper limit of {_MAX_PENDING} (orders)."
+            )
         if intent.reduce_only:
             held = account.position_lots(inst_id)
             if held == 0:
-                raise VenueError("51169", "Order failed because you don't have any positions in this direction to reduce or close.")
+                raise VenueError(
+                    "51169", "Order failed because you don't have any positions in this direction to reduce or close."
+                )
             if (held > 0) == (intent.side == "buy"):
-                raise VenueError("51170", "Failed to place order. A reduce-only order can't be the same trading direction as your existing positions.")
+                raise VenueError("51170", _SAME_DIRECTION)
 
     def _place(self, account: Account, intent: Intent, at: int) -> Order:
         instrument, state = intent.instrument, self._state
         lots = _UNBOUNDED if intent.lots is None else intent.lots
         takes = min(lots, abs(account.position_lots(instrument.inst_id))) if intent.reduce_only else lots
-        matched = self._plan(account, intent, takes)
+        matched = self.plan(account, intent, takes)
         if intent.lots is None:
             lots = self._budgeted(intent, matched)
         if intent.ord_type == "post_only" and (matched.matches or matched.self_trades):
@@ -63,22 +79,29 @@ class Trading:
         else:
             refusal = None
         if not intent.reduce_only:
-            self._check_funds(account, intent, lots, matched)
+            self.check_funds(account, intent, lots, matched)
         order = self._new(account, intent, lots, at)
         state.settlement.note(order, at)
         if refusal:
             state.settlement.cancel(order, *refusal, at)
         else:
-            self._enter(order, instrument, matched, at)
+            self.enter(order, instrument, matched, at)
         return order
 
-    def _plan(self, account: Account, intent: Intent, lots: int) -> Plan:
+    def plan(self, account: Account, intent: Intent, lots: int) -> Plan:
+        """Who would trade with an arriving order."""
         instrument, state = intent.instrument, self._state
         demand = Demand(
-            intent.side, lots, intent.px_ticks, account.info.name, intent.stp_mode, intent.budget, lot_tick_value(instrument)
+            intent.side,
+            lots,
+            intent.px_ticks,
+            account.info.name,
+            intent.stp_mode,
+            intent.budget,
+            lot_tick_value(instrument),
         )
         crowd = state.crowd(instrument, opposite(intent.side))
-        return plan(state.books[instrument.index], crowd, demand, state.closable)
+        return match_plan(state.books[instrument.index], crowd, demand, state.closable)
 
     def _budgeted(self, intent: Intent, matched: Plan) -> int:
         """The lots that a budget stands for, those included that nobody offered."""
@@ -91,7 +114,8 @@ class Trading:
             raise VenueError("51020", "Your order should meet or exceed the minimum order amount.")
         return lots
 
-    def _check_funds(self, account: Account, intent: Intent, lots: int, matched: Plan) -> None:
+    def check_funds(self, account: Account, intent: Intent, lots: int, matched: Plan) -> None:
+        """VenueError 51008 when the account cannot afford `lots` of which `matched` would trade at once."""
         instrument = intent.instrument
         if instrument.is_swap:
             self._check_margin(account, intent, lots, matched)
@@ -157,7 +181,7 @@ class Trading:
         account.open_orders[order.ord_id] = order
         return order
 
-    def _enter(self, order: Order, instrument: Instrument, matched: Plan, at: int) -> None:
+    def enter(self, order: Order, instrument: Instrument, matched: Plan, at: int) -> None:
         """Book an arriving order's matches and rest or cancel what is left."""
         state, touched, crowd_lots = self._state, {order.account: None}, 0
         for own in matched.self_trades:
@@ -182,99 +206,10 @@ class Trading:
         if matched.taker_stopped:
             state.settlement.cancel(order, "32", "Self trade prevention.", at)
         elif order.reduce_only and not state.closable(order):
-            state.settlement.cancel(order, "17", "Close order was canceled, because the position was already closed.", at)
+            state.settlement.cancel(
+                order, "17", "Close order was canceled, because the position was already closed.", at
+            )
         elif order.ord_type in _RESTS:
             state.rest(order)
         else:
             state.settlement.cancel(order, "14", "The order was not filled completely at once.", at)
-
-    # Cancel and amend
-
-    def find(self, account: Account, inst_id: str, ord_id: str | None, cl_ord_id: str | None) -> Order | None:
-        """An order by either id; ordId wins."""
-        if not ord_id and not cl_ord_id:
-            raise VenueError("51407", "Either order ID or client order ID is required.")
-        order = account.by_ord_id.get(ord_id or account.client_ids.get(cl_ord_id or "", ""))
-        return order if order is not None and inst_id in ("", order.inst_id) else None
-
-    def cancel(self, name: str, body: Mapping[str, Any], at: int) -> OrderAck:
-        """Cancel an order."""
-        ord_id, cl_ord_id = text(body, "ordId"), text(body, "clOrdId")
-        try:
-            self._state.market.instrument(text(body, "instId"))
-            order = self.find(self._state.account(name), text(body, "instId"), ord_id, cl_ord_id)
-            if order is None:
-                raise VenueError("51400", "Order cancellation failed as the order has been filled, canceled or does not exist.")
-            if order.state == CANCELED:
-                raise VenueError("51401", "Cancellation failed as the order is already canceled.")
-            if order.state == FILLED:
-                raise VenueError("51402", "Cancellation failed as the order is already completed.")
-        except VenueError as refusal:
-            return OrderAck(ord_id, cl_ord_id, "", at, refusal.code, refusal.message)
-        self._state.cancel(order, "1", "Order canceled by user.", at)
-        return OrderAck(order.ord_id, order.cl_ord_id, order.tag, at)
-
-    def cancel_all(self, account: Account, source: str, reason: str, at: int) -> None:
-        """Cancel every resting order of an account."""
-        for order in list(account.open_orders.values()):
-            self._state.cancel(order, source, reason, at)
-
-    def amend(self, name: str, body: Mapping[str, Any], at: int) -> OrderAck:
-        """Change a resting order's quantity or price."""
-        ord_id, cl_ord_id = text(body, "ordId"), text(body, "clOrdId")
-        order = None
-        try:
-            client_id(body, "reqId")
-            account = self._state.account(name)
-            order = self.find(account, text(body, "instId"), ord_id, cl_ord_id)
-            if order is None:
-                raise VenueError("51503", "Order modification failed as the order has been filled, canceled or does not exist.")
-            self._amend(account, order, body, at)
-        except VenueError as refusal:
-            if order is not None and order.is_open and flag(body, "cxlOnFail"):
-                self._state.cancel(order, "1", "Order canceled because its modification failed.", at)
-            return OrderAck(ord_id, cl_ord_id, "", at, refusal.code, refusal.message)
-        return OrderAck(order.ord_id, order.cl_ord_id, order.tag, at)
-
-    def _amend(self, account: Account, order: Order, body: Mapping[str, Any], at: int) -> None:
-        if not order.is_open:
-            raise VenueError(*(("51509", "Modification failed as the order has been canceled.") if order.state == CANCELED
-                               else ("51510", "Modification failed as the order has been completed.")))  # fmt: skip
-        instrument, state = self._state.market.instrument(order.inst_id), self._state
-        new_sz, new_px = text(body, "newSz"), text(body, "newPx")
-        if not new_sz and not new_px:
-            raise VenueError("50014", "Parameter newSz cannot be empty")
-        lots = in_lots(positive(new_sz, "newSz"), instrument) if new_sz else order.lots
-        px, px_ticks = in_ticks(positive(new_px, "newPx"), instrument) if new_px else (order.px, order.px_ticks)
-        if lots <= order.lots_filled:
-            raise VenueError("51510", "Modification failed as the order would already be completed.")
-        intent = _as_intent(order, instrument, lots - order.lots_filled, px, px_ticks)
-        check_price_limit(intent, state.market, at)
-        state.lift(order)
-        matched = Plan()
-        try:
-            if px_ticks != order.px_ticks:
-                takes = min(lots - order.lots_filled, state.closable(order)) if order.reduce_only else lots - order.lots_filled
-                matched = self._plan(account, intent, takes)
-                if order.ord_type == "post_only" and (matched.matches or matched.self_trades):
-                    raise VenueError("51511", "Modification failed as the order price did not meet the requirement for Post Only.")
-            if not order.reduce_only:
-                self._check_funds(account, intent, lots - order.lots_filled, matched)
-        except VenueError:
-            state.rest(order)
-            raise
-        keeps_place = px_ticks == order.px_ticks and lots <= order.lots
-        order.lots, order.px, order.px_ticks = lots, px, px_ticks
-        order.sz = lots * instrument.lot_sz
-        if not keeps_place:
-            order.seq = state.sequences.next_rank()
-        state.settlement.note(order, at)
-        self._enter(order, instrument, matched, at)
-
-
-def _as_intent(order: Order, instrument: Instrument, lots: int, px: Decimal | None, px_ticks: int) -> Intent:
-    """The open rest of an order as a new order would state it."""
-    return Intent(
-        instrument, order.side, order.ord_type, order.td_mode, order.tgt_ccy, order.reduce_only, order.sz, px, px_ticks, lots, None, order.stp_mode,
-        order.cl_ord_id, order.tag,
-    )  # fmt: skip

@@ -1,8 +1,9 @@
 """The paper venue: one object behind which markets, accounts, orders and their storage work together.
 
-Synchronous and single-threaded. Time is the clock's; every private call first brings the market up to the present, so that what a caller sees
-depends on when it asks and never on how often somebody polled. **Whoever answers a client calls `flush()` first**: it commits everything since the
-last flush in one transaction and then hands the events to the subscribers, so that nothing is told that could be lost.
+Synchronous and single-threaded. Time is the clock's; every private call first brings the market up to the present, so
+that what a caller sees depends on when it asks and never on how often somebody polled. **Whoever answers a client
+calls `flush()` first**: it commits everything since the last flush in one transaction and then hands the events to
+the subscribers, so that nothing is told that could be lost.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ from kontor.paper.model import (
 class Venue:
     """A whole paper exchange without a network."""
 
-    def __init__(self, config: VenueConfig | None = None, *, clock: VenueClock | None = None, path: str | Path | None = None) -> None:
+    def __init__(
+        self, config: VenueConfig | None = None, *, clock: VenueClock | None = None, path: str | Path | None = None
+    ) -> None:
         """Open the venue; `path` is its SQLite file, None keeps everything in memory.
 
         `notices` then holds sentences worth logging, such as a seed other than the stored one.
@@ -56,11 +59,15 @@ class Venue:
         return self.clock.now_ms()
 
     def advance(self, now_ms: int | None = None) -> None:
-        """Bring prices, resting orders and timers up to `now_ms` (default: the clock). Cheap when nothing is due; call it every tick or so."""
+        """Bring prices, resting orders and timers up to `now_ms` (default: the clock). Cheap when nothing is due;
+        call it every tick or so.
+        """
         self._engine.advance(self.clock.now_ms() if now_ms is None else now_ms)
 
     def flush(self) -> None:
-        """Commit what happened, then deliver its events. Raises VenueError 50013 when the file cannot be written; nothing is delivered then."""
+        """Commit what happened, then deliver its events. Raises VenueError 50013 when the file cannot be written;
+        nothing is delivered then.
+        """
         self._engine.flush()
 
     def close(self) -> None:
@@ -75,11 +82,15 @@ class Venue:
     # Events
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Deliver every event to `callback` from within `flush()`; returns the way to stop it. A callback must not call the venue's trading methods."""
+        """Deliver every event to `callback` from within `flush()`; returns the way to stop it. A callback must not
+        call the venue's trading methods.
+        """
         return self._engine.state.feed.subscribe(callback)
 
     def watch(self, channel: str, inst_id: str, key: str = "") -> None:
-        """Ask for `tickers` or `candles` (key: the bar, `1m`) events of an instrument; counted, so that each watch needs its unwatch."""
+        """Ask for `tickers` or `candles` (key: the bar, `1m`) events of an instrument; counted, so that each watch
+        needs its unwatch.
+        """
         self._engine.state.feed.watch(channel, inst_id, key)
 
     def unwatch(self, channel: str, inst_id: str, key: str = "") -> None:
@@ -88,7 +99,9 @@ class Venue:
 
     # Public market data
 
-    def instruments(self, inst_type: str | None = None, inst_id: str | None = None, uly: str | None = None) -> list[Instrument]:
+    def instruments(
+        self, inst_type: str | None = None, inst_id: str | None = None, uly: str | None = None
+    ) -> list[Instrument]:
         """The instruments that match. An unknown `inst_id` raises VenueError 51001."""
         return self._engine.state.market.instruments(inst_type, inst_id, uly)
 
@@ -109,14 +122,24 @@ class Venue:
         return self._engine.reports.book(inst_id, depth, self._caught_up())
 
     def candles(
-        self, inst_id: str, bar: str = "1m", *, after: int | None = None, before: int | None = None, limit: int = 100, confirmed_only: bool = False
+        self,
+        inst_id: str,
+        bar: str = "1m",
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        confirmed_only: bool = False,
     ) -> list[Candle]:
         """Candles newest first, OKX's paging: older than `after`, newer than `before`, both exclusive, in milliseconds.
 
-        With `before` and without `after` the candles nearest the present are cut, as OKX does. `bar` is OKX's (1m 3m 5m 15m 30m 1H 2H 4H 6H 12H 1D,
-        and 6Hutc 12Hutc 1Dutc); unknown ones raise VenueError 51000. The first row may be unfinished (`confirm` False) unless `confirmed_only`.
+        With `before` and without `after` the candles nearest the present are cut, as OKX does. `bar` is OKX's (1m 3m 5m
+        15m 30m 1H 2H 4H 6H 12H 1D 1W, and 6Hutc 12Hutc 1Dutc 1Wutc); unknown ones raise VenueError 51000. The first row
+        may be unfinished (`confirm` False) unless `confirmed_only`.
         """
-        return self._engine.state.market.candles(inst_id, bar, self.clock.now_ms(), after=after, before=before, limit=limit, confirmed_only=confirmed_only)
+        return self._engine.state.market.candles(
+            inst_id, bar, self.clock.now_ms(), after=after, before=before, limit=limit, confirmed_only=confirmed_only
+        )
 
     def trades(self, inst_id: str, limit: int = 100) -> list[PublicTrade]:
         """The crowd's last trades, newest first: one per tick, at the tick's price."""
@@ -129,6 +152,11 @@ class Venue:
     def price_limit(self, inst_id: str) -> tuple[Decimal, Decimal]:
         """The highest buy and the lowest sell price accepted now."""
         return self._engine.state.market.price_limit(self.instrument(inst_id), self.clock.now_ms())
+
+    def set_price(self, inst_id: str, price: Decimal) -> None:
+        """Make the price jump here and now, and go on from there; the base's other market jumps with it."""
+        self._caught_up()
+        self._engine.set_price(inst_id, price)
 
     # Accounts
 
@@ -145,7 +173,9 @@ class Venue:
         return [book.info for book in self._engine.state.accounts]
 
     def add_account(self, config: AccountConfig) -> AccountInfo:
-        """Make an account or sub-account, or give an existing one new secrets. A key in use elsewhere raises ValueError."""
+        """Make an account or sub-account, or give an existing one new secrets. A key in use elsewhere raises
+        ValueError.
+        """
         return self._engine.add_account(config, self._caught_up())
 
     def deposit(self, account: str, ccy: str, quantity: Decimal, ref: str = "") -> None:
@@ -167,14 +197,17 @@ class Venue:
         return self._engine.reports.leverage(account, inst_id, mgn_mode)
 
     def set_leverage(self, account: str, inst_id: str, lever: str, mgn_mode: str = "cross") -> LeverageInfo:
-        """Set it; VenueError 59102 beyond the instrument's maximum, 59108 when the margin would not suffice, 51000 for anything else."""
+        """Set it; VenueError 59102 beyond the instrument's maximum, 59108 when the margin would not suffice, 51000
+        for anything else.
+        """
         return self._engine.set_leverage(account, inst_id, lever, mgn_mode, self._caught_up())
 
     def bills(self, account: str) -> list[Bill]:
         """The account's cash movements that are kept, newest first."""
         return self._engine.state.accounts[account].bills_newest_first()
 
-    # Trading: bodies are OKX's request objects as they came, strings or JSON numbers; an answer's `s_code` tells a refusal, nothing is raised
+    # Trading: bodies are OKX's request objects as they came, strings or JSON numbers. An answer's `s_code` tells a
+    # refusal; nothing is raised.
 
     def place_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
         """Place one order: instId tdMode side ordType sz [px clOrdId tag tgtCcy reduceOnly posSide stpMode]."""
@@ -186,41 +219,54 @@ class Venue:
 
     def cancel_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
         """Cancel by ordId or clOrdId: 51400 unknown, 51401 canceled already, 51402 filled already."""
-        return self._engine.trading.cancel(account, body, self._caught_up())
+        return self._engine.amendments.cancel(account, body, self._caught_up())
 
     def cancel_orders(self, account: str, bodies: Sequence[Mapping[str, Any]]) -> list[OrderAck]:
         """Cancel several; each has its own answer."""
-        return [self._engine.trading.cancel(account, body, self._caught_up()) for body in bodies]
+        return [self._engine.amendments.cancel(account, body, self._caught_up()) for body in bodies]
 
     def amend_order(self, account: str, body: Mapping[str, Any]) -> OrderAck:
-        """Change newSz and newPx of a resting limit order; cxlOnFail is honoured. It keeps its place in the queue only when it gets smaller."""
-        return self._engine.trading.amend(account, body, self._caught_up())
+        """Change newSz and newPx of a resting limit order; cxlOnFail is honoured. It keeps its place in the queue
+        only when it gets smaller.
+        """
+        return self._engine.amendments.amend(account, body, self._caught_up())
 
     def cancel_all_after(self, account: str, timeout_seconds: int) -> CancelAllAfter:
-        """Cancel every resting order `timeout_seconds` (10 to 120; 0 disarms) from now unless called again. VenueError 51000 outside that."""
+        """Cancel every resting order `timeout_seconds` (10 to 120; 0 disarms) from now unless called again.
+        VenueError 51000 outside that.
+        """
         return self._engine.cancel_all_after(account, timeout_seconds, self._caught_up())
 
     def order(self, account: str, inst_id: str, ord_id: str | None = None, cl_ord_id: str | None = None) -> Order:
         """An order by either id (ordId wins), live or recent: VenueError 51603 when there is none."""
         self._caught_up()
-        order = self._engine.trading.find(self._engine.state.account(account), inst_id, ord_id, cl_ord_id)
+        order = self._engine.amendments.find(self._engine.state.account(account), inst_id, ord_id, cl_ord_id)
         if order is None:
             raise VenueError("51603", "Order does not exist")
         return order
 
-    def orders_pending(self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_type: str | None = None) -> list[Order]:
+    def orders_pending(
+        self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_type: str | None = None
+    ) -> list[Order]:
         """Resting orders, newest first; page by `ord_id`, which grows with time."""
         self._caught_up()
         return self._engine.reports.orders_pending(account, inst_type, inst_id, ord_type)
 
     def orders_history(
-        self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_type: str | None = None, state: str | None = None
+        self,
+        account: str,
+        inst_type: str | None = None,
+        inst_id: str | None = None,
+        ord_type: str | None = None,
+        state: str | None = None,
     ) -> list[Order]:
         """Finished orders that are kept (the last 20,000), newest first."""
         self._caught_up()
         return self._engine.reports.orders_history(account, inst_type, inst_id, ord_type, state)
 
-    def fills(self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_id: str | None = None) -> list[Fill]:
+    def fills(
+        self, account: str, inst_type: str | None = None, inst_id: str | None = None, ord_id: str | None = None
+    ) -> list[Fill]:
         """Fills that are kept (the last 50,000), newest first; page by `bill_id`, filter time by `ts`."""
         self._caught_up()
         return self._engine.reports.fills(account, inst_type, inst_id, ord_id)

@@ -44,6 +44,7 @@ class Connection:
         self._outbox: asyncio.Queue[tuple[float, str]] = asyncio.Queue(MAX_BACKLOG)
         self._account: str | None = None
         self._subscriptions: set[Subscription] = set()
+        self._cut_off = False
         self._silent_until = 0.0
         self._active_at = self._now()
 
@@ -69,11 +70,14 @@ class Connection:
 
     def send(self, text: str) -> None:
         """Put a message in line; a client that lets the line grow full is cut off."""
+        if self._cut_off:
+            return
         try:
             self._outbox.put_nowait((self._now() + self._services.one_way_seconds, text))
         except asyncio.QueueFull:
             log.warning("cut off a slow client path=%s backlog=%d", self.path, MAX_BACKLOG)
             self._services.stats.dropped_slow += 1
+            self._cut_off = True
             self.drop()
 
     def drop(self) -> None:
@@ -103,8 +107,8 @@ class Connection:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing has gone either way for as long as OKX waits."""
-        return self._now() - self._active_at > IDLE_SECONDS
+        """Whether nothing has gone either way for as long as OKX waits; a planned silence is not ended that way."""
+        return self._now() - self._active_at > IDLE_SECONDS and not self._silent
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -143,6 +147,9 @@ class Connection:
                 await self._handle(text)
             except (Refusal, VenueError) as refusal:
                 self._refuse(refusal)
+            except Exception:
+                log.exception("a message could not be worked off path=%s", self.path)
+                self._refuse(Refusal("63999"))
 
     async def _handle(self, text: str) -> None:
         try:

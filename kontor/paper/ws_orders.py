@@ -52,7 +52,8 @@ class OrderDesk:
             **envelope,
             "code": reply.code,
             "data": reply.data,
-            "msg": reply.msg,
+            # Over a socket OKX leaves the summary of failed orders to their own lines.
+            "msg": "" if reply.data else reply.msg,
             "inTime": micros(began),
             "outTime": micros(time.time()),
         }

@@ -14,7 +14,7 @@ from kontor.domain.snapshot import Snapshot
 from kontor.store import tables
 from kontor.store.columns import plain
 from kontor.store.database import Database
-from kontor.store.rows import columns_of, insert, replace_on_conflict, values_of
+from kontor.store.rows import columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
 
 
@@ -34,10 +34,10 @@ class SqlAccountStore:
         at_total = {"account": account, "at": balance.at, "total": balance.total}
 
         def work(conn: Connection) -> None:
-            conn.execute(replace_on_conflict(insert(conn, tables.balances)), row)
-            conn.execute(replace_on_conflict(insert(conn, tables.balance_history)), at_total)
+            conn.execute(upsert(tables.balances), row)
+            conn.execute(upsert(tables.balance_history), at_total)
             if balance.total > 0:
-                conn.execute(insert(conn, tables.initial_capital).on_conflict_do_nothing(), at_total)
+                conn.execute(upsert(tables.initial_capital, "DO NOTHING"), at_total)
 
         await self._database.write(work)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Subquery, and_, bindparam, delete, func, sele
 from kontor.domain.market import Candles
 from kontor.errors import StoreError
 from kontor.store.columns import EPOCH
-from kontor.store.rows import chunks, insert, replace_on_conflict
+from kontor.store.rows import chunks, upsert
 from kontor.store.tables import candle_pages as table
 
 PAGE_CANDLES = 128
@@ -57,25 +57,30 @@ def save_pages(conn: Connection, account: str, timeframe: str, candles: Mapping[
         for key, part in parts.items()
     ]
     if rows:
-        conn.execute(replace_on_conflict(insert(conn, table)), rows)
+        conn.execute(upsert(table), rows)
 
 
 def load_newest(
     conn: Connection, account: str, timeframe: str, symbols: Collection[str], limit: int
 ) -> dict[str, Candles]:
     """The newest `limit` candles per symbol, ascending; a symbol without any is left out."""
+    if limit <= 0:
+        return {}
     found: dict[str, list[bytes]] = {}
     for some in chunks(sorted(set(symbols))):
         newer = _newer_counts(account, timeframe, table.c.symbol.in_(some))
-        query = (
-            select(table.c.symbol, table.c.candles)
-            .join_from(newer, table, _same_page(newer, account, timeframe))
-            .where(newer.c.newer < limit)
-            .order_by(table.c.symbol, table.c.page)
+        oldest = select(newer.c.symbol, func.min(newer.c.page)).where(newer.c.newer < limit).group_by(newer.c.symbol)
+        # The pages that hold the limit; by two plain queries, because a join of them led PostgreSQL astray.
+        first: dict[str, int] = dict(conn.execute(oldest).tuples().all())
+        if not first:
+            continue
+        query = select(table.c.symbol, table.c.page, table.c.candles).where(
+            _of(account, timeframe), table.c.symbol.in_(first), table.c.page >= min(first.values())
         )
-        for symbol, data in conn.execute(query):
-            found.setdefault(symbol, []).append(data)
-    return {symbol: _array(b"".join(pages))[-limit:] for symbol, pages in found.items()} if limit > 0 else {}
+        for symbol, page, data in conn.execute(query.order_by(table.c.symbol, table.c.page)):
+            if page >= first[symbol]:
+                found.setdefault(symbol, []).append(data)
+    return {symbol: _array(b"".join(pages))[-limit:] for symbol, pages in found.items()}
 
 
 def newest_open_times(conn: Connection, account: str, timeframe: str) -> dict[str, datetime]:
@@ -99,7 +104,7 @@ def prune_pages(conn: Connection, account: str, timeframe: str, keep: int) -> in
     stored = _load(conn, account, timeframe, list(edge))
     trimmed = [_row(account, timeframe, key, stored[key][-left:]) for key, left in edge.items()]
     if trimmed:
-        conn.execute(replace_on_conflict(insert(conn, table)), trimmed)
+        conn.execute(upsert(table), trimmed)
     if gone:
         this_page = and_(_of(account, timeframe), table.c.symbol == bindparam("s"), table.c.page == bindparam("p"))
         conn.execute(delete(table).where(this_page), [{"s": row.symbol, "p": row.page} for row in gone])
@@ -118,10 +123,6 @@ def _newer_counts(account: str, timeframe: str, *conditions: Any) -> Subquery:
         .where(_of(account, timeframe), *conditions)
         .subquery()
     )
-
-
-def _same_page(newer: Subquery, account: str, timeframe: str) -> Any:
-    return and_(_of(account, timeframe), table.c.symbol == newer.c.symbol, table.c.page == newer.c.page)
 
 
 def _load(conn: Connection, account: str, timeframe: str, keys: list[PageKey]) -> dict[PageKey, Candles]:

@@ -17,13 +17,14 @@ class Changes:
         self._waiters: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     @property
-    def accounts_waited_for(self) -> tuple[str, ...]:
-        """The accounts with a waiter now."""
-        return tuple(account for account, waiters in self._waiters.items() if waiters)
+    def watched(self) -> tuple[str, ...]:
+        """The accounts with a number to compare with."""
+        return tuple(self._answered)
 
-    def is_watching(self, account: str) -> bool:
-        """Whether this account has a number to compare with."""
-        return account in self._answered
+    @property
+    def has_waiters(self) -> bool:
+        """Whether anybody waits now."""
+        return any(self._waiters.values())
 
     def watch(self, account: str, number: int = 0) -> None:
         """From here on, a number above this one is a change; a second call changes nothing."""
@@ -43,7 +44,7 @@ class Changes:
 
     def advance_all(self) -> None:
         """Something may have been missed: every account that was ever watched has changed."""
-        for account in tuple(self._answered):
+        for account in self.watched:
             self.advance(account)
 
     async def wait(self, account: str, *, seconds: float) -> bool:

@@ -91,14 +91,15 @@ class Word(TypeDecorator[E], Generic[E]):
     def __init__(self, words: type[E]) -> None:
         super().__init__()
         self.words = words
+        self._members = {word.value: word for word in words}
 
     def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:  # noqa: ARG002, SQLAlchemy's signature
         """Its word."""
-        return None if value is None else self.words(value).value
+        return None if value is None else value.value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:  # noqa: ARG002, SQLAlchemy's signature
         """The member again."""
-        return None if value is None else self.words(value)
+        return None if value is None else self._members[value]
 
 
 class Json(TypeDecorator[Any]):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, select
 
 from kontor.domain.snapshot import Snapshot
 from kontor.ports import Heartbeat, Lease
@@ -12,10 +12,15 @@ from kontor.store import tables
 from kontor.store.database import Database
 from kontor.store.leasing import LeaseRow, new_prefix, released, renewed, taken
 from kontor.store.naming import added, merged
-from kontor.store.rows import columns_of, insert, replace_on_conflict, values_of
+from kontor.store.rows import columns_of, upsert, values_of
 
 THE_DESK = 1
-LEASE = columns_of(tables.leases, Lease)
+DURATION = "duration = coalesce(excluded.duration, heartbeats.duration)"
+SUCCEEDED = f"DO UPDATE SET last_success_at = excluded.last_success_at, {DURATION}"
+FAILED = f"DO UPDATE SET last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, {DURATION}"
+LEASE_ROW = select(*columns_of(tables.leases, Lease), tables.leases.c.held_at).where(
+    tables.leases.c.name == bindparam("name")
+)
 
 
 class SqlDeskState:
@@ -63,16 +68,8 @@ class SqlDeskState:
         news = {"last_success_at": at} if error is None else {"last_failure_at": at, "last_error": error}
         row = {"account": account, "updater": updater, "duration": duration, **news}
 
-        def work(conn: Connection) -> None:
-            statement = insert(conn, tables.heartbeats)
-            kept = func.coalesce(statement.excluded.duration, tables.heartbeats.c.duration)
-            changed = {name: statement.excluded[name] for name in news}
-            upsert = statement.on_conflict_do_update(
-                index_elements=["account", "updater"], set_={**changed, "duration": kept}
-            )
-            conn.execute(upsert, row)
-
-        await self._database.write(work, durable=False)
+        statement = upsert(tables.heartbeats, SUCCEEDED if error is None else FAILED, columns=tuple(row))
+        await self._database.write(lambda conn: conn.execute(statement, row), durable=False)
 
     async def heartbeats(self, account: str) -> Mapping[str, Heartbeat]:
         """What each updater reported last."""
@@ -122,7 +119,7 @@ class SqlDeskState:
         query = select(tables.desk.c.prefix).where(tables.desk.c.id == THE_DESK)
 
         def work(conn: Connection) -> str:
-            conn.execute(insert(conn, tables.desk).on_conflict_do_nothing(), {"id": THE_DESK, "prefix": new_prefix()})
+            conn.execute(upsert(tables.desk, "DO NOTHING"), {"id": THE_DESK, "prefix": new_prefix()})
             return conn.execute(query).scalar_one()
 
         known = await self._database.read(lambda conn: conn.execute(query).scalar_one_or_none())
@@ -137,15 +134,15 @@ def _attribute(conn: Connection, account: str, name: str) -> Snapshot[Any] | Non
 
 def _set_attribute(conn: Connection, account: str, name: str, value: Any, at: datetime) -> None:
     row = {"account": account, "name": name, "value": value, "at": at}
-    conn.execute(replace_on_conflict(insert(conn, tables.attributes)), row)
+    conn.execute(upsert(tables.attributes), row)
 
 
 def _lease_row(conn: Connection, name: str) -> LeaseRow | None:
-    row = conn.execute(select(*LEASE, tables.leases.c.held_at).where(tables.leases.c.name == name)).one_or_none()
+    row = conn.execute(LEASE_ROW, {"name": name}).one_or_none()
     return None if row is None else LeaseRow(Lease(*row[:-1]), row.held_at)
 
 
 def _save_lease(conn: Connection, row: LeaseRow) -> Lease:
     values = {**values_of(row.lease), "held_at": row.held_at}
-    conn.execute(replace_on_conflict(insert(conn, tables.leases)), values)
+    conn.execute(upsert(tables.leases), values)
     return row.lease

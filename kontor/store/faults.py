@@ -42,8 +42,8 @@ POSTGRES: dict[str, str] = {
     "57014": "a statement took too long and was canceled: look for sessions that hold locks",
 }
 
-# A transaction that lost a race on PostgreSQL may simply run again.
-RACES = frozenset({"40001", "40P01"})
+# A transaction that lost a race on PostgreSQL may simply run again: it then sees what the other one did.
+RACES = frozenset({"40001", "40P01", "23505"})
 
 
 def is_locked(error: BaseException) -> bool:

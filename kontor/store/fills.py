@@ -7,14 +7,29 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order
 from kontor.store import tables
-from kontor.store.rows import chunks, columns_of, insert, values_of
+from kontor.store.rows import chunks, columns_of, one_of, values_of
 
 FILL = columns_of(tables.fills, Fill)
+f, o = tables.fills.c, tables.orders.c
+
+SEEN = select(f.symbol, f.trade_id).where(f.account == bindparam("account"), one_of(f.trade_id, "trade_ids"))
+OWNERS = select(o.symbol, o.venue_order_id, o.client_order_id).where(
+    o.account == bindparam("account"), one_of(o.venue_order_id, "venue_order_ids")
+)
+BOOKINGS = (
+    select(o.client_order_id, o.filled_quantity, o.booked_quantity, o.is_short)
+    .where(o.account == bindparam("account"), one_of(o.client_order_id, "client_order_ids"))
+    .order_by(o.number)
+    .with_for_update()
+)
+QUANTITIES = select(f.client_order_id, f.quantity).where(
+    f.account == bindparam("account"), one_of(f.client_order_id, "client_order_ids")
+)
 
 ADOPT = update(tables.fills).where(
     tables.fills.c.account == bindparam("of_account"),
@@ -35,15 +50,13 @@ BOOK = (
 def save_fills(conn: Connection, account: str, fills: Sequence[Fill]) -> list[Fill]:
     """Insert what is new, link it to its order, and book it; returns the new fills in the order given."""
     linked = _linked(conn, account, fills)
-    t = tables.fills.c
-    statement = insert(conn, tables.fills).on_conflict_do_nothing(index_elements=["account", "symbol", "trade_id"])
-    rows = [{**values_of(fill), "account": account} for fill in linked]
-    inserted = {tuple(row) for row in conn.execute(statement.returning(t.symbol, t.trade_id), rows)}
+    seen = _seen(conn, account, linked)
     # A page of fills may name one twice: the first counts.
-    new = [fill for fill in {_key(fill): fill for fill in reversed(linked)}.values() if _key(fill) in inserted][::-1]
-    _link_seen_before(conn, account, [fill for fill in linked if _key(fill) not in inserted])
-    owners = {fill.client_order_id for fill in linked if fill.client_order_id is not None}
-    _book(conn, account, owners)
+    new = [fill for fill in _first_by_key(linked) if _key(fill) not in seen]
+    if new:
+        conn.execute(insert(tables.fills), [{**values_of(fill), "account": account} for fill in new])
+    _link_seen_before(conn, account, [fill for fill in linked if _key(fill) in seen])
+    _book(conn, account, {fill.client_order_id for fill in linked if fill.client_order_id is not None})
     return new
 
 
@@ -76,6 +89,23 @@ def _key(fill: Fill) -> tuple[str, str]:
     return fill.symbol, fill.trade_id
 
 
+def _first_by_key(fills: Sequence[Fill]) -> list[Fill]:
+    first: dict[tuple[str, str], Fill] = {}
+    for fill in fills:
+        first.setdefault(_key(fill), fill)
+    return list(first.values())
+
+
+def _seen(conn: Connection, account: str, fills: Sequence[Fill]) -> set[tuple[str, str]]:
+    """Which of them are stored."""
+    trade_ids = sorted({fill.trade_id for fill in fills})
+    return {
+        (row.symbol, row.trade_id)
+        for some in chunks(trade_ids)
+        for row in conn.execute(SEEN, {"account": account, "trade_ids": some})
+    }
+
+
 def _owner(order: Order) -> dict[str, Any]:
     return {
         "of_account": order.account,
@@ -89,11 +119,9 @@ def _linked(conn: Connection, account: str, fills: Sequence[Fill]) -> list[Fill]
     """The fills, with the client order id where only the venue's id came along and we know the order."""
     wanted = {fill.venue_order_id for fill in fills if fill.client_order_id is None}
     owners: dict[tuple[str, str], str] = {}
-    t = tables.orders.c
     for some in chunks(sorted(wanted)):
-        query = select(t.symbol, t.venue_order_id, t.client_order_id)
-        rows = conn.execute(query.where(t.account == account, t.venue_order_id.in_(some)))
-        owners |= {(row.symbol, row.venue_order_id): row.client_order_id for row in rows}
+        for row in conn.execute(OWNERS, {"account": account, "venue_order_ids": some}):
+            owners[row.symbol, row.venue_order_id] = row.client_order_id
     return [
         fill
         if fill.client_order_id is not None
@@ -115,15 +143,12 @@ def _link_seen_before(conn: Connection, account: str, fills: Iterable[Fill]) -> 
 def _book(conn: Connection, account: str, client_order_ids: Iterable[str]) -> None:
     """Write the sum of each order's fills beside what the venue says is filled, exactly: SQL cannot add text."""
     rows: list[dict[str, Any]] = []
-    f, o = tables.fills.c, tables.orders.c
     for some in chunks(sorted(client_order_ids)):
-        query = select(o.client_order_id, o.filled_quantity, o.booked_quantity, o.is_short).order_by(o.number)
+        mine = {"account": account, "client_order_ids": some}
         # The orders first, and locked: whoever comes second on PostgreSQL adds up after the first has committed.
-        orders = conn.execute(query.where(o.account == account, o.client_order_id.in_(some)).with_for_update()).all()
+        orders = conn.execute(BOOKINGS, mine).all()
         booked: dict[str, Decimal] = defaultdict(Decimal)
-        for owner, quantity in conn.execute(
-            select(f.client_order_id, f.quantity).where(f.account == account, f.client_order_id.in_(some))
-        ):
+        for owner, quantity in conn.execute(QUANTITIES, mine) if orders else ():
             booked[owner] += quantity
         for row in orders:
             total = booked[row.client_order_id]

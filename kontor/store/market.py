@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, case, delete, or_, select
+from sqlalchemy import Connection, delete, insert, select
 
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.ranges import Range
@@ -12,13 +12,27 @@ from kontor.domain.snapshot import Snapshot
 from kontor.store import candles as pages
 from kontor.store import tables
 from kontor.store.database import Database
-from kontor.store.rows import chunks, columns_of, insert, replace_on_conflict, values_of
+from kontor.store.rows import chunks, columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
 
 # A refresh of all candles would hold the write lock for 100 ms, and orders would wait for it: in pieces, with a breath
 # between them that is longer than the pause of those who ask for the lock.
 SYMBOLS_AT_ONCE = 25
 BREATH_SECONDS = 0.005
+
+# The sides of the book are as new as the ticker; a price and its time go together, and only a price replaces a price.
+FRESH = "excluded.last_at >= tickers.last_at"
+PRICED = f"excluded.last IS NOT NULL AND (tickers.last IS NULL OR {FRESH})"
+NEWEST = "DO UPDATE SET saved_at = excluded.saved_at, " + ", ".join(
+    f"{name} = CASE WHEN {condition} THEN excluded.{name} ELSE tickers.{name} END"
+    for name, condition in {
+        "last": PRICED,
+        "last_at": PRICED,
+        "bid": FRESH,
+        "ask": FRESH,
+        "quote_volume": FRESH,
+    }.items()
+)
 
 
 class SqlMarketStore:
@@ -35,7 +49,7 @@ class SqlMarketStore:
             conn.execute(delete(tables.markets).where(tables.markets.c.account == account))
             rows = [{**values_of(market), "account": account, "saved_at": at} for market in markets.values()]
             if rows:
-                conn.execute(insert(conn, tables.markets), rows)
+                conn.execute(insert(tables.markets), rows)
 
         await self._database.write(work, durable=False)
 
@@ -67,7 +81,7 @@ class SqlMarketStore:
         """Keep the newest; a ticker without a last price, or older than the stored one, leaves price and time alone."""
         rows = [{**values_of(ticker, without=["raw"]), "account": account, "saved_at": at} for ticker in tickers]
         if rows:
-            await self._database.write(lambda conn: _upsert_tickers(conn, rows), durable=False)
+            await self._database.write(lambda conn: conn.execute(upsert(tables.tickers, NEWEST), rows), durable=False)
 
     async def tickers(self, account: str, symbols: Collection[str] | None = None) -> Mapping[str, Ticker]:
         """Tickers by symbol, all of them or those asked for."""
@@ -117,9 +131,7 @@ class SqlMarketStore:
         """Insert or replace by symbol."""
         rows = [{**values_of(range_), "account": account} for range_ in ranges]
         if rows:
-            await self._database.write(
-                lambda conn: conn.execute(replace_on_conflict(insert(conn, tables.ranges)), rows), durable=False
-            )
+            await self._database.write(lambda conn: conn.execute(upsert(tables.ranges), rows), durable=False)
 
     async def ranges(self, account: str) -> Mapping[str, Range]:
         """Ranges by symbol."""
@@ -130,18 +142,3 @@ class SqlMarketStore:
         )
         rows = await self._database.read(lambda conn: conn.execute(query).all())
         return {row.symbol: Range(*row) for row in rows}
-
-
-def _upsert_tickers(conn: Connection, rows: Sequence[Mapping[str, object]]) -> None:
-    statement = insert(conn, tables.tickers)
-    new = statement.excluded
-    is_fresh = new.last_at >= tables.tickers.c.last_at
-    takes_price = and_(new.last.is_not(None), or_(tables.tickers.c.last.is_(None), is_fresh))
-    kept = {name: case((is_fresh, new[name]), else_=tables.tickers.c[name]) for name in ("bid", "ask", "quote_volume")}
-    priced = {name: case((takes_price, new[name]), else_=tables.tickers.c[name]) for name in ("last", "last_at")}
-    conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["account", "symbol"], set_={**kept, **priced, "saved_at": new.saved_at}
-        ),
-        rows,
-    )

@@ -5,13 +5,25 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Select, insert, select
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderEvent, OrderState
 from kontor.store import fills as booking
 from kontor.store import tables
 from kontor.store.database import Database
+from kontor.store.order_queries import (
+    BY_VENUE_ORDER_ID,
+    COUNTS,
+    EVENTS,
+    FENCING,
+    LOADED,
+    LOCKED,
+    ORDER,
+    PENDING,
+    SHORT,
+    UPDATE,
+)
 from kontor.store.ordering import (
     CANCEL_REQUESTED,
     Change,
@@ -23,15 +35,10 @@ from kontor.store.ordering import (
     still_applies,
     with_cancel_requested,
 )
-from kontor.store.rows import chunks, columns_of, insert, values_of
+from kontor.store.rows import chunks, values_of
 
-ORDER = columns_of(tables.orders, Order)
-EVENT = columns_of(tables.order_events, OrderEvent)
 FIXED = ("client_order_id", "account")
-# In the order they were wanted: what goes first, then what came first.
-BY_AGE = (tables.orders.c.priority, tables.orders.c.created_at, tables.orders.c.number)
-
-UPDATE = update(tables.orders).where(tables.orders.c.client_order_id == bindparam("which"))
+UNBOOKED = {"booked_quantity": Decimal(0), "is_short": False}
 
 
 class SqlOrderQueue:
@@ -49,7 +56,7 @@ class SqlOrderQueue:
     async def pending(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """INITIALIZED orders by priority and age, at most the first one per symbol; see the port."""
         await self._database.watch(account)
-        return await self._orders(_pending(account).limit(limit))
+        return await self._orders(PENDING, account=account, limit=limit)
 
     async def record(
         self,
@@ -116,24 +123,21 @@ class SqlOrderQueue:
 
     async def by_venue_order_id(self, account: str, venue_order_ids: Collection[str]) -> Mapping[str, Order]:
         """Orders by the venue's id; where two markets share an id, the newer order."""
-        t = tables.orders.c
-        query = select(*ORDER).where(t.account == account).order_by(t.created_at, t.number)
-        queries = [query.where(t.venue_order_id.in_(some)) for some in chunks(sorted(set(venue_order_ids)))]
-        rows = await self._database.read(lambda conn: [row for each in queries for row in conn.execute(each)])
-        return {row.venue_order_id: Order(*row) for row in rows}
+        found: dict[str, Order] = {}
+        for some in chunks(sorted(set(venue_order_ids))):
+            for order in await self._orders(BY_VENUE_ORDER_ID, account=account, venue_order_ids=some):
+                found[order.venue_order_id or ""] = order
+        return found
 
     async def counts(self, account: str) -> Mapping[OrderState, int]:
         """How many orders are in each state; a state without any is left out."""
-        t = tables.orders.c
-        query = select(t.state, func.count()).where(t.account == account).group_by(t.state)
-        rows = await self._database.read(lambda conn: conn.execute(query).all())
-        return {state: count for state, count in rows}  # noqa: C416, a Row is no pair for the type checker
+        rows = await self._database.read(lambda conn: conn.execute(COUNTS, {"account": account}).tuples().all())
+        return dict(rows)
 
     async def events(self, client_order_id: str) -> Sequence[OrderEvent]:
         """An order's history, oldest first."""
-        t = tables.order_events.c
-        query = select(*EVENT).where(t.client_order_id == client_order_id).order_by(t.number)
-        return [OrderEvent(*row) for row in await self._database.read(lambda conn: conn.execute(query).all())]
+        rows = await self._database.read(lambda conn: conn.execute(EVENTS, {"which": client_order_id}).all())
+        return [OrderEvent(*row) for row in rows]
 
     async def save_fills(self, account: str, fills: Sequence[Fill]) -> Sequence[Fill]:
         """Commit fills by trade id; returns those that were new, with the client order id where it is known."""
@@ -159,9 +163,7 @@ class SqlOrderQueue:
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""
-        t = tables.orders.c
-        query = select(*ORDER).where(t.account == account, t.is_short.is_(True))
-        return await self._orders(query.order_by(t.created_at, t.number).limit(limit))
+        return await self._orders(SHORT, account=account, limit=limit)
 
     async def wait_for_change(self, account: str, *, seconds: float) -> bool:
         """True as soon as any process has committed an order, cancel request or fill; False after `seconds`.
@@ -170,20 +172,21 @@ class SqlOrderQueue:
         """
         return await self._database.wait_for_change(account, seconds=seconds)
 
-    async def _orders(self, query: Select[Any]) -> Sequence[Order]:
-        return [Order(*row) for row in await self._database.read(lambda conn: conn.execute(query).all())]
+    async def _orders(self, query: Select[Any], **given: Any) -> Sequence[Order]:
+        return [Order(*row) for row in await self._database.read(lambda conn: conn.execute(query, given).all())]
 
     def _enqueue(self, conn: Connection, orders: Sequence[Order], actor: str) -> Sequence[Order]:
         self._one_at_a_time(conn, orders)
-        statement = insert(conn, tables.orders).on_conflict_do_nothing(index_elements=["client_order_id"])
-        rows = [{**values_of(order), "booked_quantity": Decimal(0), "is_short": False} for order in orders]
-        t = tables.orders.c
-        new_ids = set(conn.execute(statement.returning(t.client_order_id), rows).scalars())
         stored = _load(conn, [order.client_order_id for order in orders])
-        new = [order for name, order in stored.items() if name in new_ids]
+        new: list[Order] = []
+        for order in orders:
+            if order.client_order_id not in stored:
+                stored[order.client_order_id] = order
+                new.append(order)
         if new:
+            conn.execute(insert(tables.orders), [{**values_of(order), **UNBOOKED} for order in new])
             _append(conn, [event_of(None, order, Note(actor, order.created_at)) for order in new])
-            booking.link_and_book(conn, new)
+            booking.link_and_book(conn, [order for order in new if _booking(order) != (None, 0)])
             self._announce(conn, new)
         return [stored[order.client_order_id] for order in orders]
 
@@ -223,45 +226,19 @@ def _booking(order: Order) -> tuple[str | None, Decimal]:
     return order.venue_order_id, order.filled_quantity
 
 
-def _pending(account: str) -> Select[Any]:
-    t = tables.orders.c
-    unknown = select(t.symbol).where(
-        t.account == account, t.state == OrderState.SUBMITTED, t.unknown_since.is_not(None)
-    )
-    place = func.row_number().over(partition_by=t.symbol, order_by=BY_AGE).label("place")
-    first = (
-        select(t.number, place)
-        .where(
-            t.account == account,
-            t.state == OrderState.INITIALIZED,
-            t.cancel_requested_at.is_(None),
-            t.symbol.not_in(unknown),
-        )
-        .subquery()
-    )
-    is_first = and_(first.c.number == t.number, first.c.place == 1)
-    return select(*ORDER).join_from(first, tables.orders, is_first).order_by(*BY_AGE)
-
-
 def _check_fencing(conn: Connection, accounts: Iterable[str], fencing: int) -> None:
-    t = tables.leases.c
     by_name = {lease_name(account): account for account in accounts}
-    # Locked in shared mode: a takeover that has not committed yet waits until this transaction has.
-    query = select(t.name, t.fencing).where(t.name.in_(by_name)).with_for_update(read=True)
-    for name, newest in conn.execute(query):
+    for name, newest in conn.execute(FENCING, {"names": list(by_name)}):
         check_fencing(by_name[name], fencing, newest)
 
 
 def _load(conn: Connection, client_order_ids: Iterable[str], *, lock: bool = False) -> dict[str, Order]:
     found: dict[str, Order] = {}
-    t = tables.orders.c
     for some in chunks(list(dict.fromkeys(client_order_ids))):
-        # One order of locking for everybody, so that two transactions cannot wait for each other.
-        query = select(*ORDER).where(t.client_order_id.in_(some)).order_by(t.number)
-        rows = conn.execute(query.with_for_update() if lock else query)
-        found |= {row.client_order_id: Order(*row) for row in rows}
+        for row in conn.execute(LOCKED if lock else LOADED, {"client_order_ids": some}):
+            found[row.client_order_id] = Order(*row)
     return found
 
 
 def _append(conn: Connection, events: Sequence[OrderEvent]) -> None:
-    conn.execute(insert(conn, tables.order_events), [values_of(event) for event in events])
+    conn.execute(insert(tables.order_events), [values_of(event) for event in events])

@@ -1,16 +1,16 @@
-"""Frozen dataclasses to rows and back: a column bears the name of its field."""
+"""Frozen dataclasses to rows and back, and the upsert: a column bears the name of its field."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Insert, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BindParameter, Column, ColumnElement, Table, TextClause, bindparam, text
 
 T = TypeVar("T")
 
-# Below the 32,766 parameters that SQLite and PostgreSQL take in one statement, whatever they stand for.
-MAX_NAMES = 5000
+# Well below the 32,766 parameters that SQLite and PostgreSQL take in one statement.
+MAX_NAMES = 1000
 
 
 def columns_of(table: Table, kind: type[Any], *, without: Iterable[str] = ()) -> list[Column[Any]]:
@@ -25,17 +25,27 @@ def values_of(value: Any, *, without: Iterable[str] = ()) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value) if field.name not in left_out}
 
 
-def insert(conn: Connection, table: Table) -> Any:
-    """An INSERT that knows `on_conflict_...`: both dialects spell it alike, SQLAlchemy keeps it in two places."""
-    return postgresql.insert(table) if conn.dialect.name == "postgresql" else sqlite.insert(table)
+@functools.cache
+def upsert(table: Table, action: str | None = None, *, columns: tuple[str, ...] | None = None) -> TextClause:
+    """An INSERT that replaces the row with the same primary key, or does `action` (`DO NOTHING`) instead.
+
+    As text, because SQLAlchemy compiles its own ON CONFLICT anew each time, at a millisecond of CPU.
+    """
+    given = tuple(column.name for column in table.c) if columns is None else columns
+    keys = tuple(column.name for column in table.primary_key)
+    if action is None:
+        action = "DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in given if name not in keys)
+    statement = text(
+        f"INSERT INTO {table.name} ({', '.join(given)}) VALUES ({', '.join(f':{name}' for name in given)}) "  # noqa: S608, names of our own tables
+        f"ON CONFLICT ({', '.join(keys)}) {action}"
+    )
+    return statement.bindparams(*(bindparam(name, type_=table.c[name].type) for name in given))
 
 
-def replace_on_conflict(statement: Any) -> Insert:
-    """The INSERT as an upsert by primary key: a row that is there takes all the new values."""
-    table: Table = statement.table
-    keys = [column.name for column in table.primary_key]
-    news = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=news)
+def one_of(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """`column IN (...)` for a list given at execution under `name`."""
+    values: BindParameter[Any] = bindparam(name, expanding=True, type_=column.type)
+    return column.in_(values)
 
 
 def chunks(values: Sequence[T], size: int = MAX_NAMES) -> Iterable[Sequence[T]]:

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Table, delete, select
+from sqlalchemy import Column, Connection, Row, Table, bindparam, delete, insert, select
 
 from kontor.store.database import Database
-from kontor.store.rows import insert, replace_on_conflict
+from kontor.store.rows import upsert
 from kontor.store.tables import snapshots
+
+SAVED_AT = select(snapshots.c.at).where(
+    snapshots.c.account == bindparam("account"), snapshots.c.name == bindparam("name")
+)
 
 
 def save_snapshot(
@@ -18,17 +22,15 @@ def save_snapshot(
     database.serialize(conn, table.name, account)
     conn.execute(delete(table).where(table.c.account == account))
     if rows:
-        conn.execute(insert(conn, table), [{**row, "account": account, "rank": rank} for rank, row in enumerate(rows)])
-    conn.execute(replace_on_conflict(insert(conn, snapshots)), {"account": account, "name": table.name, "at": at})
+        conn.execute(insert(table), [{**row, "account": account, "rank": rank} for rank, row in enumerate(rows)])
+    conn.execute(upsert(snapshots), {"account": account, "name": table.name, "at": at})
 
 
 def load_snapshot(
     conn: Connection, table: Table, account: str, columns: Sequence[Column[Any]]
 ) -> tuple[Sequence[Row[Any]], datetime] | None:
     """The rows in their order with their moment; None when nothing was ever saved."""
-    at = conn.execute(
-        select(snapshots.c.at).where(snapshots.c.account == account, snapshots.c.name == table.name)
-    ).scalar_one_or_none()
+    at = conn.execute(SAVED_AT, {"account": account, "name": table.name}).scalar_one_or_none()
     if at is None:
         return None
     return conn.execute(select(*columns).where(table.c.account == account).order_by(table.c.rank)).all(), at

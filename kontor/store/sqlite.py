@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -17,9 +17,7 @@ from kontor.errors import StoreUnavailable
 from kontor.store.changes import Changes
 from kontor.store.faults import is_locked, translated
 from kontor.store.migrate import run_migrations
-from kontor.store.rows import insert
 from kontor.store.sqlite_watcher import SqliteWatcher
-from kontor.store.tables import changes as changes_table
 
 T = TypeVar("T")
 
@@ -27,6 +25,10 @@ READERS = 2
 # How long a unit of work keeps asking for the write lock. Others hold it for milliseconds; a person with an open
 # transaction in a database browser can hold it forever.
 LOCK_PATIENCE_SECONDS = 10.0
+COUNT_CHANGE = text(
+    "INSERT INTO changes (account, number) VALUES (:account, 1) "
+    "ON CONFLICT (account) DO UPDATE SET number = changes.number + 1 RETURNING number"
+)
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.001, 0.01
 
 
@@ -70,11 +72,7 @@ class SqliteDatabase:
 
     def announce(self, conn: Connection, account: str) -> None:
         """Count the change, in the same transaction."""
-        statement = insert(conn, changes_table).values(account=account, number=1)
-        statement = statement.on_conflict_do_update(
-            index_elements=["account"], set_={"number": changes_table.c.number + 1}
-        )
-        conn.info["announced"][account] = conn.execute(statement.returning(changes_table.c.number)).scalar_one()
+        conn.info["announced"][account] = conn.execute(COUNT_CHANGE, {"account": account}).scalar_one()
 
     async def watch(self, account: str) -> None:
         """From here on `wait_for_change` misses nothing of this account; a second call changes nothing."""

@@ -36,7 +36,7 @@ class SqliteWatcher:
 
     def watch(self, account: str) -> None:
         """Remember the account's number now, if this is the first time that somebody cares."""
-        if not self._changes.is_watching(account):
+        if account not in self._changes.watched:
             self._changes.watch(account, self._number(account))
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class SqliteWatcher:
             (version,) = self._connect().execute("PRAGMA data_version").fetchone()
             if version != self._version:
                 self._version = version
-                for account in self._changes.accounts_waited_for:
+                for account in self._changes.watched:
                     self._changes.reached(account, self._number(account))
         except sqlite3.Error as error:
             # A waiter then returns False, and its next query meets the same trouble and reports it.
@@ -63,7 +63,7 @@ class SqliteWatcher:
         self._timer = asyncio.get_running_loop().call_later(POLL_SECONDS, self._next_look)
 
     def _next_look(self) -> None:
-        if self._changes.accounts_waited_for:
+        if self._changes.has_waiters:
             self._look()
         else:
             self._timer = None

@@ -49,7 +49,9 @@ def normal(random: Bits) -> Floats:
 
 
 def exponential(x: Floats) -> Floats:
-    """e to the x to eight digits, out of multiplications only: a library's exp differs in its last bit between processors."""
+    """E to the x to eight digits, out of multiplications only: a library's exp differs in its last bit between
+    processors.
+    """
     y = 1.0 + x * (1.0 / 4096.0) + x * x * (0.5 / 16777216.0)
     for _ in range(12):
         y = y * y

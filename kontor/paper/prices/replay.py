@@ -1,4 +1,6 @@
-"""Recorded candles played again on the venue's clock: a folder of CSV files, `ts,open,high,low,close,volume`, one file a market."""
+"""Recorded candles played again on the venue's clock: a folder of CSV files, `ts,open,high,low,close,volume`, one
+file a market.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from kontor.paper.prices.source import MINUTE_MS, Bars, Floats, grouped
 _COLUMNS = ["ts", "open", "high", "low", "close", "volume"]
 _LENGTHS = (1, 3, 5, 15, 30, 60, 120, 240, 360, 720, 1440)  # minutes a recorded candle may last
 _DAY, _HOUR = 1440, 60
-_SPANS = 4  # so many days (hours) of data and the time of day (minute of the hour) is kept when they are moved to the present
+_SPANS = (
+    4  # from so many days (hours) of data on, moving them to the present keeps the time of day (minute of the hour)
+)
 
 
 class ReplayError(ValueError):
@@ -33,7 +37,9 @@ class _Recording:
 
 
 class ReplaySource:
-    """Prices out of a folder, moved in time by `shift` minutes. Before the data and after their end the price stands still, without volume."""
+    """Prices out of a folder, moved in time by `shift` minutes. Before the data and after their end the price stands
+    still, without volume.
+    """
 
     def __init__(self, folder: str | Path, tick_ms: int = 1000) -> None:
         self.folder = Path(folder)
@@ -49,7 +55,9 @@ class ReplaySource:
         return {inst_id: float(recording.bars.open[0]) for inst_id, recording in self._recordings.items()}
 
     def align(self, now_ms: int, warmup: float) -> None:
-        """Move the data so that this share of them is history at `now_ms`, keeping the time of day where they are long enough for it."""
+        """Move the data so that this share of them is history at `now_ms`, keeping the time of day where they are
+        long enough for it.
+        """
         start = min(r.start for r in self._recordings.values())
         end = max(r.start + r.length * len(r.bars.open) for r in self._recordings.values())
         longest = max(r.length for r in self._recordings.values())
@@ -65,12 +73,23 @@ class ReplaySource:
         recording = self._recordings[instrument.price_key]
         if minutes % recording.length == 0:
             size = minutes // recording.length
-            return grouped(_taken(recording, (first * minutes - self.shift - recording.start) // recording.length, count * size), size)
+            return grouped(
+                _taken(recording, (first * minutes - self.shift - recording.start) // recording.length, count * size),
+                size,
+            )
         rows = self._minutes(recording, first * minutes, count * minutes)
         prices = rows.reshape(count, -1)
-        places = (np.arange(first * minutes, (first + count) * minutes) - self.shift - recording.start) // recording.length
+        places = (
+            np.arange(first * minutes, (first + count) * minutes) - self.shift - recording.start
+        ) // recording.length
         volumes = _column(recording.bars.volume, places, 0.0, 0.0) / recording.length
-        return Bars(prices[:, 0], prices.max(axis=1), prices.min(axis=1), prices[:, -1], volumes.reshape(count, minutes).sum(axis=1))
+        return Bars(
+            prices[:, 0],
+            prices.max(axis=1),
+            prices.min(axis=1),
+            prices[:, -1],
+            volumes.reshape(count, minutes).sum(axis=1),
+        )
 
     def table(self, instruments: Sequence[Instrument], minutes: int, first: int, count: int) -> Bars:
         """Whole bars of many markets, a row each."""
@@ -82,7 +101,9 @@ class ReplaySource:
         return np.concatenate([self._minutes(self._recordings[i.price_key], minute, 1) for i in instruments])
 
     def _minutes(self, recording: _Recording, first: int, count: int) -> Floats:
-        """The ticks of `count` minutes, a row each: open, the extreme away from the close, the other one, close, in straight lines."""
+        """The ticks of `count` minutes, a row each: open, the extreme away from the close, the other one, close, in
+        straight lines.
+        """
         start = first - self.shift - recording.start
         place, skipped = divmod(start, recording.length)
         candles = _taken(recording, place, (start + count - 1) // recording.length - place + 1)
@@ -105,8 +126,8 @@ def _taken(recording: _Recording, first: int, count: int) -> Bars:
     places = np.arange(first, first + count)
     bars = recording.bars
     before, after = float(bars.open[0]), float(bars.close[-1])
-    prices = (_column(column, places, before, after) for column in bars[:4])
-    return Bars(*prices, _column(bars.volume, places, 0.0, 0.0))
+    prices = [_column(column, places, before, after) for column in bars[:4]]
+    return Bars(prices[0], prices[1], prices[2], prices[3], _column(bars.volume, places, 0.0, 0.0))
 
 
 def _column(column: Floats, places: np.ndarray, before: float, after: float) -> Floats:

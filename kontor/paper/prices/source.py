@@ -25,6 +25,11 @@ class Bars(NamedTuple):
     volume: Floats
 
 
+def from_columns(columns: Sequence[Floats] | Floats) -> Bars:
+    """Bars out of five columns."""
+    return Bars(columns[0], columns[1], columns[2], columns[3], columns[4])
+
+
 class PriceSource(Protocol):
     """Prices as a function of time. Minutes are counted since 1970; nothing depends on what was asked before.
 
@@ -34,15 +39,21 @@ class PriceSource(Protocol):
     tick_ms: int
 
     def bars(self, instrument: Instrument, minutes: int, first: int, count: int) -> Bars:
-        """`count` bars of one of `NATIVE_MINUTES`, from bar number `first` (its start in minutes, divided by `minutes`)."""
+        """`count` bars of one of `NATIVE_MINUTES`, from bar number `first` (its start in minutes, divided by
+        `minutes`).
+        """
         ...
 
     def table(self, instruments: Sequence[Instrument], minutes: int, first: int, count: int) -> Bars:
-        """The same for many markets at once: columns of shape (instruments, count). `count` bars must not exceed two days."""
+        """The same for many markets at once: columns of shape (instruments, count). `count` bars must not exceed two
+        days.
+        """
         ...
 
     def ticks(self, instruments: Sequence[Instrument], minute: int) -> Floats:
-        """The prices of one minute, a row per instrument, a column per tick; open, high, low and close of the row are the minute's bar."""
+        """The prices of one minute, a row per instrument, a column per tick; open, high, low and close of the row are
+        the minute's bar.
+        """
         ...
 
     def settings(self) -> dict[str, str]:

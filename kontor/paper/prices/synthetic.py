@@ -1,7 +1,9 @@
-"""Seeded synthetic prices: a day is drawn first, then cut into ever shorter bars that stay within it, down to the ticks.
+"""Seeded synthetic prices: a day is drawn first, then cut into ever shorter bars that stay within it, down to the
+ticks.
 
-Top down, every candle agrees with every shorter one and with the ticks by construction, any stretch of any year can be computed on its own, and
-nothing has to be stored. A common factor moves all markets together, half-day regimes (trend, range, volatile) and gaps make them worth trading.
+Top down, every candle agrees with every shorter one and with the ticks by construction, any stretch of any year can
+be computed on its own, and nothing has to be stored. A common factor moves all markets together, half-day regimes
+(trend, range, volatile) and gaps make them worth trading.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from kontor.paper.model import Instrument
 from kontor.paper.prices import noise
-from kontor.paper.prices.source import MINUTE_MS, NATIVE_MINUTES, Bars, Floats
+from kontor.paper.prices.source import MINUTE_MS, NATIVE_MINUTES, Bars, Floats, from_columns
 
 Index = NDArray[np.int64]
 _OCTAVES = 2 ** np.arange(9, dtype=np.int64)  # of the slow wave, in days: prices wander, yet never leave for good
@@ -23,7 +25,7 @@ _CALM_PEG = 0.005  # a market calmer than this does not move with the others
 # Regime by regime: how far bars are displaced, how rough their inside is, how far wicks reach.
 _TREND, _RANGE, _VOLATILE = (1.7, 0.6, 0.25), (0.35, 0.8, 0.9), (1.5, 1.9, 1.0)
 _REGIMES = np.array([_TREND, _RANGE, _RANGE, _VOLATILE])
-_GAP_CHANCE = 0.012
+_GAP_CHANCE, _DAY_GAP_CHANCE = 0.012, 0.1
 _KEPT_MINUTES = 6000
 _BLOCK = 256  # bars
 _KEPT_BLOCKS = 3000  # 10 kB each
@@ -62,7 +64,8 @@ class SyntheticSource:
             self._blocks.popitem(last=False)
         start = first - blocks.start * _BLOCK
         columns = np.concatenate(found, axis=1)[:, start : start + count]
-        return Bars(*columns[:4], columns[4] * instrument.depth_usd)
+        columns[4] *= instrument.depth_usd
+        return from_columns(columns)
 
     def _draw_bars(self, instrument: Instrument, minutes: int, first: int, count: int) -> Floats:
         periods = np.arange(first, first + count, dtype=np.int64)
@@ -75,17 +78,26 @@ class SyntheticSource:
     def table(self, instruments: Sequence[Instrument], minutes: int, first: int, count: int) -> Bars:
         """Whole bars of many markets, a row each; cut for all of them at once and kept by nobody."""
         start, end = first * minutes, (first + count) * minutes
-        spanning = (native for native in reversed(NATIVE_MINUTES) if native >= minutes and (end - 1) // native - start // native < 2)  # noqa: PLR2004
+        spanning = (n for n in reversed(NATIVE_MINUTES) if n >= minutes and (end - 1) // n - start // n <= 1)
         whole = next(spanning, NATIVE_MINUTES[0])
         numbers = np.arange(start // whole, (end - 1) // whole + 1, dtype=np.int64)
-        path = _Path(self, [i for i in instruments for _ in numbers], np.tile(numbers * whole // NATIVE_MINUTES[0], len(instruments)))
+        path = _Path(
+            self,
+            [i for i in instruments for _ in numbers],
+            np.tile(numbers * whole // NATIVE_MINUTES[0], len(instruments)),
+        )
         for native in NATIVE_MINUTES[1:]:
             if native < minutes:
                 break
-            path = path.step_to(native, np.tile(numbers * whole // native, len(instruments))) if native >= whole else path.opened(native)
+            path = (
+                path.step_to(native, np.tile(numbers * whole // native, len(instruments)))
+                if native >= whole
+                else path.opened(native)
+            )
         skipped = first - start // whole * whole // minutes
         columns = [column.reshape(len(instruments), -1)[:, skipped : skipped + count] for column in path.bars]
-        return Bars(*columns[:4], columns[4] * np.array([[i.depth_usd] for i in instruments]))
+        columns[4] = columns[4] * np.array([[i.depth_usd] for i in instruments])
+        return from_columns(columns)
 
     def ticks(self, instruments: Sequence[Instrument], minute: int) -> Floats:
         """The ticks of one minute; markets of one base share their path."""
@@ -118,7 +130,9 @@ class _Path:
         self._source = source
         self.own = np.array([source.key(i.price_key) for i in instruments], dtype=np.uint64)
         self.sigma = np.array([i.daily_volatility for i in instruments])
-        share = np.where(self.sigma < _CALM_PEG, 0.0, 0.7 + 0.25 * noise.uniforms(noise.bits(self.own, np.full(len(days), -1)))[0])
+        share = np.where(
+            self.sigma < _CALM_PEG, 0.0, 0.7 + 0.25 * noise.uniforms(noise.bits(self.own, np.full(len(days), -1)))[0]
+        )
         self.share, self.rest = share, np.sqrt(1.0 - share * share)
         self.minutes, self.periods = NATIVE_MINUTES[0], days
         self.bars = self._days(instruments, days)
@@ -128,7 +142,9 @@ class _Path:
         rows = (slice(None),) + (None,) * (counters.ndim - 1)
         common = np.full(1, self._source.key("common", label), dtype=np.uint64)
         salt = np.uint64(self._source.key("own", label))
-        return self.share[rows] * noise.normal(noise.bits(common, counters)) + self.rest[rows] * noise.normal(noise.bits(self.own[rows] ^ salt, counters))
+        return self.share[rows] * noise.normal(noise.bits(common, counters)) + self.rest[rows] * noise.normal(
+            noise.bits(self.own[rows] ^ salt, counters)
+        )
 
     def _uniforms(self, label: str, counters: Index) -> tuple[Floats, Floats, Floats, Floats]:
         rows = (slice(None),) + (None,) * (counters.ndim - 1)
@@ -136,11 +152,13 @@ class _Path:
 
     def _days(self, instruments: Sequence[Instrument], days: Index) -> Bars:
         base = np.array([i.base_price for i in instruments])
-        turnover = np.array([4000.0 / i.base_price for i in instruments])  # per dollar of depth: spot and swap share this path
+        turnover = np.array(
+            [4000.0 / i.base_price for i in instruments]
+        )  # per dollar of depth: spot and swap share this path
         level = noise.exponential(self._level(days))
         before, after = base * level[:, 0], base * level[:, 1]
         chance, size, up, down = self._uniforms("day", days)
-        opens = before * (1.0 + np.where(chance < 0.1, (size - 0.5) * self.sigma, 0.0))
+        opens = before * (1.0 + np.where(chance < _DAY_GAP_CHANCE, (size - 0.5) * self.sigma, 0.0))
         wick = np.minimum(self.sigma, 0.15)
         traded = 0.4 + size * 1.2
         return Bars(
@@ -152,7 +170,9 @@ class _Path:
         )
 
     def _level(self, days: Index) -> Floats:
-        """The slow wave: the logarithm of the price at the start of each day and of the next, against its usual level."""
+        """The slow wave: the logarithm of the price at the start of each day and of the next, against its usual
+        level.
+        """
         knots = np.stack([days, days + 1], axis=1)[:, :, None] // _OCTAVES
         inside = np.stack([days, days + 1], axis=1)[:, :, None] % _OCTAVES / _OCTAVES
         tones = np.arange(len(_OCTAVES), dtype=np.int64) << 40
@@ -181,18 +201,27 @@ class _Path:
         per_bar = self.minutes // minutes
         bars = self._split(per_bar, minutes)
         numbers = (self.periods[:, None] * per_bar + np.arange(per_bar)).ravel()
-        return self._with(np.repeat(np.arange(len(self.own)), per_bar), minutes, numbers, Bars(*(column.ravel() for column in bars)))
+        return self._with(
+            np.repeat(np.arange(len(self.own)), per_bar), minutes, numbers, Bars(*(column.ravel() for column in bars))
+        )
 
     def _with(self, rows: Index, minutes: int, periods: Index, bars: Bars) -> _Path:
         path = object.__new__(_Path)
-        path._source = self._source  # noqa: SLF001 its own class
-        path.own, path.sigma, path.share, path.rest = self.own[rows], self.sigma[rows], self.share[rows], self.rest[rows]
+        path._source = self._source
+        path.own, path.sigma, path.share, path.rest = (
+            self.own[rows],
+            self.sigma[rows],
+            self.share[rows],
+            self.rest[rows],
+        )
         path.minutes, path.periods, path.bars = minutes, periods, bars
         return path
 
     def _regime(self, starts: Index) -> tuple[Floats, Floats, Floats]:
         rows = (slice(None),) + (None,) * (starts.ndim - 1)
-        drawn = noise.bits(self.own[rows] ^ np.uint64(self._source.key("regime")), starts // _REGIME_MINUTES) >> np.uint64(62)
+        drawn = noise.bits(
+            self.own[rows] ^ np.uint64(self._source.key("regime")), starts // _REGIME_MINUTES
+        ) >> np.uint64(62)
         chosen = _REGIMES[drawn.astype(np.int64)]
         return chosen[..., 0], chosen[..., 1], chosen[..., 2]
 

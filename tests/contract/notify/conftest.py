@@ -15,7 +15,7 @@ from kontor.ports import Alert
 from tests.support import discord, telegram
 from tests.support.chat_server import ChatServer, FakeTime
 
-QUICK = Patience(request_seconds=0.25)
+QUICK = Patience(request_seconds=5)
 
 
 def an_alert(title: str = "Title", text: str = "Text.", **changes: object) -> Alert:

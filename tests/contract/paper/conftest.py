@@ -91,6 +91,7 @@ async def connect(paper: PaperServer) -> AsyncIterator[Connector]:
                 "urls": {"api": {"rest": server.url, "ws": server.ws_url}},
                 "enableRateLimit": False,
                 "timeout": 5000,
+                "timeout_on_exit": 0,
                 **config,
             }
             client = ccxt.pro.okx(options)

@@ -262,7 +262,7 @@ async def test_leverage_beyond_the_maximum_is_refused(client: Any) -> None:
     """With a message that names the reason."""
     await client.load_markets()
     with pytest.raises(ccxt.ExchangeError, match="59102"):
-        await client.set_leverage(1000, SWAP, {"mgnMode": "cross"})
+        await client.private_post_account_set_leverage({"instId": "BTC-USD-SWAP", "lever": "1000", "mgnMode": "cross"})
 
 
 async def test_cancel_all_after_cancels_when_nobody_calls_again(client: Any, clock: ManualClock) -> None:
@@ -384,7 +384,7 @@ async def test_a_post_only_order_that_would_take_is_canceled_and_a_fok_that_cann
     price = float(client.price_to_precision(SWAP, ask * 1.005))
     post_only = await client.create_order(SWAP, "limit", "buy", 1, price, {"postOnly": True})
     fill_or_kill = await client.create_order(
-        SWAP, "limit", "buy", 900, float(client.price_to_precision(SWAP, ask * 0.99)), {"timeInForce": "FOK"}
+        SWAP, "limit", "buy", 10, float(client.price_to_precision(SWAP, ask * 0.99)), {"timeInForce": "FOK"}
     )
     for order in (post_only, fill_or_kill):
         fetched = await client.fetch_order(order["id"], SWAP)
@@ -418,13 +418,13 @@ async def test_an_order_is_amended(client: Any) -> None:
     assert (changed["amount"], changed["price"]) == (1.0, lower)
 
 
-async def test_an_order_whose_expiry_has_passed_is_not_placed(client: Any) -> None:
+async def test_an_order_whose_expiry_has_passed_is_not_placed(client: Any, clock: ManualClock) -> None:
     """A late send of a stopped process is harmless: the venue will not have it."""
     await client.load_markets()
-    client.headers = {"expTime": str(int(time.time() * 1000) - 1)}
+    client.headers = {"expTime": str(clock.now_ms() - 1)}
     with pytest.raises(ccxt.ExchangeError, match="50036"):
         await limit_far_below(client)
-    client.headers = {"expTime": str(int(time.time() * 1000) + 60_000)}
+    client.headers = {"expTime": str(clock.now_ms() + 60_000)}
     await limit_far_below(client)
     client.headers = {}
     assert len(await client.fetch_open_orders()) == 1
@@ -449,7 +449,7 @@ async def test_the_ledger_tells_every_movement_of_cash(client: Any) -> None:
     """Bills add up to the balance."""
     await client.create_order(SWAP, "market", "buy", 10)
     entries = await client.fetch_ledger("USD")
-    total = sum(entry["amount"] if entry["direction"] != "out" else -entry["amount"] for entry in entries)
+    total = sum(float(entry["info"]["balChg"]) for entry in entries)
     balance = await client.fetch_balance()
     cash = next(row["cashBal"] for row in balance["info"]["data"][0]["details"] if row["ccy"] == "USD")
     assert total == pytest.approx(float(cash))

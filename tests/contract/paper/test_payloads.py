@@ -147,7 +147,7 @@ async def test_pushed_messages(paper: Any) -> None:
     ]
     async with aiohttp.ClientSession() as session:
         for address, channel, method in wanted:
-            async with session.ws_connect(f"{paper.ws_url}/{address}", receive_timeout=5) as socket:
+            async with session.ws_connect(f"{paper.ws_url}/{address}") as socket:
                 await socket.send_json({"op": "subscribe", "args": [{"channel": channel, "instId": "BTC-USD"}]})
                 confirmed = await socket.receive_json()
                 assert set(confirmed) == {"event", "arg", "connId"}

@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 import pytest
-from deployments.server_settings import server_environment, worker_environment
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
@@ -26,6 +25,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 from prefect.types._datetime import now
+
+from deployments.server_settings import server_environment, worker_environment
 
 CODE = Path(__file__).parent / "code"
 
@@ -64,7 +65,7 @@ class PrefectServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while time.monotonic() < deadline:
             try:
                 if httpx.get(f"{self.url}/health", timeout=2).is_success:
@@ -89,7 +90,9 @@ class PrefectServer:
 class WorkerProcess:
     """A worker started by Prefect's own command line."""
 
-    def __init__(self, server: PrefectServer, pool: str, *arguments: str, type: str = "in-process", **settings: str) -> None:  # noqa: A002
+    def __init__(
+        self, server: PrefectServer, pool: str, *arguments: str, type: str = "in-process", **settings: str
+    ) -> None:  # noqa: A002
         environment = server.environment | worker_environment(server.home, server.port)
         environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "5"} | settings
         self.log_path = server.home / f"worker-{uuid.uuid4().hex[:6]}.log"
@@ -103,7 +106,9 @@ class WorkerProcess:
 
     async def says(self, text: str, within: float = 30) -> str:
         """The worker's log once it contains the text."""
-        return await eventually(lambda: self.log if text in self.log else None, within, f"the worker's log to say {text!r}")
+        return await eventually(
+            lambda: self.log if text in self.log else None, within, f"the worker's log to say {text!r}"
+        )
 
     async def ends(self, within: float = 30) -> int:
         """The exit code."""
@@ -142,7 +147,9 @@ class Desk:
     pool: str
     workers: list[WorkerProcess] = field(default_factory=list)
 
-    def worker(self, *arguments: str, type: str = "in-process", pool: str | None = None, **settings: str) -> WorkerProcess:  # noqa: A002
+    def worker(
+        self, *arguments: str, type: str = "in-process", pool: str | None = None, **settings: str
+    ) -> WorkerProcess:  # noqa: A002
         worker = WorkerProcess(self.server, pool or self.pool, *arguments, type=type, **settings)
         self.workers.append(worker)
         return worker
@@ -158,7 +165,13 @@ class Desk:
         return name
 
     async def deploy(
-        self, flow_name: str, *, every: timedelta | None = None, trace: str | None = None, pool: str | None = None, **options: Any
+        self,
+        flow_name: str,
+        *,
+        every: timedelta | None = None,
+        trace: str | None = None,
+        pool: str | None = None,
+        **options: Any,
     ) -> uuid.UUID:
         flow_id = await self.client.create_flow_from_name(flow_name.replace("_", "-"))
         schedules = [DeploymentScheduleCreate(schedule=IntervalSchedule(interval=every))] if every else None

@@ -75,7 +75,9 @@ async def test_cancellation_reaches_child_flows(common: Any, traced: Traced, wai
     assert "child cleaned up" in traced(run)
 
 
-async def test_a_flow_that_ignores_cancellation_is_reported_by_name_with_its_line(common: Any, traced: Traced, wait_until: Any) -> None:
+async def test_a_flow_that_ignores_cancellation_is_reported_by_name_with_its_line(
+    common: Any, traced: Traced, wait_until: Any
+) -> None:
     """Nobody can stop it from outside; the next best thing is to say which line does not listen."""
     [worker] = common.workers
     run = await common.run("stubborn")

@@ -36,7 +36,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["up", "--detahc"], "--detahc"),
         (["paper", "--port", "many"], "many"),
         (["paper", "--port"], "--port"),
-        (["orders", "show"], "CLIENT-ORDER-ID"),
+        (["orders", "show"], "--client-order-id"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence_and_exit_code_2(
@@ -75,7 +75,11 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_1(
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
-    [("--markets", "0", "--markets: "), ("--rtt-ms", "-1", "--rtt-ms: "), ("--source", "csv", "price source 'csv' is unknown")],
+    [
+        ("--markets", "0", "--markets: "),
+        ("--rtt-ms", "-1", "--rtt-ms: "),
+        ("--source", "csv", "price source 'csv' is unknown"),
+    ],
 )
 def test_a_wrong_paper_option_is_one_sentence_naming_it(
     option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
@@ -141,10 +145,21 @@ def status() -> DeskStatus:
     down = UpdaterHealth("update-ranges", timedelta(minutes=5), None, None, ok=False, reason="never reported")
     held = CurrencyBalance(Decimal("9000.5"), Decimal(500), Decimal("9500.5"))
     position = Position(
-        "BTC/USD:USD", PositionSide.LONG, Decimal("0.10"), Decimal(50000), Decimal(50100), Decimal(10), None, None, None, NOW
+        "BTC/USD:USD",
+        PositionSide.LONG,
+        Decimal("0.10"),
+        Decimal(50000),
+        Decimal(50100),
+        Decimal(10),
+        None,
+        None,
+        None,
+        NOW,
     )
     balance = Balance("USD", Decimal("9500.5"), Decimal("9000.5"), Decimal(500), NOW, {"USD": held})
-    return DeskStatus("http://127.0.0.1:4200", "paper", (well, down), {"FILLED": 2, "SUBMITTED": 0}, (position,), balance)
+    return DeskStatus(
+        "http://127.0.0.1:4200", "paper", (well, down), {"FILLED": 2, "SUBMITTED": 0}, (position,), balance
+    )
 
 
 def test_the_json_status_has_the_keys_that_others_rely_on() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -42,13 +42,13 @@ def after(seconds: float) -> datetime:
         (ended("COMPLETED", 2, "Waiting"), 3, True),
     ],
 )
-def test_a_run_is_started_when_nothing_else_will(last: Run | None, now: float, wanted: bool) -> None:  # noqa: FBT001
+def test_a_run_is_started_when_nothing_else_will(last: Run | None, now: float, wanted: bool) -> None:
     """The table is the whole policy."""
     assert needs_a_run(last, BOOT, after(now)) is wanted
 
 
 class FakeApi(PrefectApi):
-    """Prefect's API with one deployment, in memory."""
+    """Prefect's API with one deployment, in memory; remembers the keys of the runs that were asked for."""
 
     def __init__(self, live: Sequence[Run] = (), last: Run | None = None) -> None:
         super().__init__("http://127.0.0.1:1")
@@ -56,14 +56,15 @@ class FakeApi(PrefectApi):
         self.keys: set[str] = set()
 
     async def live_runs(self, deployment: Deployment) -> Sequence[Run]:
-        return self.live
+        return self.live if deployment is EXECUTOR else []
 
     async def last_ended(self, deployment: Deployment) -> Run | None:
-        return self.last
+        return self.last if deployment is EXECUTOR else None
 
     async def start_run(
-        self, deployment: Deployment, *, key: str, at: datetime | None = None, tags: object = ()
+        self, deployment: Deployment, *, key: str, at: datetime | None = None, tags: Collection[str] = ()
     ) -> Run:
+        assert (deployment, at, tags) == (EXECUTOR, None, ())
         self.keys.add(key)
         return Run("r2", "new", "SCHEDULED", "Scheduled", "", BOOT, None)
 
@@ -89,5 +90,8 @@ async def test_looking_twice_asks_for_the_same_run_twice() -> None:
 
 def test_the_executor_is_the_one_that_must_always_run() -> None:
     """Updaters have schedules, ad-hoc flows have people."""
-    others = [Deployment("d2", "update-tickers", "paper", timedelta(seconds=10)), Deployment("d3", "place-order", "x", None)]
+    others = [
+        Deployment("d2", "update-tickers", "paper", timedelta(seconds=10)),
+        Deployment("d3", "place-order", "x", None),
+    ]
     assert long_running([EXECUTOR, *others]) == [EXECUTOR]

@@ -38,7 +38,7 @@ def test_a_home_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 def test_a_home_that_is_a_file_is_one_sentence_naming_the_variable(tmp_path: Path) -> None:
     """A typo must not end in a traceback."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="KONTOR_HOME: .*file cannot be used"):
+    with pytest.raises(ConfigError, match=r"KONTOR_HOME: .*file cannot be used"):
         Home(tmp_path / "file").make()
 
 

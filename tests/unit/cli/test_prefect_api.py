@@ -86,7 +86,7 @@ async def test_a_server_that_is_away_is_one_sentence() -> None:
 
     async with serve(answer) as api:
         assert not await api.is_healthy()
-        with pytest.raises(ServerUnreachable, match="Prefect's server at http://127.0.0.1:1 does not answer"):
+        with pytest.raises(ServerUnreachable, match=r"Prefect's server at http://127\.0\.0\.1:1 does not answer"):
             await api.live_runs(DEPLOYMENT)
 
 
@@ -95,7 +95,7 @@ async def test_a_missing_block_is_none_and_any_other_refusal_is_an_error() -> No
     async with serve(lambda _: httpx.Response(404, json={})) as api:
         assert await api.block_values("a-type", "a-name") is None
     async with serve(lambda _: httpx.Response(401, json={})) as api:
-        with pytest.raises(ServerRefused, match="answered 401 to GET .*is PREFECT_API_AUTH_STRING right"):
+        with pytest.raises(ServerRefused, match=r"answered 401 to GET .*is PREFECT_API_AUTH_STRING right"):
             await api.block_values("a-type", "a-name")
 
 

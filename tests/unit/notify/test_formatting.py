@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kontor.notify.formatting import (
@@ -26,6 +26,8 @@ from kontor.ports import Alert
 from tests.support.discord import embed_size, find_errors
 from tests.support.telegram import plain
 
+# A busy machine must not fail a test of text.
+UNHURRIED = settings(deadline=None, max_examples=60)
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TEXT = st.text(max_size=9000)
 SHORT = st.text(max_size=1500)
@@ -93,6 +95,7 @@ def test_repeats_are_said_in_words() -> None:
     assert "12 more of these" in plain(telegram_text(queued))
 
 
+@UNHURRIED
 @given(ALERTS, st.integers(0, 100_000))
 def test_no_alert_breaks_a_limit_of_discord(alert: Alert, repeats: int) -> None:
     """One field too long and Discord refuses the whole message: an alert nobody would ever see."""
@@ -101,6 +104,7 @@ def test_no_alert_breaks_a_limit_of_discord(alert: Alert, repeats: int) -> None:
     assert embed_length(shown) == embed_size(shown) <= EMBEDS_TOTAL
 
 
+@UNHURRIED
 @given(ALERTS, st.integers(0, 100_000))
 def test_every_piece_of_a_long_telegram_message_is_valid_and_short_enough(alert: Alert, repeats: int) -> None:
     """Telegram answers 400 to half an escape or an open bold, and to more than 4096 characters."""
@@ -110,6 +114,7 @@ def test_every_piece_of_a_long_telegram_message_is_valid_and_short_enough(alert:
     assert all(plain(piece).strip() for piece in pieces)
 
 
+@UNHURRIED
 @given(TEXT, st.integers(10, 200))
 def test_splitting_loses_nothing_but_line_ends(text: str, limit: int) -> None:
     """What was said in one message must be found again in its pieces."""
@@ -118,12 +123,14 @@ def test_splitting_loses_nothing_but_line_ends(text: str, limit: int) -> None:
     assert without_blanks == "".join(plain(escape(text)).split())
 
 
+@UNHURRIED
 @given(TEXT)
 def test_escaped_text_reads_as_it_was(text: str) -> None:
     """Escaping is invisible to the reader."""
     assert plain(escape(text)) == text
 
 
+@UNHURRIED
 @given(TEXT, st.integers(1, 300))
 def test_shortening_respects_the_limit(text: str, limit: int) -> None:
     """A limit counts UTF-16 units, in which an emoji is two."""

@@ -102,7 +102,7 @@ async def test_notify_returns_before_anything_is_sent(desk: Desk) -> None:
     started = time.perf_counter()
     for number in range(100):
         desk.sender.notify(an_alert(f"{number}"))
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 2
     assert recorder.batches == []
     assert desk.sender.waiting == 100
 
@@ -276,6 +276,18 @@ async def test_a_sender_works_again_after_its_close(desk: Desk) -> None:
     for title in ("a", "b"):
         desk.sender.notify(an_alert(title))
         assert await desk.sender.close(seconds=5) == 0
+    assert recorder.titles == ["a", "b"]
+
+
+async def test_an_alert_that_comes_during_a_close_is_not_thrown_away(desk: Desk) -> None:
+    """Two runs of one process end at about the same time."""
+    recorder = desk.open()
+    desk.sender.notify(an_alert("a"))
+    await recorder.arrived.get()
+    _, work = desk.sender._lanes[recorder.name]
+    work.add_done_callback(lambda _: desk.sender.notify(an_alert("b")))
+    await desk.sender.close(seconds=5)
+    assert await desk.sender.drain(seconds=5) == 0
     assert recorder.titles == ["a", "b"]
 
 

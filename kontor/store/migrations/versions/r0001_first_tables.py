@@ -103,6 +103,9 @@ def _market() -> None:
         sa.Column("candles", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("account", "timeframe", "symbol", "page", name=op.f("pk_candle_pages")),
     )
+    if op.get_context().dialect.name == "postgresql":
+        # Prices hardly compress, and trying to costs ten times the write.
+        op.execute("ALTER TABLE candle_pages ALTER COLUMN candles SET STORAGE EXTERNAL")
     op.create_table(
         "ranges",
         sa.Column("account", sa.Text(), nullable=False),

@@ -60,7 +60,7 @@ async def submits(trace: str) -> int:
     futures = [double_in_thread.submit(number) for number in range(3)]
     wait(futures)
     total = sum(future.result() for future in futures)
-    print("the total is", total)  # noqa: T201 - that prints reach the UI is what is tested
+    print("the total is", total)
     return total
 
 
@@ -198,3 +198,14 @@ async def suspends(trace: str) -> str:
 
 
 retries_later = retries_much_later.with_options(name="retries-later", retries=1, retry_delay_seconds=600)
+
+
+@flow(**HOOKS)
+async def counts(trace: str) -> None:
+    try:
+        while True:
+            await double(1)
+            write(trace, "step")
+            await asyncio.sleep(0.1)
+    finally:
+        write(trace, "stopped")

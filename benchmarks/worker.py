@@ -1,0 +1,263 @@
+"""What a flow run costs and how late it begins, on an in-process and on a stock process worker.
+
+`python -m benchmarks.worker [--windows N] [--quick]`: both sides in one run, same flows, same server, medians of N
+windows; figures and bars go to `benchmarks/results/worker.json`. Meant for a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.objects import StateType
+from prefect.states import Scheduled
+
+from benchmarks.worker_desk import BenchDesk, cpu_seconds, remove, runs_of
+
+RESULTS = Path(__file__).parent / "results" / "worker.json"
+DEPLOYMENTS = 12
+MEGABYTE = 1e6
+
+
+@dataclass
+class Window:
+    """What was seen in one window."""
+
+    due: int
+    begun: int
+    lateness: list[float]
+    worker_cpu: float
+    server_cpu: float
+    seconds: float
+
+    def percentile(self, share: float) -> float:
+        """Lateness below which this share of the due runs began; a run that has not begun is as late as the window."""
+        ordered = sorted(self.lateness) + [self.seconds] * (self.due - self.begun)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+@dataclass
+class Figure:
+    """One line of the table."""
+
+    name: str
+    value: float
+    bar: str
+    holds: bool | None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    """The campaign's means and its length."""
+
+    desk: BenchDesk
+    client: PrefectClient
+    windows: int
+    seconds: float
+    runs_to_remember: tuple[int, int]
+    held: int
+
+    async def window(self, worker: psutil.Process, deployments: list[Any]) -> Window:
+        """Watch the deployments for one window."""
+        began, cpu = datetime.now(UTC), (cpu_seconds(worker), cpu_seconds(self.desk.server))
+        await asyncio.sleep(self.seconds)
+        ended = datetime.now(UTC)
+        used = cpu_seconds(worker) - cpu[0], cpu_seconds(self.desk.server) - cpu[1]
+        await asyncio.sleep(3)  # runs that were due at the window's end may begin a little later
+        runs = await runs_of(self.client, deployments, began, ended)
+        lateness = [(run.start_time - run.expected_start_time).total_seconds() for run in runs if run.start_time]
+        return Window(len(runs), len(lateness), [max(0.0, late) for late in lateness], *used, self.seconds)
+
+    async def campaign(self, kind: str, pool: str, count: int, every: float, *, spread: bool = True) -> list[Window]:
+        """The windows of one arrangement, after a first one that warms it up."""
+        deployments = await self.desk.deploy(self.client, pool, count, every, spread=spread)
+        with self.desk.worker(kind, pool) as worker:
+            await asyncio.sleep(max(2 * every, 15))
+            seen = [await self.window(worker, deployments) for _ in range(self.windows)]
+        await remove(self.client, deployments)
+        print(kind, f"{count} every {every} s", "spread" if spread else "coinciding",
+              [f"{each.begun}/{each.due} p95 {each.percentile(0.95):.2f}" for each in seen], flush=True)  # fmt: skip
+        return seen
+
+    async def idle(self, kind: str, pool: str) -> tuple[float, float]:
+        """CPU seconds a second of a worker without runs, and of the server it polls."""
+        with self.desk.worker(kind, pool) as worker:
+            await asyncio.sleep(10)
+            seen = await self.window(worker, [])
+        return seen.worker_cpu / seen.seconds, seen.server_cpu / seen.seconds
+
+
+def per_run(windows: list[Window], idle: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
+    """Median CPU seconds a run, of the worker and of the server, less what they use idly."""
+    worker = [(each.worker_cpu - idle[0] * each.seconds) / max(1, each.begun) for each in windows]
+    server = [(each.server_cpu - idle[1] * each.seconds) / max(1, each.begun) for each in windows]
+    return statistics.median(worker), statistics.median(server)
+
+
+def median_percentile(windows: list[Window], share: float) -> float:
+    """The median over the windows of a percentile of lateness."""
+    return statistics.median(each.percentile(share) for each in windows)
+
+
+async def cost_and_lateness(bench: Bench) -> list[Figure]:
+    """The first three lines of the table."""
+    spread = await bench.campaign("in-process", "ours", DEPLOYMENTS, DEPLOYMENTS)
+    coinciding = await bench.campaign("in-process", "ours", DEPLOYMENTS, DEPLOYMENTS, spread=False)
+    idle = await bench.idle("process", "stock")
+    stock = await bench.campaign("process", "stock", 3, 30.0)
+    # Ours with everything it uses, theirs less what it uses when idle: the comparison can only be too modest.
+    ours_cpu, stock_cpu = per_run(spread), per_run(stock, idle)
+    detail = {"in_process": ours_cpu, "process": stock_cpu, "idle_process": idle, "process_runs_a_minute": 6}
+    worker_ratio = stock_cpu[0] / ours_cpu[0]
+    whole_ratio = sum(stock_cpu) / sum(ours_cpu)
+    lateness = {"process p50, p95 at 6 a minute": [median_percentile(stock, 0.5), median_percentile(stock, 0.95)]}
+    figures = [
+        Figure("worker CPU per run: process / in-process", worker_ratio, ">= 25", worker_ratio >= 25, detail),
+        Figure("worker and server CPU per run: ratio", whole_ratio, ">= 12", whole_ratio >= 12, detail),
+    ]
+    for name, windows, bar in (("spread", spread, 0.5), ("coinciding", coinciding, 2.0)):
+        p95 = median_percentile(windows, 0.95)
+        more = {"p50": median_percentile(windows, 0.5), "begun": [f"{each.begun}/{each.due}" for each in windows]}
+        figures.append(
+            Figure(f"lateness p95 at 60 a minute, {name}, seconds", p95, f"<= {bar}", p95 <= bar, more | lateness)
+        )
+    return figures
+
+
+async def sustained(bench: Bench, rates: list[int]) -> Figure:
+    """The highest rate at which p95 lateness stays below a second, and what was busy when it did not."""
+    best, steps = 0, {}
+    for rate in rates:
+        single = Bench(**{**vars(bench), "windows": 1})
+        (seen,) = await single.campaign("in-process", "ours", rate // 6, 10.0)
+        late = seen.percentile(0.95)
+        cores = {"worker": seen.worker_cpu / seen.seconds, "server": seen.server_cpu / seen.seconds}
+        steps[rate] = {"p95": late, "begun": f"{seen.begun}/{seen.due}", "cores": cores}
+        if late >= 1.0:
+            break
+        best = rate
+    return Figure("sustained runs a minute with p95 lateness below 1 s", best, "report", None, {"steps": steps})
+
+
+async def memory(bench: Bench) -> list[Figure]:
+    """How the worker grows with its runs, and what twelve runs hold on either side."""
+    early_runs, late_runs = bench.runs_to_remember
+    deployments = await bench.desk.deploy(bench.client, "ours", 20, 6.0, spread=True)
+    wanted = FlowRunFilter.model_validate(
+        {
+            "deployment_id": FlowRunFilterDeploymentId(any_=deployments),
+            "state": {"type": {"any_": [StateType.COMPLETED]}},
+        }
+    )
+    held: dict[int, float] = {}
+    with bench.desk.worker("in-process", "ours") as worker:
+        while late_runs not in held:
+            await asyncio.sleep(2)
+            done = await bench.client.count_flow_runs(flow_run_filter=wanted)
+            held |= {
+                mark: worker.memory_info().rss for mark in (early_runs, late_runs) if done >= mark and mark not in held
+            }
+    await remove(bench.client, deployments)
+    growth = held[late_runs] / held[early_runs]
+    detail = {f"MB after {runs} runs": round(resident / MEGABYTE, 1) for runs, resident in held.items()}
+    together, share_detail = await held_by_processes(bench)
+    share = held[late_runs] / together
+    return [
+        Figure(f"worker memory after {late_runs} runs / after {early_runs}", growth, "<= 1.05", growth <= 1.05, detail),
+        Figure(
+            "resident memory: in-process worker / process runs at once", share, "<= 0.2", share <= 0.2, share_detail
+        ),
+    ]
+
+
+async def held_by_processes(bench: Bench) -> tuple[float, dict[str, float]]:
+    """Resident bytes of so many process runs that are alive at the same time."""
+    (deployment,) = await bench.desk.deploy(bench.client, "stock", 1, 0, spread=True, flow="hold")
+    release = bench.desk.home / "release"
+    running = FlowRunFilter.model_validate(
+        {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": [StateType.RUNNING]}}}
+    )
+    with bench.desk.worker("process", "stock") as worker:
+        for _ in range(bench.held):
+            state: Any = Scheduled()
+            await bench.client.create_flow_run_from_deployment(
+                deployment, parameters={"until": str(release)}, state=state
+            )
+        deadline = time.monotonic() + 60 + 30 * bench.held
+        while await bench.client.count_flow_runs(flow_run_filter=running) < bench.held and time.monotonic() < deadline:
+            await asyncio.sleep(1)
+        children = worker.children(recursive=True)
+        resident = sum(child.memory_info().rss for child in children)
+        detail = {"process MB": resident / MEGABYTE, "processes": len(children), "runs": bench.held}
+        release.touch()
+        await asyncio.sleep(5)
+    await remove(bench.client, [deployment])
+    return resident / bench.held * DEPLOYMENTS, detail
+
+
+async def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
+    """Every figure, in one run."""
+    desk = BenchDesk(home)
+    with ExitStack() as stack:
+        stack.callback(desk.stop)
+        async with PrefectClient(api=desk.url) as client:
+            bench = Bench(
+                desk=desk,
+                client=client,
+                windows=options.windows,
+                seconds=20 if options.quick else 60,
+                runs_to_remember=(40, 120) if options.quick else (200, 2000),
+                held=3 if options.quick else DEPLOYMENTS,
+            )
+            await desk.add_pool(client, "in-process", "ours")
+            await desk.add_pool(client, "process", "stock")
+            figures = await cost_and_lateness(bench)
+            figures.append(await sustained(bench, [120] if options.quick else [90, 120, 180, 240, 300, 360]))
+            figures += await memory(bench)
+        locked = desk.server_complaints()
+    figures.append(Figure('"database is locked" in the server\'s log', locked, "0", locked == 0))
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
+        "windows": options.windows,
+        "window_seconds": bench.seconds,
+        "quick": options.quick,
+        "figures": [asdict(figure) for figure in figures],
+    }
+
+
+def main() -> None:
+    """Measure, print the table, write the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
+    parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="short windows and few runs: shows that it works, no more")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kontor-bench-") as home:
+        results = asyncio.run(measure(options, Path(home)))
+    results["took"] = str(timedelta(seconds=round(time.monotonic() - began)))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    for figure in results["figures"]:
+        verdict = {True: "holds", False: "MISSED", None: ""}[figure["holds"]]
+        print(f"{figure['name']:60} {figure['value']:9.3f}  {figure['bar']:8} {verdict}")
+
+
+if __name__ == "__main__":
+    main()

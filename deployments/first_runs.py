@@ -1,0 +1,100 @@
+"""The first runs of a boot: initialize, then every updater once, however long its interval."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from deployments.crew import Say, StartFailed
+from deployments.executor import Watch
+from deployments.prefect_api import Deployment, PrefectApi, Run
+from kontor.ports import Store
+
+INITIALIZE_LIMIT = timedelta(seconds=240)
+UPDATERS_LIMIT = timedelta(seconds=60)
+# An updater that is due by itself within this time is not started by hand.
+SOON = timedelta(seconds=12)
+# Between two updaters that are started by hand, so that they do not all meet.
+SPREAD = timedelta(seconds=1)
+POLL_SECONDS = 0.5
+
+
+@dataclass
+class FirstRuns:
+    """Sees to it that a desk that says it is up has done everything once."""
+
+    api: PrefectApi
+    store: Store
+    deployments: Sequence[Deployment]
+    watch: Watch
+    boot_at: datetime
+    say: Say
+
+    async def initialize(self) -> None:
+        """Run initialize for each account and wait; raises StartFailed with the reason when one does not complete."""
+        began = time.monotonic()
+        targets = [each for each in self.deployments if each.flow == "initialize"]
+        if not targets:
+            raise StartFailed("prefect.yaml deploys no flow 'initialize': nothing can open the gate")
+        runs = [await self.api.start_run(each, key=self._key(each)) for each in targets]
+        for deployment, started in zip(targets, runs, strict=True):
+            run = await self._end_of(started, deployment, began + INITIALIZE_LIMIT.total_seconds())
+            if run.state != "COMPLETED":
+                raise StartFailed(f"{deployment.full_name} ended as {run.state_name}: {run.message}")
+        self.say(f"initialized, the gate is open ({time.monotonic() - began:.1f} s)")
+
+    async def all_updaters(self) -> None:
+        """Start what is not due soon, and wait until every updater has succeeded and the executor is at work.
+
+        What takes longer than a minute is named, and no reason to give up the rest.
+        """
+        began = time.monotonic()
+        scheduled = [each for each in self.deployments if each.interval is not None]
+        await self._start_seldom_ones(scheduled)
+        while True:
+            at_work = await self.watch.all_run()
+            silent = await self._without_success(scheduled)
+            if at_work and not silent:
+                self.say(f"every updater has run, orders are executed ({time.monotonic() - began:.1f} s)")
+                return
+            if time.monotonic() - began > UPDATERS_LIMIT.total_seconds():
+                missing = [each.full_name for each in silent]
+                missing += [] if at_work else [each.full_name for each in self.watch.deployments]
+                self.say(f"without a success so far: {', '.join(sorted(missing))}; their runs in the UI say why")
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _start_seldom_ones(self, scheduled: Sequence[Deployment]) -> None:
+        seldom = [each for each in scheduled if each.interval and each.interval > SOON]
+        now = datetime.now(UTC)
+        for number, deployment in enumerate(seldom):
+            await self.api.start_run(deployment, key=self._key(deployment), at=now + number * SPREAD)
+
+    async def _without_success(self, scheduled: Sequence[Deployment]) -> list[Deployment]:
+        """The updaters that have not succeeded since the desk came up."""
+        beats = {name: await self.store.desk.heartbeats(name) for name in {each.name for each in scheduled}}
+        silent = []
+        for each in scheduled:
+            beat = beats[each.name].get(each.flow)
+            if beat is None or beat.last_success_at is None or beat.last_success_at < self.boot_at:
+                silent.append(each)
+        return silent
+
+    async def _end_of(self, run: Run, deployment: Deployment, deadline: float) -> Run:
+        while not run.is_over:
+            if time.monotonic() > deadline:
+                seconds = INITIALIZE_LIMIT.total_seconds()
+                raise StartFailed(
+                    f"{deployment.full_name} is still {run.state_name} after {seconds:.0f} s; "
+                    f"its run {run.name} and the worker's log say more"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+            run = await self.api.run(run.id)
+        return run
+
+    def _key(self, deployment: Deployment) -> str:
+        # One run of each deployment and boot, even when asking for it has to be repeated.
+        return f"boot-{deployment.id}-{self.boot_at.isoformat()}"

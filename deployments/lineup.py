@@ -1,0 +1,101 @@
+"""The processes a desk consists of, and the commands that prepare it: what is run, where, with which settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from deployments.children import ChildSpec
+from deployments.home import HOME_VARIABLE, LOOPBACK, PAPER_PORT_VARIABLE, PREFECT_PORT_VARIABLE, Home, Ports
+from deployments.in_process.settings import InProcessSettings
+from deployments.project import Project
+from deployments.server_settings import client_environment, server_environment, worker_environment
+
+POOL, POOL_TYPE = "desk", "in-process"
+# One process for what may be late, one for orders; started in this order, stopped in the other.
+QUEUES = ("updates", "orders")
+# The exit code of a worker that wants to be started again.
+RESTART_CODE = 75
+# What a worker may need beyond its own two deadlines.
+AIR = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Every command of one desk, run in the project's folder with this Python."""
+
+    home: Home
+    ports: Ports
+    project: Project
+    retention: timedelta
+
+    def server(self) -> ChildSpec:
+        """Prefect's server, on loopback."""
+        arguments = ["-m", "deployments.server", "--host", LOOPBACK, "--port", str(self.ports.prefect)]
+        settings = server_environment(self.home.path, self.ports.prefect, retention=self.retention)
+        return self._child("Prefect server", arguments, settings)
+
+    def paper(self) -> ChildSpec:
+        """The paper exchange, its state and keys in the home."""
+        arguments = ["-m", "deployments.cli", "paper", "--port", str(self.ports.paper)]
+        return self._child("paper exchange", [*arguments, "--keys", str(self.home.paper_keys_file)], {})
+
+    def worker(self, queue: str) -> ChildSpec:
+        """The worker of one queue; it lets its runs finish, then cancels them and waits again."""
+        arguments = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", POOL_TYPE]
+        arguments += ["--work-queue", queue, "--name", queue]
+        patience = InProcessSettings()
+        return self._child(
+            f"worker {queue}",
+            arguments,
+            worker_environment(self.home.path, self.ports.prefect),
+            stop_within=patience.drain_grace + patience.stop_deadline + AIR,
+            restart_code=RESTART_CODE,
+        )
+
+    def prepare(self, previous_paper_url: str, *, keys_are_new: bool) -> Sequence[str]:
+        """The command that makes pool, queues and blocks."""
+        command = [sys.executable, "-m", "deployments.bootstrap_prefect", "--paper-url", self.ports.paper_url]
+        if previous_paper_url:
+            command += ["--previous-paper-url", previous_paper_url]
+        return [*command, "--keys-are-new"] if keys_are_new else command
+
+    def deploy(self) -> Sequence[str]:
+        """The command that deploys what prefect.yaml says, the same one a user types."""
+        return [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+
+    def client_environment(self) -> Mapping[str, str]:
+        """The environment of a command that talks to the server."""
+        return self._environment(client_environment(self.home.path, self.ports.prefect))
+
+    def _child(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        settings: Mapping[str, str],
+        *,
+        stop_within: timedelta = timedelta(seconds=10),
+        restart_code: int | None = None,
+    ) -> ChildSpec:
+        return ChildSpec(
+            name,
+            [sys.executable, *arguments],
+            self._environment(settings),
+            self.project.path,
+            stop_within=stop_within,
+            restart_code=restart_code,
+        )
+
+    def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
+        # What the shell says about Prefect is about another server.
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+        return inherited | {
+            HOME_VARIABLE: str(self.home.path),
+            PREFECT_PORT_VARIABLE: str(self.ports.prefect),
+            PAPER_PORT_VARIABLE: str(self.ports.paper),
+            "PYTHONUNBUFFERED": "1",
+            **settings,
+        }

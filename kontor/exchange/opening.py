@@ -1,0 +1,34 @@
+"""Putting an exchange together from its settings."""
+
+from kontor.exchange.adapter import CcxtExchange
+from kontor.exchange.capabilities import NEEDED
+from kontor.exchange.guarded import GuardedExchange, Limits
+from kontor.ports import Clock, Exchange, ExchangeSettings
+
+# A read may try again and wait for its turn; a write goes out once.
+READ_SHARE = 3
+
+
+def open_exchange(settings: ExchangeSettings, *, clock: Clock) -> GuardedExchange:
+    """The guarded exchange of one account; nothing is sent yet. Raises ConfigError for settings that cannot work."""
+    inner = CcxtExchange(settings, clock=clock)
+    limits = Limits(write=settings.request_timeout, read=READ_SHARE * settings.request_timeout)
+    return GuardedExchange(inner, clock=clock, limits=limits)
+
+
+def share_markets(new: GuardedExchange, loaded: Exchange) -> bool:
+    """Give a new exchange the markets of one at the same venue; False when they cannot be shared."""
+    ours, theirs = new.inner, loaded.inner if isinstance(loaded, GuardedExchange) else loaded
+    if not isinstance(ours, CcxtExchange) or not isinstance(theirs, CcxtExchange):
+        return False
+    mine, other = ours.connection.settings, theirs.connection.settings
+    same = (mine.exchange_id, mine.sandbox, mine.urls) == (other.exchange_id, other.sandbox, other.urls)
+    if not same or not theirs.connection.markets:
+        return False
+    ours.connection.share_markets(theirs.connection)
+    return True
+
+
+def capability_report(exchange: Exchange) -> tuple[str, ...]:
+    """One sentence for each thing the desk would like to do and this exchange cannot."""
+    return exchange.profile.lacks(NEEDED)

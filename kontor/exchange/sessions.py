@@ -1,0 +1,115 @@
+"""One exchange per account and process, opened on first use and replaced without anybody noticing."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from kontor.errors import KontorError
+from kontor.exchange.session import Session, SharedClient
+from kontor.ports import Clock, Exchange, ExchangeSettings
+
+logger = logging.getLogger(__name__)
+
+# After a replacement that failed, ordinary callers use what they have for this many seconds before the next try.
+RETRY_SECONDS = 30.0
+# (settings, exchanges whose markets may be shared) -> an exchange that has sent nothing yet.
+Opener = Callable[[ExchangeSettings, Sequence[Exchange]], Exchange]
+
+
+class SessionPool:
+    """The sessions of a process, by account; belongs to one event loop.
+
+    A session's client is replaced when `get` brings a higher generation or other settings (a rotated key): the new one
+    is opened and has its markets before it takes over, and the old one is closed when its last call has ended.
+    """
+
+    def __init__(self, *, clock: Clock, opener: Opener | None = None) -> None:
+        self._clock = clock
+        self._open = opener or self._open_from_ccxt
+        self._sessions: dict[str, Session] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._retry_at: dict[str, float] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def get(self, settings: ExchangeSettings, generation: int = 0) -> Session:
+        """The account's session, as new as `generation` and `settings` ask for.
+
+        One caller opens what is new, the others go on with what is there. A replacement that fails is logged and the
+        old client stays; only the very first opening raises.
+        """
+        session = self._sessions.get(settings.account)
+        if session is not None and (session.serves(settings, generation) or self._is_busy(settings.account)):
+            return session
+        async with self._lock(settings.account):
+            session = self._sessions.get(settings.account)
+            if session is not None and session.serves(settings, generation):
+                return session
+            if session is None:
+                return await self._replace(settings, generation)
+            try:
+                return await self._replace(settings, generation)
+            except KontorError as error:
+                self._retry_at[settings.account] = self._clock.monotonic() + RETRY_SECONDS
+                logger.warning(
+                    "exchange_not_replaced account=%s generation=%s error=%s", settings.account, generation, error
+                )
+                return session
+
+    async def restart(self, settings: ExchangeSettings, generation: int) -> Session:
+        """The session on a new client, whatever it has now; raises, and keeps the old one, when that fails."""
+        async with self._lock(settings.account):
+            return await self._replace(settings, generation)
+
+    async def close(self) -> None:
+        """Close every client once its last call has ended; safe to call twice."""
+        for session in self._sessions.values():
+            self._retire(session.client)
+        self._sessions.clear()
+        while self._retiring:
+            await asyncio.gather(*self._retiring, return_exceptions=True)
+
+    async def _replace(self, settings: ExchangeSettings, generation: int) -> Session:
+        """Open, load the markets, then swap."""
+        account = settings.account
+        session = self._sessions.get(account)
+        # A second account shares the markets of the first; a replacement exists to get new ones.
+        donors = [] if session is not None else [other.client.exchange for other in self._sessions.values()]
+        exchange = self._open(settings, donors)
+        try:
+            await exchange.load_markets()
+        except BaseException:
+            await exchange.close()
+            raise
+        client = SharedClient(exchange, settings, generation)
+        self._retry_at.pop(account, None)
+        if session is None:
+            session = self._sessions[account] = Session(client)
+        else:
+            self._retire(session.swap(client))
+        logger.info("exchange_opened account=%s exchange=%s generation=%s", account, settings.exchange_id, generation)
+        return session
+
+    def _retire(self, client: SharedClient) -> None:
+        task = asyncio.create_task(client.retire(), name=f"retire exchange {client.settings.account}")
+        self._retiring.add(task)
+        task.add_done_callback(self._retired)
+
+    def _retired(self, task: asyncio.Task[None]) -> None:
+        self._retiring.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("exchange_not_closed task=%s error=%r", task.get_name(), error)
+
+    def _lock(self, account: str) -> asyncio.Lock:
+        return self._locks.setdefault(account, asyncio.Lock())
+
+    def _is_busy(self, account: str) -> bool:
+        """Somebody opens a new client right now, or failed to a moment ago."""
+        return self._lock(account).locked() or self._clock.monotonic() < self._retry_at.get(account, 0.0)
+
+    def _open_from_ccxt(self, settings: ExchangeSettings, donors: Sequence[Exchange]) -> Exchange:
+        # ccxt takes half a second and 100 MB: only a process that reaches an exchange pays for it.
+        from kontor.exchange.opening import open_exchange, share_markets
+
+        exchange = open_exchange(settings, clock=self._clock)
+        any(share_markets(exchange, donor) for donor in donors)
+        return exchange

@@ -1,0 +1,50 @@
+"""The holdings at the last reconciliation: what our fills are added to when the venue is compared with our books."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from kontor.ports import DeskState
+
+RECONCILED = "reconciled"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Signed swap positions and currency totals, as the venue had them at `at`."""
+
+    at: datetime
+    positions: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal]
+    # Newest fills that the holdings contain already, as "symbol trade_id": clocks differ, so time alone cannot tell.
+    counted: frozenset[str] = frozenset()
+
+
+async def load_baseline(state: DeskState, account: str) -> Baseline | None:
+    """The last one, None before the first reconciliation."""
+    found = await state.attribute(account, RECONCILED)
+    if found is None or not found.value:
+        return None
+    value = found.value
+    return Baseline(
+        datetime.fromisoformat(value["at"]),
+        _decimals(value["positions"]),
+        _decimals(value["balances"]),
+        frozenset(value["counted"]),
+    )
+
+
+async def save_baseline(state: DeskState, account: str, baseline: Baseline) -> None:
+    """Keep it for the next reconciliation."""
+    value = {
+        "at": baseline.at.isoformat(),
+        "positions": {name: str(quantity) for name, quantity in baseline.positions.items()},
+        "balances": {name: str(total) for name, total in baseline.balances.items()},
+        "counted": sorted(baseline.counted),
+    }
+    await state.set_attribute(account, RECONCILED, value, baseline.at)
+
+
+def _decimals(values: Mapping[str, str]) -> dict[str, Decimal]:
+    return {name: Decimal(value) for name, value in values.items()}

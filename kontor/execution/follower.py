@@ -1,0 +1,56 @@
+"""Following what was just placed: a market order is over at once, and its fills should not wait for a poll."""
+
+import asyncio
+import logging
+
+from kontor.domain.order import Order, OrderType, TimeInForce
+from kontor.errors import ExchangeError
+from kontor.execution.collect import collect_fills, is_short_of_fills, refresh
+from kontor.execution.shift import Shift
+from kontor.resilience.deadline import DeadlineExceeded, deadline
+
+log = logging.getLogger(__name__)
+
+# Beyond this many the rest is left to order tracking, which asks for many at once.
+MOST = 50
+PARALLEL = 4
+LOOKS_AT_ENDING = (0.0, 0.1, 0.3, 1.0, 3.0)
+LOOKS_AT_RESTING = (0.0,)
+
+
+class Follower:
+    """Looks after orders the venue has just accepted; what it misses, order tracking finds."""
+
+    def __init__(self, shift: Shift) -> None:
+        self._shift = shift
+        self._followed: set[str] = set()
+        self._slots = asyncio.Semaphore(PARALLEL)
+
+    def placed(self, order: Order) -> None:
+        """Follow an order that the venue has."""
+        if order.client_order_id in self._followed or len(self._followed) >= MOST:
+            return
+        if order.is_finished and order.filled_quantity == 0:
+            return
+        self._followed.add(order.client_order_id)
+        self._shift.start(self._follow(order), f"follow-up of {order.client_order_id}")
+
+    async def _follow(self, order: Order) -> None:
+        shift = self._shift
+        ends = order.order_type is OrderType.MARKET or order.time_in_force is not TimeInForce.GTC
+        try:
+            for pause in LOOKS_AT_ENDING if ends else LOOKS_AT_RESTING:
+                await shift.clock.sleep(pause)
+                async with self._slots, deadline("follow order", shift.request_timeout):
+                    order = await self._look(order)
+                if order.is_finished and not await is_short_of_fills(shift.journal, order):
+                    return
+        except (ExchangeError, DeadlineExceeded) as error:
+            log.info("order left to tracking client_order_id=%s error=%s", order.client_order_id, error)
+        finally:
+            self._followed.discard(order.client_order_id)
+
+    async def _look(self, order: Order) -> Order:
+        if order.is_finished:
+            return await collect_fills(self._shift.journal, self._shift.exchange, order)
+        return await refresh(self._shift.journal, self._shift.exchange, order)

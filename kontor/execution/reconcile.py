@@ -1,0 +1,202 @@
+"""Reconciling with the venue: its orders, fills, positions and balance against ours. The venue is believed."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from kontor.domain.fill import Fill
+from kontor.domain.identity import is_foreign
+from kontor.domain.order import LIVE, OrderReport, apply_report, reopen
+from kontor.domain.reconcile import Drift, adopted, match
+from kontor.errors import ExchangeError, NotSupported, OrderNotFound
+from kontor.execution.baseline import load_baseline
+from kontor.execution.drift import compare_holdings
+from kontor.execution.halt import halt
+from kontor.execution.journal import Journal
+from kontor.execution.lookup import CLOCK_SLACK
+from kontor.execution.parts import Parts
+from kontor.execution.track import TrackReport, track
+from kontor.ports import Alert, Notifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ReconcileReport:
+    """What a reconciliation found, and did about it."""
+
+    open_orders: int = 0
+    adopted: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    reopened: list[str] = field(default_factory=list)
+    new_fills: int = 0
+    # Fills whose order the venue no longer knows: saved, but booked to no order.
+    unowned_fills: list[str] = field(default_factory=list)
+    drift: tuple[Drift, ...] = ()
+    tracked: TrackReport = field(default_factory=TrackReport)
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing was found that a person should look at."""
+        return not (self.adopted or self.foreign or self.reopened or self.unowned_fills or self.drift)
+
+    def __str__(self) -> str:
+        parts = [f"{self.open_orders} open orders, {self.new_fills} new fills"]
+        parts += [f"adopted {', '.join(self.adopted)}"] if self.adopted else []
+        parts += [f"reopened {', '.join(self.reopened)}"] if self.reopened else []
+        parts += [f"orders of another Kontor desk: {', '.join(self.foreign)}"] if self.foreign else []
+        parts += [f"fills without an order: {', '.join(self.unowned_fills)}"] if self.unowned_fills else []
+        parts += [f"drift: {'; '.join(map(str, self.drift))}"] if self.drift else []
+        return "; ".join(parts)
+
+
+async def reconcile(
+    parts: Parts, *, actor: str = "reconcile-orders", notifier: Notifier | None = None
+) -> ReconcileReport:
+    """Compare everything with the venue and mend our books.
+
+    Orders that somebody else placed are adopted as EXTERNAL and never canceled; those of another Kontor desk halt
+    trading. Missed fills are booked by trade id. What fills do not explain is reported as drift, with figures.
+    """
+    work = _Reconciliation(parts, actor, notifier)
+    await work.orders()
+    since = await work.since()
+    await work.fills(since)
+    work.report.tracked = await track(parts, actor=actor)
+    work.report.drift = await compare_holdings(parts, lambda: work.fills(since))
+    for drift in work.report.drift:
+        log.warning("drift account=%s %s", parts.account, drift)
+    if not work.report.is_clean:
+        work.alert("Reconciliation found differences", str(work.report), "warning")
+    return work.report
+
+
+class _Reconciliation:
+    def __init__(self, parts: Parts, actor: str, notifier: Notifier | None) -> None:
+        self._parts, self._actor, self._notifier = parts, actor, notifier
+        self._journal = Journal(parts.store.orders, parts.clock, actor)
+        self.report = ReconcileReport()
+
+    async def orders(self) -> None:
+        """Match the venue's open orders with ours; each is known, contradicted, external or foreign."""
+        parts, store = self._parts, self._parts.store
+        at = parts.clock.now()
+        reports = await parts.exchange.fetch_open_orders()
+        await store.account.save_open_orders(parts.account, reports, at)
+        self.report.open_orders = len(reports)
+        by_venue = await store.orders.by_venue_order_id(parts.account, [report.venue_order_id for report in reports])
+        names = [report.client_order_id for report in reports if report.client_order_id]
+        found = [await store.orders.get(name) for name in names if name]
+        ours = {order.client_order_id: order for order in found if order is not None and order.account == parts.account}
+        matches = match(reports, ours, by_venue, await store.desk.desk_prefix())
+        for order, report in matches.known:
+            await self._journal.change(order, lambda stored, report=report: apply_report(stored, report))
+        for order, report in matches.contradicted:
+            await self._contradicted(order.client_order_id, report)
+        for report in (*matches.external, *matches.foreign):
+            await self._adopt(report)
+        for report in matches.foreign:
+            await self._foreign(report.client_order_id or report.venue_order_id)
+
+    async def since(self) -> datetime:
+        """From when fills are asked for: the last reconciliation, or our oldest live order."""
+        parts = self._parts
+        baseline = await load_baseline(parts.store.desk, parts.account)
+        live = await parts.store.orders.find(parts.account, states=LIVE, limit=10_000)
+        moments = [order.submitted_at for order in live if order.submitted_at is not None]
+        moments.append(baseline.at if baseline else parts.clock.now())
+        return min(moments) - CLOCK_SLACK
+
+    async def fills(self, since: datetime) -> int:
+        """Book the fills the venue has since then; returns how many were new."""
+        parts = self._parts
+        fills = await self._fetch_fills(since)
+        prefix = await parts.store.desk.desk_prefix()
+        for foreign in {fill.client_order_id for fill in fills if is_foreign(prefix, fill.client_order_id)}:
+            await self._foreign(str(foreign))
+        await self._own(fills)
+        # The venue's client ids are not our names for adopted orders: the store links fills by venue order id.
+        new = await parts.store.orders.save_fills(
+            parts.account, [replace(fill, client_order_id=None) for fill in fills]
+        )
+        self.report.new_fills += len(new)
+        owners = await parts.store.orders.by_venue_order_id(parts.account, {fill.venue_order_id for fill in new})
+        for order in owners.values():
+            await self._journal.book_fills(order)
+        self.report.unowned_fills += [fill.trade_id for fill in new if fill.venue_order_id not in owners]
+        return len(new)
+
+    async def _fetch_fills(self, since: datetime) -> Sequence[Fill]:
+        parts = self._parts
+        try:
+            return await parts.exchange.fetch_fills(since=since)
+        except NotSupported:
+            # Some venues tell fills by symbol only: then those of our own symbols must do.
+            recent = await parts.store.orders.find(parts.account, since=since, limit=10_000)
+            symbols = sorted({order.symbol for order in recent})
+            return [fill for symbol in symbols for fill in await parts.exchange.fetch_fills(symbol, since=since)]
+
+    async def _own(self, fills: Sequence[Fill]) -> None:
+        """Adopt the finished orders behind fills that are not ours, so that every fill belongs to an order."""
+        parts = self._parts
+        names = {fill.venue_order_id: fill for fill in fills}
+        known = await parts.store.orders.by_venue_order_id(parts.account, list(names))
+        for venue_order_id, fill in names.items():
+            if venue_order_id in known:
+                continue
+            try:
+                report = await parts.exchange.fetch_order(fill.symbol, venue_order_id=venue_order_id)
+            except OrderNotFound:
+                continue
+            mine = await parts.store.orders.get(report.client_order_id) if report.client_order_id else None
+            if mine is not None and mine.account == parts.account:
+                await self._journal.change(mine, lambda stored, report=report: reopen(stored, report))
+            else:
+                await self._adopt(report)
+
+    async def _adopt(self, report: OrderReport) -> None:
+        parts = self._parts
+        order = adopted(report, parts.account, await parts.store.desk.desk_prefix())
+        if await parts.store.orders.get(order.client_order_id) is None:
+            await parts.store.orders.enqueue([order], self._actor)
+            self.report.adopted.append(order.client_order_id)
+            log.warning(
+                "external order adopted client_order_id=%s venue_order_id=%s symbol=%s side=%s quantity=%s state=%s",
+                order.client_order_id,
+                order.venue_order_id,
+                order.symbol,
+                order.side,
+                order.quantity,
+                order.state,
+            )
+
+    async def _contradicted(self, client_order_id: str, report: OrderReport) -> None:
+        """Ours is closed, the list says open: the venue is asked for this one order, and believed."""
+        parts = self._parts
+        try:
+            fresh = await parts.exchange.fetch_order(report.symbol, venue_order_id=report.venue_order_id)
+        except ExchangeError as error:
+            log.warning("contradiction not cleared client_order_id=%s error=%s", client_order_id, error)
+            return
+        order = await parts.store.orders.get(client_order_id)
+        if order is None:
+            return
+        changed = await self._journal.change(order, lambda stored: reopen(stored, fresh), "the venue says it is open")
+        if order.is_finished and not changed.is_finished:
+            self.report.reopened.append(client_order_id)
+
+    async def _foreign(self, name: str) -> None:
+        if name in self.report.foreign:
+            return
+        self.report.foreign.append(name)
+        parts = self._parts
+        reason = f"order {name} was placed by another Kontor desk: two desks trade account {parts.account}"
+        await halt(parts.store.desk, parts.account, reason, actor=self._actor, at=parts.clock.now())
+        self.alert("Trading halted: another desk on this account", reason, "critical")
+
+    def alert(self, title: str, text: str, severity: str) -> None:
+        """Tell a person, if the desk has a way to."""
+        if self._notifier is not None:
+            at = self._parts.clock.now()
+            self._notifier.notify(Alert(title, text, severity, at, account=self._parts.account))

@@ -1,0 +1,53 @@
+"""The order queue's statements, built once: SQLAlchemy then takes their compiled form from its cache."""
+
+from sqlalchemy import and_, bindparam, func, select, update
+
+from kontor.domain.order import Order, OrderEvent, OrderState
+from kontor.store import tables
+from kontor.store.rows import columns_of, one_of
+
+o, e = tables.orders.c, tables.order_events.c
+ORDER = columns_of(tables.orders, Order)
+MINE = o.account == bindparam("account")
+# In the order they were wanted: what goes first, then what came first.
+BY_AGE = (o.priority, o.created_at, o.number)
+
+_HELD_SYMBOLS = select(o.symbol).where(MINE, o.state == OrderState.SUBMITTED, o.unknown_since.is_not(None))
+_READY = (
+    select(o.number, func.row_number().over(partition_by=o.symbol, order_by=BY_AGE).label("place"))
+    .where(
+        MINE,
+        o.state == OrderState.INITIALIZED,
+        o.cancel_requested_at.is_(None),
+        o.symbol.not_in(_HELD_SYMBOLS),
+    )
+    .subquery()
+)
+PENDING = (
+    select(*ORDER)
+    .join_from(_READY, tables.orders, and_(_READY.c.number == o.number, _READY.c.place == 1))
+    .order_by(*BY_AGE)
+    .limit(bindparam("limit"))
+)
+
+# One order of locking for everybody, so that two transactions cannot wait for each other.
+LOADED = select(*ORDER).where(one_of(o.client_order_id, "client_order_ids")).order_by(o.number)
+LOCKED = LOADED.with_for_update()
+BY_VENUE_ORDER_ID = (
+    select(*ORDER).where(MINE, one_of(o.venue_order_id, "venue_order_ids")).order_by(o.created_at, o.number)
+)
+SHORT = select(*ORDER).where(MINE, o.is_short.is_(True)).order_by(o.created_at, o.number).limit(bindparam("limit"))
+COUNTS = select(o.state, func.count()).where(MINE).group_by(o.state)
+UPDATE = update(tables.orders).where(o.client_order_id == bindparam("which"))
+
+EVENTS = (
+    select(*columns_of(tables.order_events, OrderEvent))
+    .where(e.client_order_id == bindparam("which"))
+    .order_by(e.number)
+)
+# Locked in shared mode: a takeover that has not committed yet waits until this transaction has.
+FENCING = (
+    select(tables.leases.c.name, tables.leases.c.fencing)
+    .where(one_of(tables.leases.c.name, "names"))
+    .with_for_update(read=True)
+)

@@ -1,0 +1,204 @@
+"""One real desk for a test session: `kontor up --detach` on free ports and a home of its own, and hands to use it with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ccxt
+import httpx
+import psutil
+import pytest
+
+from deployments.instance import DeskRecord
+from deployments.home import Home
+from deployments.paper_keys import read_keys
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# A desk on a machine that is busy with other things; quiet ones need a third of it.
+UP_SECONDS = 300
+DOWN_SECONDS = 150
+COMMAND_SECONDS = 120
+TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@dataclass(frozen=True)
+class RunningDesk:
+    """A desk by its home and ports, whether it is up or not."""
+
+    home: Home
+    prefect_port: int
+    paper_port: int
+
+    @classmethod
+    def planned(cls, folder: Path) -> RunningDesk:
+        """A desk that nobody has brought up yet."""
+        prefect, paper = free_ports(2)
+        return cls(Home(folder), prefect, paper)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a user's shell would have, without anything of this test process."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "KONTOR_", "PYTEST_"))}
+        return kept | {
+            "KONTOR_HOME": str(self.home.path),
+            "KONTOR_PREFECT_PORT": str(self.prefect_port),
+            "KONTOR_PAPER_PORT": str(self.paper_port),
+            "COLUMNS": "200",
+        }
+
+    @property
+    def prefect_url(self) -> str:
+        return f"http://127.0.0.1:{self.prefect_port}"
+
+    def kontor(self, *arguments: str, seconds: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
+        """One command of the command line, as a user runs it."""
+        return self._run([sys.executable, "-m", "deployments.cli", *arguments], seconds)
+
+    def shell(self, script: str, seconds: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
+        """A script in a shell that has evaluated `kontor env`, with the commands of this virtual environment."""
+        folder = shlex.quote(str(Path(sys.executable).parent))
+        prepared = f'set -e; PATH={folder}:"$PATH"; eval "$(kontor env)"; {script}'
+        return self._run(["bash", "-c", prepared], seconds)
+
+    def status(self) -> dict[str, Any]:
+        """`kontor status --json`."""
+        output = self.kontor("status", "--json")
+        assert output.returncode == 0, output.stderr
+        return json.loads(output.stdout)
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """A call of Prefect's REST API."""
+        answer = httpx.request(method, f"{self.prefect_url}/api{path}", json=body, timeout=30, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployment(self, full_name: str) -> dict[str, Any]:
+        """A deployment as Prefect has it."""
+        return self.api("GET", f"/deployments/name/{full_name}")
+
+    def runs(self, full_name: str) -> list[dict[str, Any]]:
+        """Up to 200 newest runs of a deployment."""
+        wanted = {"flow_runs": {"deployment_id": {"any_": [self.deployment(full_name)["id"]]}}, "sort": "START_TIME_DESC"}
+        return self.api("POST", "/flow_runs/filter", wanted)
+
+    def run(self, full_name: str, /, *, seconds: float = COMMAND_SECONDS, **parameters: Any) -> dict[str, Any]:
+        """Run a deployment and wait for its end; the flow run as Prefect has it then."""
+        body = {"parameters": parameters}
+        created = self.api("POST", f"/deployments/{self.deployment(full_name)['id']}/create_flow_run", body)
+        return self.wait_for_run(created["id"], seconds)
+
+    def wait_for_run(self, run_id: str, seconds: float = COMMAND_SECONDS) -> dict[str, Any]:
+        """A flow run once it is over."""
+        run: dict[str, Any] = {}
+
+        def is_over() -> bool:
+            run.update(self.api("GET", f"/flow_runs/{run_id}"))
+            return run["state_type"] in TERMINAL
+
+        wait_until(is_over, seconds, f"flow run {run_id} to end")
+        return run
+
+    def record(self) -> DeskRecord:
+        """The processes the desk consists of."""
+        record = DeskRecord.load(self.home)
+        assert record is not None, "no desk has written its record"
+        return record
+
+    def pid(self, name: str) -> int:
+        """The pid of one of the desk's children; 0 while it has none."""
+        return next((child.pid for child in self.record().children if child.name == name), 0)
+
+    def log(self, name: str) -> str:
+        """What a child, or `up` itself, has written."""
+        return (self.home.logs / f"{name}.log").read_text(errors="replace")
+
+    def venue(self) -> ccxt.okx:
+        """The paper exchange's own books, seen through plain ccxt with the desk's key."""
+        key = read_keys(self.home.paper_keys_file)["paper"]
+        client = ccxt.okx({"apiKey": key.api_key, "secret": key.secret, "password": key.passphrase})
+        client.urls["api"]["rest"] = f"http://127.0.0.1:{self.paper_port}"
+        # Several tests look at the same books; the exchange has rate limits of its own.
+        client.session.trust_env = False
+        return client
+
+    def up(self) -> subprocess.CompletedProcess[str]:
+        """`kontor up --detach`."""
+        return self.kontor("up", "--detach", seconds=UP_SECONDS)
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        """`kontor down`."""
+        return self.kontor("down", seconds=DOWN_SECONDS)
+
+    def _run(self, command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            env=self.environment,
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def wait_until(check: Callable[[], bool], seconds: float, what: str) -> float:
+    """Seconds until the check held; fails the test when it does not in time."""
+    began = time.monotonic()
+    while not check():
+        if time.monotonic() - began > seconds:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+@contextmanager
+def put_away(desk: RunningDesk) -> Iterator[RunningDesk]:
+    """The desk, of which nothing runs any more at the end, however the test went."""
+    try:
+        yield desk
+    finally:
+        desk.down()
+        _end_forcibly(desk)
+
+
+def _end_forcibly(desk: RunningDesk) -> None:
+    record = DeskRecord.load(desk.home)
+    for each in [record.supervisor, *record.children] if record is not None else []:
+        process = each.find()
+        if process is not None:
+            process.send_signal(signal.SIGKILL)
+            psutil.wait_procs([process], timeout=10)
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
+    """One desk for all tests that only use a desk; those that bring one up and down make their own."""
+    with put_away(RunningDesk.planned(tmp_path_factory.mktemp("desk") / "home")) as desk:
+        output = desk.up()
+        assert output.returncode == 0, f"the desk did not come up:\n{output.stdout}\n{output.stderr}"
+        yield desk

@@ -1,0 +1,37 @@
+"""The private names of Prefect that the worker replaces: moving the pin must fail here, not at night."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from prefect import flow_engine, results
+
+from deployments.in_process.seams import DefaultResultStorage, replacements, shared_process
+
+
+def test_every_replaced_name_exists_and_is_called_the_same_way() -> None:
+    """A renamed function would be replaced in vain, and every run would block the loop again."""
+    for module, name, replacement in replacements(DefaultResultStorage()):
+        original = getattr(module, name)
+        assert inspect.signature(original).parameters.keys() == inspect.signature(replacement).parameters.keys()
+        assert inspect.iscoroutinefunction(original) == inspect.iscoroutinefunction(replacement)
+
+
+def test_the_replaced_names_are_the_ones_that_prefect_looks_up() -> None:
+    """They must be read from the module at call time, or replacing them changes nothing."""
+    engine = inspect.getsource(flow_engine)
+    assert "with capture_sigterm():" in engine
+    assert '_termination_intent() == "cancel"' in engine
+    storage = inspect.getsource(results)
+    assert "else _read_server_default_result_storage_block_id()" in storage
+    assert "else await _aread_server_default_result_storage_block_id()" in storage
+
+
+def test_everything_is_put_back() -> None:
+    """A worker inside another program leaves no trace when it ends."""
+    before = flow_engine.capture_sigterm, results._read_server_default_result_storage_block_id
+    with pytest.raises(KeyError), shared_process(DefaultResultStorage()):
+        assert flow_engine.capture_sigterm is not before[0]
+        raise KeyError
+    assert (flow_engine.capture_sigterm, results._read_server_default_result_storage_block_id) == before

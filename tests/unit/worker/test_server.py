@@ -1,0 +1,148 @@
+"""The server's launcher: one connection for an SQLite file, nothing for anything else."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.server.database import configurations
+from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.settings import Settings
+from sqlalchemy import text
+
+from deployments import server
+from deployments.server_settings import client_environment, server_environment, worker_environment
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Prefect's module as the launcher leaves it."""
+    monkeypatch.setattr(configurations, "create_async_engine", configurations.create_async_engine)
+    server.give_sqlite_one_connection()
+    yield
+
+
+async def most_connections(path: Path) -> int:
+    """How many connections Prefect's own engine has open when five sessions want one at the same time."""
+    config = AioSqliteConfiguration(connection_url=f"sqlite+aiosqlite:///{path}")
+    engine = await config.engine()
+    everybody = asyncio.Barrier(5)
+    seen = 0
+
+    async def work() -> None:
+        nonlocal seen
+        await everybody.wait()
+        async with engine.connect() as connection:
+            await connection.execute(text("select 1"))
+            seen = max(seen, engine.pool.checkedout())  # pyright: ignore[reportAttributeAccessIssue]
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(work() for _ in range(5)))
+    await engine.dispose()
+    configurations.ENGINES.clear()
+    return seen
+
+
+@pytest.mark.usefixtures("launched")
+async def test_the_launchers_sqlite_engine_has_one_connection(tmp_path: Path) -> None:
+    """The remedy itself, on the engine that Prefect's own code builds."""
+    assert await most_connections(tmp_path / "prefect.db") == 1
+
+
+async def test_without_the_launcher_prefects_engine_has_several(tmp_path: Path) -> None:
+    """If this fails, Prefect has changed and the launcher may have become needless."""
+    assert await most_connections(tmp_path / "prefect.db") > 1
+
+
+def options_for(url: str) -> dict[str, Any]:
+    """What the launcher adds for this database."""
+    seen: dict[str, Any] = {}
+    server.with_one_connection(lambda url, **options: seen.update(options))(url)  # pyright: ignore[reportArgumentType]
+    return seen
+
+
+def test_a_postgresql_engine_is_left_alone() -> None:
+    """Its pool is Prefect's to size, and the user's to set."""
+    assert options_for("postgresql+asyncpg://u:p@localhost/db") == {}
+    assert options_for("sqlite+aiosqlite:////tmp/x.db")["pool_size"] == 1
+
+
+def test_two_connections_freeze_a_loop_that_collects_garbage_and_one_does_not(tmp_path: Path) -> None:
+    """The cause, in small: a connection's mutex is held by a thread that waits for a lock, which the loop must release.
+
+    The loop's thread begins a write on one connection. A second connection's thread waits for the lock inside SQLite.
+    The loop's thread now drops a cursor of the second connection: finalizing it waits for that connection, whose
+    thread waits for the loop's own transaction. Only the busy timeout ends it.
+    """
+    path = tmp_path / "locked.db"
+    frozen = _seconds_to_drop_a_cursor(path, busy_timeout=1.0)
+    assert frozen > 0.7, "the busy timeout passed while the loop's thread stood still"
+
+
+def _seconds_to_drop_a_cursor(path: Path, busy_timeout: float) -> float:
+    import time
+
+    first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    first.execute("pragma journal_mode=wal")
+    first.execute("create table t (n)")
+    second = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=busy_timeout)
+    leftover: Any = second.execute("select 1 union select 2")
+    leftover.fetchone()
+    first.execute("begin immediate")
+    waits = threading.Event()
+
+    def write() -> None:
+        waits.set()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            second.execute("begin immediate")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    waits.wait()
+    time.sleep(0.1)  # inside SQLite's busy handler, where nothing can be observed from outside
+    began = time.monotonic()
+    del leftover
+    gc.collect()
+    took = time.monotonic() - began
+    first.execute("rollback")
+    thread.join()
+    first.close()
+    second.close()
+    return took
+
+
+def test_prefect_takes_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A duration in a form that Prefect refuses would keep every process of the desk from starting."""
+    environment = server_environment(tmp_path, 4321, retention=timedelta(days=3)) | worker_environment(tmp_path, 4321)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.api.url == "http://127.0.0.1:4321/api"
+    assert settings.server.services.db_vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert settings.server.services.db_vacuum.retention_period == timedelta(days=3)
+    assert settings.server.events.retention_period == timedelta(days=3)
+    assert settings.server.services.scheduler.min_scheduled_time == timedelta(minutes=3)
+    assert settings.server.api.host == "127.0.0.1"
+    assert not settings.server.analytics_enabled
+    assert settings.worker.query_seconds < settings.worker.prefetch_seconds
+    known = {name for name in environment if name.startswith("PREFECT_")}
+    assert known <= set(settings.to_environment_variables()), "a misspelt setting is ignored without a word"
+
+
+def test_workers_learn_nothing_of_the_servers_database(tmp_path: Path) -> None:
+    """A database URL may carry a password."""
+    assert not [name for name in client_environment(tmp_path, 1) if "DATABASE" in name]
+    assert not [name for name in worker_environment(tmp_path, 1) if "DATABASE" in name]
+
+
+def test_a_retention_that_prefect_would_refuse_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """Prefect would say so in a traceback of its settings, at every start of every process."""
+    with pytest.raises(ValueError, match="more than 1:00:00"):
+        server_environment(tmp_path, 1, retention=timedelta(minutes=5))

@@ -1,5 +1,7 @@
 """The flows that both worker types run in the benchmark."""
 
+# ruff: noqa: ASYNC110, ASYNC240 - a file is how the benchmark tells flows in other processes to end
+
 import asyncio
 from pathlib import Path
 

@@ -32,7 +32,8 @@ def with_one_connection(create_engine: Callable[..., AsyncEngine]) -> Callable[.
 
 def give_sqlite_one_connection() -> None:
     """Make Prefect's server, in this process, use a single connection to an SQLite file."""
-    configurations.create_async_engine = with_one_connection(configurations.create_async_engine)
+    prefects_own = vars(configurations)["create_async_engine"]
+    configurations.create_async_engine = with_one_connection(prefects_own)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

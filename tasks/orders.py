@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from kontor.desk import Desk
 from kontor.domain.identity import client_order_id
 from kontor.domain.intent import OrderIntent
-from kontor.domain.order import Order, OrderState
+from kontor.domain.order import Order, OrderState, OrderType, TimeInForce
 from kontor.errors import OrderError
 from kontor.execution import cancel as canceling
 from kontor.execution import halt as halting
@@ -30,8 +30,10 @@ async def place(desk: Desk, intent: OrderIntent, run: str, actor: str) -> Order:
 
 @task(cache_policy=NO_CACHE)
 async def wait_for_order(desk: Desk, order: Order, seconds: float) -> Order:
-    """The order once the venue has answered, or as it is after `seconds`."""
-    return await submit.wait_for_outcome(desk, order.client_order_id, seconds=seconds)
+    """The order once the venue has answered; one that cannot rest, once it is finished; or as it is after `seconds`."""
+    rests = order.order_type is OrderType.LIMIT and order.time_in_force is TimeInForce.GTC
+    states = None if rests else ()
+    return await submit.wait_for_outcome(desk, order.client_order_id, seconds=seconds, states=states)
 
 
 def raise_if_refused(order: Order | None) -> None:
@@ -78,7 +80,7 @@ async def close(desk: Desk, symbol: str, run: str, actor: str, seconds: float) -
     result = await canceling.close_position(desk, symbol, client_order_id=client_order_id(prefix, run), actor=actor)
     order = result.order
     if order is not None:
-        order = await submit.wait_for_outcome(desk, order.client_order_id, seconds=seconds)
+        order = await _until_finished(desk, order, seconds)
     figures = {
         "said": result.sentence,
         "residue": str(result.residue),

@@ -63,7 +63,7 @@ async def _ends_within(run: ActiveRun, seconds: float) -> bool:
 def where(run: ActiveRun) -> str:
     """The lines of code that the run is at, as a traceback's text."""
     if run.thread_id is not None:
-        frame = sys._current_frames().get(run.thread_id)
+        frame = sys._current_frames().get(run.thread_id)  # noqa: SLF001 - the documented way to see a thread
         return "".join(traceback.format_stack(frame)[-6:]) if frame else "  (between two lines)"
     awaited: list[str] = []
     step = run.task.get_coro() if run.task is not None else None

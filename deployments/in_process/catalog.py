@@ -98,10 +98,11 @@ class DeploymentCatalog:
             if path not in self._imports:
                 self._imports[path] = asyncio.create_task(asyncio.to_thread(_import_flow, path))
             try:
-                deployed.flow = await asyncio.shield(self._imports[path])
+                flow = await asyncio.shield(self._imports[path])
             except Exception:
                 self._imports.pop(path, None)  # the next run may find the mistake repaired
                 raise
+            deployed.flow = flow
         return deployed.flow
 
     async def job(self, deployed: DeployedFlow, flow_run: FlowRun, work_pool: WorkPool) -> JobConfiguration:

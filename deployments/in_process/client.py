@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+from prefect.types import DateTime
 
 logger = get_logger("worker.in_process.client")
 
@@ -85,5 +86,5 @@ class RunClient(PrefectClient):
             return await super().read_flow_run(flow_run_id)
         self._run_to_begin = None
         run.run_count += 1
-        run.start_time = run.start_time or run.state.timestamp
+        run.start_time = run.start_time or cast("DateTime", run.state.timestamp)
         return run

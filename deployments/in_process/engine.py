@@ -104,7 +104,8 @@ class AsyncEngine(_SharedProcess, flow_engine.AsyncFlowRunEngine[Any, Any]):
             while self.is_running():
                 async with self.run_context():
                     if self.flow.isgenerator:
-                        async for _ in self.flow.fn(**(self.parameters or {})):
+                        generated: Any = self.flow.fn(**(self.parameters or {}))
+                        async for _ in generated:
                             pass
                         await self.handle_success(None)
                     else:
@@ -163,7 +164,8 @@ class ThreadEngine(_SharedProcess, flow_engine.FlowRunEngine[Any, Any]):
                 with self.run_context():
                     self.active.thread_id = threading.get_ident()
                     if self.flow.isgenerator:
-                        for _ in self.flow.fn(**(self.parameters or {})):
+                        generated: Any = self.flow.fn(**(self.parameters or {}))
+                        for _ in generated:
                             pass
                         self.handle_success(None)
                     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from deployments.in_process.backlog import due_time
 from deployments.in_process.catalog import DeploymentCatalog
 from deployments.in_process.client import RunClient
 from deployments.in_process.containment import belongs_to
-from deployments.in_process.engine import AsyncEngine, ThreadEngine
+from deployments.in_process.engine import AsyncEngine, ThreadEngine, drained_state
 from deployments.in_process.identity import ProcessIdentity
 from deployments.in_process.job import JobConfiguration
 from deployments.in_process.runs import ACTIVE, ActiveRun, Phase, RunRegistry, StopKind
@@ -81,8 +82,10 @@ class Lives:
             if run.stop is None:
                 raise
             await self._settle_before_begin(run)
-        except Exception:
-            logger.exception("event=run-lost run=%s: its state may have to be settled by the next sweep", run.name)
+        except Exception as error:
+            logger.exception("event=run-lost run=%s", run.name)
+            if run.phase is not Phase.CLAIMING:  # a claim that failed left nothing to settle but for the sweep
+                await self._crash_if_unsettled(run.flow_run, error)
         finally:
             self.slots.release(run)
             self.registry.remove(run)
@@ -94,12 +97,10 @@ class Lives:
             if not self.slots.take(run):
                 return
         run.phase = Phase.CLAIMING
-        try:
-            if not await self._claim_in_turn(run):
-                return
-            prepared = await self._prepare(run, work_pool)
-        finally:
-            run.phase = Phase.WAITING
+        if not await self._claim_in_turn(run):
+            return
+        prepared = await self._prepare(run, work_pool)
+        run.phase = Phase.WAITING
         if prepared is None:
             return
         if run.stop is not None:
@@ -134,12 +135,19 @@ class Lives:
         try:
             flow = await self.catalog.load_flow(run.deployed)
             job = await self.catalog.job(run.deployed, flow_run, work_pool)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a module raises when imported is this run's end
+            await self._write_down(flow_run, flow)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises is this run's end only
             await self._crash(flow_run, f"The flow could not be prepared: {type(error).__name__}: {error}")
             return None
+        return flow, job
+
+    async def _write_down(self, flow_run: FlowRun, flow: Flow[..., Any]) -> None:
+        """What Prefect's worker and engine write in three calls: where the run lives, its version and its policy."""
         policy = flow_run.empirical_policy
-        policy.retries = flow.retries if policy.retries is None else policy.retries
-        policy.retry_delay = flow.retry_delay_seconds if policy.retry_delay is None else policy.retry_delay
+        if policy.retries is None:
+            policy.retries = flow.retries
+        if policy.retry_delay is None:
+            policy.retry_delay = math.ceil(flow.retry_delay_seconds or 0)  # the API refuses fractions
         flow_run.infrastructure_pid = self.identity.infrastructure_pid(flow_run.id)
         await RunClient(self.client, None).update_flow_run(
             flow_run.id,
@@ -147,7 +155,6 @@ class Lives:
             empirical_policy=policy,
             infrastructure_pid=flow_run.infrastructure_pid,
         )
-        return flow, job
 
     async def _execute(self, run: ActiveRun, flow: Flow[..., Any], job: JobConfiguration) -> None:
         """Run the flow under its engine; nothing it raises gets past this point but the end of the worker."""
@@ -165,9 +172,20 @@ class Lives:
         except (asyncio.CancelledError, TerminationSignal):
             if run.stop is None:
                 raise asyncio.CancelledError from None
+            await self._settle_if_unsettled(run, job)
         except BaseException as error:  # noqa: BLE001 - even SystemExit is one run's business only
             logger.warning("event=run-ended-by-exception run=%s error=%r", run.name, error)
             await self._crash_if_unsettled(run.flow_run, error)
+
+    async def _settle_if_unsettled(self, run: ActiveRun, job: JobConfiguration) -> None:
+        """The engine settles a stopped run, unless the stop came before it had begun to look after it."""
+        client = RunClient(self.client, None)
+        state = (await client.read_flow_run(run.id)).state
+        if run.stop is None or state is None or not (state.is_running() or state.is_pending() or state.is_cancelling()):
+            return
+        is_canceled = run.stop.kind is StopKind.CANCELED
+        settled = Cancelled(message=run.stop.message) if is_canceled else drained_state(run, job.when_drained)
+        await client.set_flow_run_state(run.id, settled, force=True)
 
     async def _crash_if_unsettled(self, flow_run: FlowRun, error: BaseException) -> None:
         current = await RunClient(self.client, None).read_flow_run(flow_run.id)
@@ -199,5 +217,5 @@ def given_back(due_at: datetime, message: str) -> State[Any]:
 
 async def _sleep_until(moment: datetime) -> None:
     """Return at the moment; long sleeps are taken in parts so that a corrected clock is noticed."""
-    while (left := (moment - now("UTC")).total_seconds()) > 0:
+    while (left := (moment - now("UTC")).total_seconds()) > 0:  # noqa: ASYNC110 - nothing sets off a due time
         await asyncio.sleep(min(left, 5.0))

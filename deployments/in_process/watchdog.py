@@ -73,8 +73,8 @@ class LoopWatchdog:
                 self._report(late - self._period)
 
     def _report(self, seconds: float) -> None:
-        frame = sys._current_frames().get(self._loop_thread)
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the documented way to see a thread
         stack = "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame else ""
-        task = asyncio.tasks._current_tasks.get(self._loop)  # pyright: ignore[reportAttributeAccessIssue]
+        task = asyncio.tasks._current_tasks.get(self._loop)  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue] - current_task() refuses other threads
         run = run_of_task(task)
         self.report(Blocked(run.name if run else None, seconds, stack))

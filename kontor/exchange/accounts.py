@@ -41,9 +41,8 @@ def parse_position(raw: Mapping[str, Any], market: Market, now: datetime) -> Pos
     quantity = plain(abs(contracts) * market.contract_size)
     side = PositionSide(raw["side"]) if raw.get("side") else _side_of(contracts)
     mark_price = positive(raw.get("markPrice"))
-    notional = decimal(raw.get("notional"))
-    if notional is None and mark_price is not None:
-        notional = plain(quantity * mark_price)
+    # Computed where it can be: venues mean different things by it (a real OKX answer was wrong by a factor of 1000).
+    notional = decimal(raw.get("notional")) if mark_price is None else plain(quantity * mark_price)
     return Position(
         symbol=market.symbol,
         side=side,

@@ -34,6 +34,8 @@ class CcxtExchange:
         self._candles = CandleSource(self.connection)
         self._account = AccountSource(self.connection)
         self._orders = OrderSender(self.connection)
+        has, snake = self.connection.client.has, self.connection.client.un_camel_case
+        self._reads = frozenset(snake(name) for name, can in has.items() if can and name.startswith("fetch"))
 
     @property
     def profile(self) -> VenueProfile:
@@ -121,8 +123,7 @@ class CcxtExchange:
     async def call(self, method: str, *args: Any) -> Any:
         """What a unified read of ccxt returns, as it comes; only `fetch_...` methods this venue has."""
         client = self.connection.client
-        reads = {client.un_camel_case(name) for name, value in client.has.items() if value and name.startswith("fetch")}
-        if method not in reads or not hasattr(client, method):
+        if method not in self._reads or not hasattr(client, method):
             raise NotSupported(f"{self.profile.exchange_id} has no read named {method}; reads are called fetch_...")
         await self.load_markets()
         return await self.connection.ask(method, lambda: getattr(client, method)(*args))

@@ -84,10 +84,7 @@ def create_client(settings: ExchangeSettings, venue: Venue, clock: Clock) -> Any
     _apply_sandbox(client, settings)
     _apply_credentials(client, settings)
     if settings.urls:
-        client.urls["api"] = {**(client.urls["api"] if isinstance(client.urls["api"], dict) else {}), **settings.urls}
-        if all(url.startswith(("http://", "ws://")) for url in settings.urls.values()):
-            # ccxt waits for TLS to say goodbye; there is none.
-            client.timeout_on_exit = 0
+        _apply_urls(client, settings)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(max(logger.level, logging.INFO))
@@ -117,6 +114,15 @@ def _config(settings: ExchangeSettings, venue: Venue) -> dict[str, Any]:
         "timeout": int(settings.request_timeout.total_seconds() * 1000 * INNER_TIMEOUT),
         "options": {**venue.options, **settings.options},
     }
+
+
+def _apply_urls(client: Any, settings: ExchangeSettings) -> None:
+    known = client.urls["api"]
+    client.urls["api"] = {**(known if isinstance(known, dict) else {}), **settings.urls}
+    if all(str(url).startswith(("http://", "ws://")) for url in client.urls["api"].values()):
+        # No TLS anywhere: nothing to load certificates for, and nobody who says goodbye at the end.
+        client.verify = False
+        client.timeout_on_exit = 0
 
 
 def _apply_sandbox(client: Any, settings: ExchangeSettings) -> None:

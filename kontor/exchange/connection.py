@@ -58,8 +58,7 @@ class Connection:
         """The answer to one request, its failures in our words; a cancellation passes through as it is."""
         with calling(PRIORITY[asked] if priority is None else priority) as call:
             try:
-                if self._is_skewed:
-                    await self._resynchronize()
+                await self._resynchronize()
                 return await request()
             except Exception as error:  # noqa: BLE001 - whatever ccxt raises has a meaning in the table
                 raise self.explain(error, asked, operation, call) from None
@@ -132,10 +131,19 @@ class Connection:
         await self.client.close()
 
     async def _resynchronize(self) -> None:
+        """After a refusal for our clock: measure the difference, which ccxt then adds to every timestamp it signs."""
+        if not self._is_skewed or not self.client.has.get("fetchTime"):
+            return
         self._is_skewed = False
-        if self.client.has.get("fetchTime"):
+        try:
             difference = await self.client.load_time_difference()
-            logger.warning("clock_resynchronized exchange=%s difference_ms=%s", self.settings.exchange_id, difference)
+        except Exception as error:  # noqa: BLE001 - the request goes out as it is, and says itself what is wrong
+            self._is_skewed = True
+            logger.warning(
+                "clock_not_resynchronized exchange=%s error=%s", self.settings.exchange_id, type(error).__name__
+            )
+            return
+        logger.warning("clock_resynchronized exchange=%s difference_ms=%s", self.settings.exchange_id, difference)
 
     def _check_capital_currency(self) -> None:
         currency = self.settings.capital_currency

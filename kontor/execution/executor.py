@@ -9,8 +9,8 @@ from uuid import uuid4
 from kontor.config import OrderSettings
 from kontor.domain.order import LIVE, OrderState
 from kontor.errors import KontorError, LeaseLost, StoreError
-from kontor.execution.canceler import Canceler
-from kontor.execution.follower import Follower
+from kontor.execution.canceler import CANCELABLE, Canceler
+from kontor.execution.follower import Follower, ends_by_itself
 from kontor.execution.halt import halted
 from kontor.execution.journal import Journal
 from kontor.execution.lease import HeldLease, lease_name
@@ -120,6 +120,7 @@ class Executor:
         sender = Sender(shift, placed=follower.placed)
         canceler = Canceler(shift)
         resolver = Resolver(shift, placed=follower.placed)
+        await self._pick_up(follower)
         while not self._stopping.is_set():
             shift.wake.clear()
             pause = IDLE_SECONDS
@@ -137,6 +138,15 @@ class Executor:
             now = self._clock.monotonic()
             dues = [pauses.next_due(now) for pauses in (sender.pauses, canceler.pauses, resolver.pauses)]
             await self._rest(min([pause, *(due for due in dues if due is not None)]), shift.wake)
+
+    async def _pick_up(self, follower: Follower) -> None:
+        """Follow what an executor before us placed and had no time to follow."""
+        try:
+            for order in await self._store.orders.find(self._account, states=CANCELABLE):
+                if ends_by_itself(order):
+                    follower.placed(order)
+        except StoreError as error:
+            log.warning("placed orders left to tracking account=%s error=%s", self._account, error)
 
     async def _cycle(self, canceler: Canceler, resolver: Resolver, sender: Sender) -> None:
         """One look at everything there is to do; the work itself runs beside it. Cancels go first."""

@@ -37,9 +37,8 @@ class Follower:
 
     async def _follow(self, order: Order) -> None:
         shift = self._shift
-        ends = order.order_type is OrderType.MARKET or order.time_in_force is not TimeInForce.GTC
         try:
-            for pause in LOOKS_AT_ENDING if ends else LOOKS_AT_RESTING:
+            for pause in LOOKS_AT_ENDING if ends_by_itself(order) else LOOKS_AT_RESTING:
                 await shift.clock.sleep(pause)
                 async with self._slots, deadline("follow order", shift.request_timeout):
                     order = await self._look(order)
@@ -54,3 +53,8 @@ class Follower:
         if order.is_finished:
             return await collect_fills(self._shift.journal, self._shift.exchange, order)
         return await refresh(self._shift.journal, self._shift.exchange, order)
+
+
+def ends_by_itself(order: Order) -> bool:
+    """Whether the order is over as soon as the venue has matched it."""
+    return order.order_type is OrderType.MARKET or order.time_in_force is not TimeInForce.GTC

@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
         default=fields["rate_limit_factor"].default,
         help="multiplies the rate limits; 0 switches them off",
     )
+    options.add_argument(
+        "--price-tick-ms", type=int, default=fields["price_tick_ms"].default, help="how often prices move"
+    )
     options.add_argument("--no-persist", action="store_true", help="forget everything at the end")
     options.add_argument("--home", type=Path, default=default_home(), help="folder for the state file")
     return options

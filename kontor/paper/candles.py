@@ -68,13 +68,13 @@ def bar_named(name: str) -> Bar:
 
 
 def bar_range(
-    bar: Bar, now_ms: int, after: int | None, before: int | None, limit: int, oldest_ms: int
+    bar: Bar, newest: int, after: int | None, before: int | None, limit: int, oldest_ms: int
 ) -> tuple[int, int]:
-    """Numbers of the first bar and of the one behind the last: older than `after`, newer than `before`, at most
-    `limit` from the newest back.
+    """Numbers of the first bar and of the one behind the last: older than `after`, newer than `before`, at most `limit`
+    of them from `newest` back.
     """
     length, offset = bar.minutes * MINUTE_MS, bar.offset * MINUTE_MS
-    stop = (now_ms - offset) // length + 1
+    stop = newest + 1
     if after is not None:
         stop = min(stop, -((offset - after) // length))
     first = max(stop - limit, -((offset - oldest_ms) // length))

@@ -33,15 +33,15 @@ class PaperClock:
 
     def now_ms(self) -> int:
         """Venue time; a wall clock that is set back makes it stand still."""
-        now = int(self._origin_ms + (self._wall() - self._wall_origin) * 1000 * self.factor)
-        self._latest = max(self._latest, now)
+        self._latest = max(self._latest, int(self._running()))
         return self._latest
+
+    def _running(self) -> float:
+        return self._origin_ms + (self._wall() - self._wall_origin) * 1000 * self.factor
 
     def resume_at(self, at_ms: int) -> None:
         """Shift the origin so that time continues at `at_ms`, unless it is past that already."""
-        behind = at_ms - self.now_ms()
-        if behind > 0:
-            self._origin_ms += behind
+        self._origin_ms += max(0.0, at_ms - self._running())
 
 
 class ManualClock:

@@ -89,11 +89,14 @@ class Engine:
         state.step = max(state.step, target)
 
     def _crossings(self, since: int, target: int) -> Iterator[_Due]:
-        for instrument in self.state.market.listed:
-            if self.state.books[instrument.index]:
-                step = self._next_crossing(instrument, since + 1, target)
-                if step is not None:
-                    yield step * self.state.market.tick_ms, 1, instrument.index
+        state = self.state
+        for index in sorted(state.active):
+            if not state.books[index]:
+                state.active.discard(index)
+                continue
+            step = self._next_crossing(state.market.listed[index], since + 1, target)
+            if step is not None:
+                yield step * state.market.tick_ms, 1, index
 
     def _next_crossing(self, instrument: Instrument, first: int, last: int) -> int | None:
         """The first tick in the range at which the market trades at or through a resting order."""

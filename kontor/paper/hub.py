@@ -94,9 +94,10 @@ class Hub:
         if time.monotonic() >= self._repeat_at:
             self._repeat_at = time.monotonic() + REPEAT_SECONDS
             self._repeat()
-            for connection in list(self.connections):
-                if connection.idle:
-                    self.let_go(connection.close(4004, "No data received in 30s"))
+        for connection in list(self.connections):
+            if connection.idle:
+                connection.stay()
+                self.let_go(connection.close(4004, "No data received in 30s"))
 
     def _watch(self, wanted: Subscription, *, on: bool) -> None:
         change = self._venue.watch if on else self._venue.unwatch

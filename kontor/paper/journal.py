@@ -151,6 +151,9 @@ class Journal:
         )
         sequences = " ".join(str(getattr(state.sequences, name)) for name in _SEQUENCES)
         stored = {**settings, "step_at": str(state.step * market.tick_ms), "sequences": sequences}
+        if changes.shocked:
+            shocks = [(key, step * market.tick_ms, factor) for key, step, factor in market.source.shocks()]
+            stored["shocks"] = json.dumps(shocks)
         _SETTINGS.write(
             database, [_SettingRow(name, value) for name, value in stored.items() if self._settings.get(name) != value]
         )

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import repeat
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
@@ -161,12 +163,13 @@ class Market:
     ) -> list[Candle]:
         """Candles newest first, cut as OKX cuts them."""
         instrument, kind = self.instrument(inst_id), bar_named(bar)
-        first, stop = bar_range(kind, now_ms, after, before, limit, instrument.list_time)
-        whole_until = (now_ms // MINUTE_MS - kind.offset) // kind.minutes  # the bar that runs now
+        running = (now_ms // MINUTE_MS - kind.offset) // kind.minutes
+        newest = running - 1 if confirmed_only else running
+        first, stop = bar_range(kind, newest, after, before, limit, instrument.list_time)
         found: list[Candle] = []
-        if stop > whole_until and first <= whole_until and not confirmed_only:
-            found.append(self._unfinished(instrument, kind, whole_until, now_ms))
-        stop = min(stop, whole_until)
+        if first <= running < stop:
+            found.append(self._unfinished(instrument, kind, running, now_ms))
+            stop = running
         if stop > first:
             bars = kind.aggregate(self.source, instrument, first, stop - first)
             found.extend(self._rendered(instrument, kind, first, bars)[::-1])
@@ -183,24 +186,16 @@ class Market:
         tick, lot, contract = instrument.tick_sz, instrument.lot_sz, instrument.ct_val
         opens, highs, lows, closes = (self.rounded(instrument, column).tolist() for column in bars[:4])
         volumes = np.rint(bars.volume / float(contract * lot)).astype(np.int64).tolist()
-        rows = []
-        for place, (o, h, low, c, v) in enumerate(zip(opens, highs, lows, closes, volumes, strict=True)):
-            volume, close = v * lot, c * tick
-            base = volume * contract
-            rows.append(
-                Candle(
-                    kind.start(first + place) * MINUTE_MS,
-                    o * tick,
-                    h * tick,
-                    low * tick,
-                    close,
-                    volume,
-                    base,
-                    base * close,
-                    confirm=True,
-                )
-            )
-        return rows
+        starts = range(
+            kind.start(first) * MINUTE_MS, kind.start(first + len(volumes)) * MINUTE_MS, kind.minutes * MINUTE_MS
+        )
+        columns = (
+            *(map(tick.__mul__, prices) for prices in (opens, highs, lows, closes)),
+            map(lot.__mul__, volumes),
+            map((lot * contract).__mul__, volumes),
+            map((lot * contract * tick).__mul__, map(mul, volumes, closes)),
+        )
+        return list(map(Candle, starts, *columns, repeat(True)))
 
     # Day statistics
 

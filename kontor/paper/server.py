@@ -16,7 +16,6 @@ from kontor.paper.channels import ADDRESSES
 from kontor.paper.clock import PaperClock
 from kontor.paper.hub import Hub
 from kontor.paper.injection import Handler, Injection
-from kontor.paper.model import VenueError
 from kontor.paper.rate_limits import CONNECT, Charge
 from kontor.paper.replies import Refusal
 from kontor.paper.rest import Rest, not_found, refused
@@ -164,16 +163,20 @@ class PaperServer:
         return await Connection(self.services, self._hub, self._desk, address, request.path).run(request)
 
     async def _tick(self) -> None:
+        trouble = ""
         while True:
             await asyncio.sleep(self.settings.tick_ms / 1000)
             try:
                 self.venue.advance()
                 self.venue.flush()
                 self._hub.poll()
-            except VenueError as error:
-                log.error("the venue could not go on code=%s reason=%s", error.code, error.message)  # noqa: TRY400
-            except Exception:  # an exchange that stops moving is worse than one that skips a beat
-                log.exception("a tick of the paper exchange failed")
+            except Exception as error:
+                # An exchange that stops moving is worse than one that skips a beat; the same trouble is told once.
+                if str(error) != trouble:
+                    log.exception("a tick of the paper exchange failed")
+                trouble = str(error)
+            else:
+                trouble = ""
 
 
 async def run_paper(settings: PaperSettings) -> None:

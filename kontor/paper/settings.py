@@ -12,6 +12,7 @@ from kontor.paper.model import AccountConfig, VenueConfig
 
 DEFAULT_PORT = 8400
 STATE_FILE = "paper.sqlite3"
+MINUTE_MS = 60_000
 
 
 class PaperAccount(BaseModel):
@@ -79,6 +80,9 @@ class PaperSettings(BaseModel):
     rate_limit_factor: float = Field(default=1.0, ge=0)
     """Multiplies every documented rate limit; 0 switches them off."""
     tick_ms: float = Field(default=200.0, gt=0)
+    """How often, in real milliseconds, resting orders are looked after and changes are pushed."""
+    price_tick_ms: int = Field(default=1000, ge=10, le=MINUTE_MS)
+    """How often, on the exchange's own clock, prices move; a divisor of a minute."""
     accounts: tuple[PaperAccount, ...] = Field(default_factory=default_accounts, min_length=1)
 
     @field_validator("source")
@@ -88,6 +92,13 @@ class PaperSettings(BaseModel):
         if source == "synthetic" or (kind == "replay" and folder):
             return source
         raise ValueError(f"price source {source!r} is unknown: use 'synthetic' or 'replay:DIR'")
+
+    @field_validator("price_tick_ms")
+    @classmethod
+    def _divides_a_minute(cls, tick_ms: int) -> int:
+        if MINUTE_MS % tick_ms:
+            raise ValueError(f"{tick_ms} ms do not divide a minute")
+        return tick_ms
 
     @model_validator(mode="after")
     def _one_account_per_key(self) -> PaperSettings:
@@ -103,6 +114,7 @@ class PaperSettings(BaseModel):
             markets=self.markets,
             seed=self.seed,
             source=self.source,
+            tick_ms=self.price_tick_ms,
             accounts=tuple(account.as_config() for account in self.accounts),
         )
 

@@ -26,6 +26,7 @@ class State:
     feed: Feed = field(default_factory=Feed)
     step: int = 0
     books: list[UserBook] = field(init=False)
+    active: set[int] = field(default_factory=set)  # markets whose book may hold orders
     settlement: Settlement = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ class State:
         """Put an open order into the book, its funds frozen."""
         instrument = self.market.instrument(order.inst_id)
         self.books[instrument.index].add(order)
+        self.active.add(instrument.index)
         self.account(order.account).hold(order, instrument, 1)
 
     def lift(self, order: Order) -> None:

@@ -110,11 +110,15 @@ class Connection:
         """Whether nothing has gone either way for as long as OKX waits; a planned silence is not ended that way."""
         return self._now() - self._active_at > IDLE_SECONDS and not self._silent
 
+    def stay(self) -> None:
+        """Count as active from now on."""
+        self._active_at = self._now()
+
     async def _read(self) -> None:
         async for message in self._socket:
             if self._silent:
                 continue
-            self._active_at = self._now()
+            self.stay()
             if message.type is WSMsgType.TEXT:
                 await self._inbox.put((self._now() + self._services.one_way_seconds, message.data))
             elif message.type is WSMsgType.PING:
@@ -134,7 +138,7 @@ class Connection:
                 await self._socket.send_str(text)
             except ConnectionError:
                 return
-            self._active_at = self._now()
+            self.stay()
 
     async def _work(self) -> None:
         while True:

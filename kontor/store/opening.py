@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError
 
 from kontor.errors import ConfigError
 from kontor.ports import Store
@@ -12,6 +12,8 @@ from kontor.store.sql_store import SqlStore
 from kontor.store.sqlite import SqliteDatabase
 
 WHERE = "store URL"
+# Those of asyncpg's connect that make sense in a URL; `ssl` takes what `sslmode` takes elsewhere.
+POSTGRES_OPTIONS = ("host", "port", "ssl", "passfile")
 EXAMPLES = "write sqlite:///path/to/kontor.db, postgresql://user:password@host/database or memory://"
 
 
@@ -22,17 +24,16 @@ def open_store(url: str) -> Store:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The text may hold a password: it is not repeated.
         raise ConfigError(f"this is not a URL; {EXAMPLES}", where=WHERE) from None
-    backend = parsed.get_backend_name() if "://" in url else ""
     if parsed.drivername == "memory":
         return MemoryStore()
     if parsed.drivername in {"sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"}:
         return SqlStore(SqliteDatabase(_path(parsed)))
     if parsed.drivername in {"postgresql", "postgresql+asyncpg", "postgres"}:
         return _postgres(parsed)
-    raise ConfigError(f"there is no store for {backend or parsed.drivername!r}; {EXAMPLES}", where=WHERE)
+    raise ConfigError(f"there is no store for {parsed.drivername!r}; {EXAMPLES}", where=WHERE)
 
 
 def _path(url: URL) -> Path:
@@ -50,7 +51,9 @@ def _postgres(url: URL) -> Store:
         from kontor.store.postgres import PostgresDatabase
     except ImportError:
         raise ConfigError("the PostgreSQL driver is missing: pip install asyncpg", where=WHERE) from None
-    try:
-        return SqlStore(PostgresDatabase(url.set(drivername="postgresql+asyncpg")))
-    except NoSuchModuleError as error:
-        raise ConfigError(f"{error}; {EXAMPLES}", where=WHERE) from None
+    unknown = sorted(set(url.query) - set(POSTGRES_OPTIONS))
+    if unknown:
+        raise ConfigError(
+            f"option {unknown[0]!r} is not known here; write one of {', '.join(POSTGRES_OPTIONS)}", where=WHERE
+        )
+    return SqlStore(PostgresDatabase(url.set(drivername="postgresql+asyncpg")))

@@ -27,6 +27,7 @@ _TREND, _RANGE, _VOLATILE = (1.7, 0.6, 0.25), (0.35, 0.8, 0.9), (1.5, 1.9, 1.0)
 _REGIMES = np.array([_TREND, _RANGE, _RANGE, _VOLATILE])
 _GAP_CHANCE, _DAY_GAP_CHANCE = 0.012, 0.1
 _KEPT_MINUTES = 6000
+_FEW, _TOGETHER = 8, 15  # so few markets get the ticks of so many minutes at once; it divides every longer bar
 _BLOCK = 256  # bars
 _KEPT_BLOCKS = 3000  # 10 kB each
 
@@ -102,17 +103,28 @@ class SyntheticSource:
     def ticks(self, instruments: Sequence[Instrument], minute: int) -> Floats:
         """The ticks of one minute; markets of one base share their path."""
         missing = list({i.price_key: i for i in instruments if (i.price_key, minute) not in self._minutes}.values())
-        if missing:
+        if len(missing) > _FEW:
             for instrument, row in zip(missing, self._draw_ticks(missing, minute), strict=True):
                 self._minutes[instrument.price_key, minute] = row
-            while len(self._minutes) > max(_KEPT_MINUTES, 2 * len(missing)):
-                self._minutes.popitem(last=False)
+        else:  # the minutes around come at almost no extra cost
+            start = minute // _TOGETHER * _TOGETHER
+            for instrument in missing:
+                for place, row in enumerate(self._draw_minutes(instrument, start)):
+                    self._minutes[instrument.price_key, start + place] = row
+        while len(self._minutes) > max(_KEPT_MINUTES, 2 * len(missing)):
+            self._minutes.popitem(last=False)
         return np.stack([self._minutes[i.price_key, minute] for i in instruments])
 
     def _draw_ticks(self, instruments: list[Instrument], minute: int) -> Floats:
         path = _Path(self, instruments, np.full(len(instruments), minute // 1440, dtype=np.int64))
         for shorter in NATIVE_MINUTES[1:]:
             path = path.step_to(shorter, np.full(len(instruments), minute // shorter, dtype=np.int64))
+        return path.ticks(MINUTE_MS // self.tick_ms)
+
+    def _draw_minutes(self, instrument: Instrument, first: int) -> Floats:
+        path = _Path(self, [instrument], np.array([first // 1440], dtype=np.int64))
+        for shorter in NATIVE_MINUTES[1:]:
+            path = path.cut(shorter, np.unique(np.arange(first, first + _TOGETHER, dtype=np.int64) // shorter))
         return path.ticks(MINUTE_MS // self.tick_ms)
 
     def key(self, *words: object) -> int:

@@ -73,6 +73,14 @@ async def test_the_pause_of_a_429_holds_for_the_next_message_too(rig: Rig) -> No
     assert sum(rig.time.slept) >= 30
 
 
+async def test_a_long_pause_leaves_the_budget_for_what_fails_after_it(rig: Rig) -> None:
+    """The pause was asked for: it must not use up the message's own attempts."""
+    rig.server.script.extend([_too_many(rig, 300), rig.server.fails(500, "oops")])
+    await rig.send(an_alert())
+    assert rig.messages == 1
+    assert rig.server.requests == 3
+
+
 async def test_a_minute_of_500_is_survived(rig: Rig) -> None:
     """Discord's bad minutes are short; an alert is worth waiting for."""
     ends_at = rig.time.seconds + 60

@@ -425,9 +425,12 @@ async def test_an_order_whose_expiry_has_passed_is_not_placed(client: Any, clock
     with pytest.raises(ccxt.ExchangeError, match="50036"):
         await limit_far_below(client)
     client.headers = {"expTime": str(clock.now_ms() + 60_000)}
-    await limit_far_below(client)
-    client.headers = {}
-    assert len(await client.fetch_open_orders()) == 1
+    order = await limit_far_below(client)
+    assert [each["id"] for each in await client.fetch_open_orders()] == [order["id"]]
+    # A cancel never comes too late.
+    client.headers = {"expTime": str(clock.now_ms() - 1)}
+    await client.cancel_order(order["id"], SWAP)
+    assert await client.fetch_open_orders() == []
 
 
 async def test_the_account_introduces_itself(client: Any) -> None:

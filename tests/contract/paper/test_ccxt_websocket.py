@@ -12,6 +12,7 @@ import aiohttp
 import ccxt
 import pytest
 
+from kontor.paper import websocket
 from kontor.paper.auth import LOGIN_PATH, sign
 from kontor.paper.clock import ManualClock
 from kontor.paper.websocket import MAX_BACKLOG
@@ -319,3 +320,21 @@ async def test_connections_are_counted_over_time(paper: Any, admin: Any, session
     stats = (await admin.stats())["websockets"]
     assert stats["connected"] == 3
     assert [each["path"] for each in stats["connects"]] == ["/ws/v5/public"] * 3
+
+
+async def test_a_socket_on_which_nothing_happens_is_closed(
+    paper: Any, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After thirty seconds on OKX; a ping now and then keeps it open."""
+    monkeypatch.setattr(websocket, "IDLE_SECONDS", 0.4)
+    async with (
+        session.ws_connect(f"{paper.ws_url}/public") as idle,
+        session.ws_connect(f"{paper.ws_url}/public") as busy,
+    ):
+        closed = asyncio.create_task(idle.receive())
+        while not closed.done():
+            await busy.send_str("ping")
+            assert await within(busy.receive_str()) == "pong"
+            await asyncio.wait([closed], timeout=0.05)
+        message = await closed
+        assert (message.type, idle.close_code) == (aiohttp.WSMsgType.CLOSE, 4004)

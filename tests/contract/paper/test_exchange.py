@@ -137,6 +137,20 @@ async def test_a_round_trip_also_delays_orders_over_the_socket(open_paper: Any, 
     assert time.monotonic() - begun >= 0.2
 
 
+async def test_on_a_fast_clock_orders_are_still_signed_and_expire_by_the_wall(connect: Any) -> None:
+    """`--speed` is for demonstrations: a client that knows nothing of it must get in."""
+    settings = PaperSettings(port=0, persist=False, markets=20, speed=3600, rate_limit_factor=0)
+    async with PaperServer(settings) as fast:
+        client = connect(to=fast)
+        await client.load_markets()
+        first = await client.fetch_time()
+        client.headers = {"expTime": str(client.milliseconds() + 60_000)}
+        order = await client.create_order(SWAP, "market", "buy", 1)
+        assert (await client.fetch_order(order["id"], SWAP))["status"] == "closed"
+        assert await client.fetch_time() - first > 10_000
+        assert await client.fetch_time() - client.milliseconds() > 10_000
+
+
 async def test_many_orders_at_once_are_all_on_the_books(client: Any, admin: Any) -> None:
     """Concurrency loses and doubles nothing."""
     await client.load_markets()

@@ -20,7 +20,7 @@ OpenStore: TypeAlias = Callable[..., Store]
 
 ALL = ["memory", "sqlite", "postgresql"]
 SQL = ["sqlite", "postgresql"]
-EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
+EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))  # noqa: S608, our own names
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +76,15 @@ async def store(request: pytest.FixtureRequest, new_url: Callable[[str], str]) -
 def url(request: pytest.FixtureRequest, new_url: Callable[[str], str]) -> str:
     """An empty, migrated database of each kind that several processes can share."""
     return new_url(request.param)
+
+
+@pytest.fixture(params=SQL)
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind that has never been migrated."""
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.create_database()
+    return f"sqlite:///{tmp_path}/fresh.db"
 
 
 @pytest.fixture

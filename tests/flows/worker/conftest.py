@@ -91,12 +91,12 @@ class WorkerProcess:
     """A worker started by Prefect's own command line."""
 
     def __init__(
-        self, server: PrefectServer, pool: str, *arguments: str, type: str = "in-process", **settings: str
-    ) -> None:  # noqa: A002
+        self, server: PrefectServer, pool: str, *arguments: str, kind: str = "in-process", **settings: str
+    ) -> None:
         environment = server.environment | worker_environment(server.home, server.port)
         environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "5"} | settings
         self.log_path = server.home / f"worker-{uuid.uuid4().hex[:6]}.log"
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", type, *arguments]
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", kind, *arguments]
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
@@ -104,13 +104,13 @@ class WorkerProcess:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    async def says(self, text: str, within: float = 30) -> str:
+    async def says(self, text: str, within: float = 90) -> str:
         """The worker's log once it contains the text."""
         return await eventually(
             lambda: self.log if text in self.log else None, within, f"the worker's log to say {text!r}"
         )
 
-    async def ends(self, within: float = 30) -> int:
+    async def ends(self, within: float = 90) -> int:
         """The exit code."""
         await eventually(lambda: self.process.poll() is not None or None, within, "the worker to end")
         return self.process.returncode
@@ -148,20 +148,20 @@ class Desk:
     workers: list[WorkerProcess] = field(default_factory=list)
 
     def worker(
-        self, *arguments: str, type: str = "in-process", pool: str | None = None, **settings: str
-    ) -> WorkerProcess:  # noqa: A002
-        worker = WorkerProcess(self.server, pool or self.pool, *arguments, type=type, **settings)
+        self, *arguments: str, kind: str = "in-process", pool: str | None = None, **settings: str
+    ) -> WorkerProcess:
+        worker = WorkerProcess(self.server, pool or self.pool, *arguments, kind=kind, **settings)
         self.workers.append(worker)
         return worker
 
-    async def add_pool(self, type: str) -> str:  # noqa: A002
-        name = f"{type}-{uuid.uuid4().hex[:6]}"
+    async def add_pool(self, kind: str) -> str:
+        name = f"{kind}-{uuid.uuid4().hex[:6]}"
         from prefect.workers.base import BaseWorker
 
-        worker_class = BaseWorker.get_worker_class_from_type(type)
+        worker_class = BaseWorker.get_worker_class_from_type(kind)
         assert worker_class is not None
         template = worker_class.get_default_base_job_template()
-        await self.client.create_work_pool(WorkPoolCreate(name=name, type=type, base_job_template=template))
+        await self.client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
         return name
 
     async def deploy(
@@ -169,12 +169,16 @@ class Desk:
         flow_name: str,
         *,
         every: timedelta | None = None,
+        anchor: datetime | None = None,
         trace: str | None = None,
         pool: str | None = None,
         **options: Any,
     ) -> uuid.UUID:
         flow_id = await self.client.create_flow_from_name(flow_name.replace("_", "-"))
-        schedules = [DeploymentScheduleCreate(schedule=IntervalSchedule(interval=every))] if every else None
+        schedules = None
+        if every is not None:
+            schedule = IntervalSchedule(interval=every, anchor_date=anchor or now("UTC"))
+            schedules = [DeploymentScheduleCreate(schedule=schedule)]
         return await self.client.create_deployment(
             flow_id=flow_id,
             name=f"d-{uuid.uuid4().hex[:6]}",
@@ -200,7 +204,7 @@ class Desk:
     async def read(self, run: FlowRun) -> FlowRun:
         return await self.client.read_flow_run(run.id)
 
-    async def reaches(self, run: FlowRun, *names: str, within: float = 30) -> FlowRun:
+    async def reaches(self, run: FlowRun, *names: str, within: float = 90) -> FlowRun:
         """The run once its state has one of these names."""
 
         async def look() -> FlowRun | None:
@@ -243,7 +247,7 @@ def common_worker(server: PrefectServer) -> Iterator[WorkerProcess]:
 @pytest.fixture
 async def common(server: PrefectServer, common_worker: WorkerProcess, tmp_path: Path) -> AsyncIterator[Desk]:
     """A desk whose worker is up already."""
-    await eventually(lambda: "started!" in common_worker.log or None, 30, "the common worker")
+    await eventually(lambda: "started!" in common_worker.log or None, 90, "the common worker")
     async with PrefectClient(api=server.url) as client:
         yield Desk(server=server, client=client, home=tmp_path, pool="common", workers=[common_worker])
 
@@ -258,6 +262,12 @@ async def desk(server: PrefectServer, tmp_path: Path) -> AsyncIterator[Desk]:
         for worker in desk.workers:
             worker.kill()
         await client.delete_work_pool(desk.pool)
+
+
+@pytest.fixture
+def make_desk() -> type[Desk]:
+    """For a test that brings a server of its own."""
+    return Desk
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ async def test_a_running_run_that_is_canceled_cleans_up_and_ends_within_two_seco
 ) -> None:
     """Cancel in the UI has to mean now; the flow's finally blocks and hooks are its only chance to tidy up."""
     run = await common.run(flow)
-    await wait_until(lambda: "began" in traced(run) or None, 30, "the flow to begin")
+    await wait_until(lambda: "began" in traced(run) or None, 90, "the flow to begin")
     asked_at = now("UTC")
     await common.client.set_flow_run_state(run.id, Cancelling())
     done = await common.reaches(run, "Cancelled", within=5)
@@ -68,7 +68,7 @@ async def test_a_pending_run_that_is_canceled_never_begins_and_its_hooks_run(des
 async def test_cancellation_reaches_child_flows(common: Any, traced: Traced, wait_until: Any) -> None:
     """A child flow is part of its parent: both end as Cancelled, neither as Crashed."""
     run = await common.run("parent_of_endless")
-    await wait_until(lambda: "child began" in traced(run) or None, 30, "the child to begin")
+    await wait_until(lambda: "child began" in traced(run) or None, 90, "the child to begin")
     await common.client.set_flow_run_state(run.id, Cancelling())
     await common.reaches(run, "Cancelled", within=5)
     assert traced(run).count("cancellation Cancelling") == 2
@@ -81,7 +81,7 @@ async def test_a_flow_that_ignores_cancellation_is_reported_by_name_with_its_lin
     """Nobody can stop it from outside; the next best thing is to say which line does not listen."""
     [worker] = common.workers
     run = await common.run("stubborn")
-    await wait_until(lambda: "began" in traced(run) or None, 30, "the flow to begin")
+    await wait_until(lambda: "began" in traced(run) or None, 90, "the flow to begin")
     await common.client.set_flow_run_state(run.id, Cancelling())
     log = await worker.says("event=ignores-cancellation", within=10)
     assert "'stubborn'" in log
@@ -94,7 +94,7 @@ async def test_one_runs_failure_never_touches_another(common: Any, traced: Trace
     """Everything a flow does wrong in a shared process is its own affair."""
     [worker] = common.workers
     bystander = await common.run("endless")
-    await wait_until(lambda: "began" in traced(bystander) or None, 30, "the bystander to begin")
+    await wait_until(lambda: "began" in traced(bystander) or None, 90, "the bystander to begin")
     run = await common.run(flow)
     await common.reaches(run, "Crashed", "Failed", "Completed")
     after = await common.run("returns")

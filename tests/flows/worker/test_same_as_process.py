@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,11 +50,23 @@ def _own(message: str) -> bool:
     )
 
 
-async def look(desk: Any, run: FlowRun, traced: Traced) -> Seen:
+async def all_logs(desk: Any, run: FlowRun, wait_until: Any) -> list[str]:
+    """The run's log lines once the engine's last one is there; they travel in batches."""
+
+    async def arrived() -> list[str] | None:
+        lines = await desk.logs(run)
+        return lines if any(line.startswith("Finished in state") for line in lines) else None
+
+    return await wait_until(arrived, 30, "the run's last log line")
+
+
+async def look(desk: Any, run: FlowRun, traced: Traced, wait_until: Any) -> Seen:
     done = await desk.reaches(run, "Completed", "Failed", "Crashed", "TimedOut", "Cancelled", within=150)
     result = await done.state.result(raise_on_failure=False) if done.state.is_completed() and done.state.data else None
-    children = await desk.client.read_flow_runs(flow_run_filter=FlowRunFilter(parent_flow_run_id={"any_": [run.id]}))
-    logs = [message for message in await desk.logs(run) if _own(message)]
+    children = await desk.client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [run.id]}})
+    )
+    logs = [message for message in await all_logs(desk, run, wait_until) if _own(message)]
     return Seen(
         state=done.state_name,
         kind=done.state_type.value,
@@ -70,7 +81,7 @@ async def look(desk: Any, run: FlowRun, traced: Traced) -> Seen:
 
 
 @pytest.mark.timeout(400)
-async def test_flows_end_the_same_on_both_worker_types(common: Any, traced: Traced) -> None:
+async def test_flows_end_the_same_on_both_worker_types(common: Any, traced: Traced, wait_until: Any) -> None:
     """States, messages, results, retries, timeouts, hooks, logs, tags, child flows and validation, side by side."""
     process_pool = await common.add_pool("process")
     runs: dict[str, list[FlowRun]] = {"in-process": [], "process": []}
@@ -81,10 +92,9 @@ async def test_flows_end_the_same_on_both_worker_types(common: Any, traced: Trac
             runs[kind].append(
                 await common.run_deployment(deployment, parameters={"trace": trace, **parameters}, tags=["by-hand"])
             )
-    worker = common.worker("--limit", "3", type="process", pool=process_pool)
-    seen = {kind: [await look(common, run, traced) for run in both] for kind, both in runs.items()}
+    worker = common.worker("--limit", "3", kind="process", pool=process_pool)
+    seen = {kind: [await look(common, run, traced, wait_until) for run in both] for kind, both in runs.items()}
     worker.kill()
-    await asyncio.sleep(2.5)  # logs travel in batches of two seconds
     for (flow, parameters), ours, theirs in zip(CASES, seen["in-process"], seen["process"], strict=True):
         assert asdict(ours) == asdict(theirs), (flow, parameters)
 
@@ -129,7 +139,7 @@ async def test_a_suspension_from_the_ui_stops_a_run_at_its_next_task(
     from prefect.states import Suspended
 
     run = await common.run("counts")
-    await wait_until(lambda: "step" in traced(run) or None, 30, "the flow to begin")
+    await wait_until(lambda: "step" in traced(run) or None, 90, "the flow to begin")
     await common.client.set_flow_run_state(run.id, Suspended(timeout_seconds=120), force=True)
     await wait_until(lambda: "stopped" in traced(run) or None, 15, "the flow to stop")
     assert (await common.read(run)).state_type == StateType.PAUSED

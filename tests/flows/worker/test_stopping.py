@@ -22,7 +22,7 @@ async def begun(desk: Any, flow: str, traced: Traced, wait_until: Any, **options
     return run
 
 
-async def runs_of(desk: Any, *deployments: Any) -> list[FlowRun]:
+async def runs_of(desk: Any, *deployments: Any) -> list[Any]:
     wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)))
     return await desk.client.read_flow_runs(flow_run_filter=wanted)
 
@@ -82,7 +82,9 @@ async def test_after_kill_9_runs_are_crashed_and_claims_given_back(desk: Any, tr
         crashed = await desk.reaches(run, "Crashed")
         assert (crashed.state.timestamp - killed_at).total_seconds() < 60
     assert traced(running)[-1] == "crashed Crashed"
-    children = await desk.client.read_flow_runs(flow_run_filter=FlowRunFilter(parent_flow_run_id={"any_": [family.id]}))
+    children = await desk.client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [family.id]}})
+    )
     assert [child.state_name for child in children] == ["Crashed"]
     # The claim is given back and claimed again; the run happens once, at its due time.
     done = await desk.reaches(claimed, "Completed", within=80)

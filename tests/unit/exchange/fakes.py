@@ -1,5 +1,7 @@
 """An exchange without a network: it does what a test tells it to and remembers what it was asked."""
 
+# ruff: noqa: ARG002 - the port's parameters, of which a fake needs none
+
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from kontor.errors import ExchangeError
 from kontor.exchange.wire import current_call
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-Behaviour = Callable[[], Awaitable[None]]
+Behaviour = Callable[[], Awaitable[Any]]
 
 
 class FakeExchange:
@@ -26,6 +28,7 @@ class FakeExchange:
         self.asked: list[str] = []
         self.priorities: list[Any] = []
         self.closed = 0
+        self.called = asyncio.Event()
         self.behave: Behaviour | None = None
 
     @property
@@ -34,6 +37,7 @@ class FakeExchange:
 
     async def _do(self, method: str) -> None:
         self.asked.append(method)
+        self.called.set()
         self.priorities.append(current_call().priority)
         if self.behave is not None:
             await self.behave()

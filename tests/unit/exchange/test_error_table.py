@@ -139,14 +139,17 @@ def test_every_error_of_ccxt_has_a_meaning() -> None:
 
 def test_an_old_connect_error_further_out_does_not_make_a_lost_answer_never_sent() -> None:
     """A create tried again inside an `except` has the first error as its context; sending twice would follow."""
-    try:
+
+    def try_again() -> None:
         try:
             raise REFUSED
         except aiohttp.ClientConnectorError:
             raise ccxt.RequestTimeout("okx POST the second try") from None
-    except ccxt.RequestTimeout as error:
-        assert error.__context__ is REFUSED
-        assert type(create(error)) is OutcomeUnknown
+
+    with pytest.raises(ccxt.RequestTimeout) as caught:
+        try_again()
+    assert caught.value.__context__ is REFUSED
+    assert type(create(caught.value)) is OutcomeUnknown
 
 
 @pytest.mark.parametrize("status", [418, 429])

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pytest
 
@@ -176,8 +176,7 @@ async def test_a_cancellation_of_the_caller_passes_through(guarded: GuardedExcha
     """Whoever shuts down must not be answered with a retry."""
     inner.behave = hang()
     reading = asyncio.create_task(guarded.fetch_balance())
-    while not inner.asked:
-        await asyncio.sleep(0)
+    await inner.called.wait()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
@@ -191,7 +190,7 @@ async def test_every_call_carries_its_priority(
     await guarded.cancel_order("BTC/USD", client_order_id="k1")
     await guarded.create_order(make_order())
     await guarded.fetch_open_orders()
-    await guarded.set_leverage("BTC/USD:USD", D(3))
+    await guarded.set_leverage("BTC/USD:USD", Decimal(3))
     await guarded.fetch_candles("BTC/USD", "1m")
     await guarded.call("fetch_funding_rates")
     cancel, create, account, market_data = Priority

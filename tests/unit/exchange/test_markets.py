@@ -1,6 +1,6 @@
 """Markets: steps and limits in base currency, whatever the venue counts in."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,10 +17,10 @@ from .conftest import made, raw_market, raw_spot
 
 def test_a_swap_counts_in_base_currency(swap: Market) -> None:
     """One contract is 0.01 BTC: step, minimum and maximum are a hundredth of the venue's figures."""
-    assert (swap.kind, swap.contract_size) == (MarketKind.SWAP, D("0.01"))
-    assert (swap.quantity_step, swap.min_quantity, swap.max_quantity) == (D("0.01"), D("0.01"), D(10))
-    assert (swap.price_step, swap.min_cost, swap.max_leverage) == (D("0.1"), None, D(100))
-    assert (to_base(3, swap), to_contracts(D("0.03"), swap)) == (D("0.03"), D(3))
+    assert (swap.kind, swap.contract_size) == (MarketKind.SWAP, Decimal("0.01"))
+    assert (swap.quantity_step, swap.min_quantity, swap.max_quantity) == (Decimal("0.01"), Decimal("0.01"), Decimal(10))
+    assert (swap.price_step, swap.min_cost, swap.max_leverage) == (Decimal("0.1"), None, Decimal(100))
+    assert (to_base(3, swap), to_contracts(Decimal("0.03"), swap)) == (Decimal("0.03"), Decimal(3))
 
 
 def test_contracts_of_a_thousand_coins_are_multiplied() -> None:
@@ -28,29 +28,33 @@ def test_contracts_of_a_thousand_coins_are_multiplied() -> None:
     doge = made(
         raw_market(contractSize=1000, precision={"amount": 0.01, "price": 1e-05}, limits={"amount": {"min": 0.01}})
     )
-    assert (doge.quantity_step, doge.min_quantity, doge.max_quantity) == (D(10), D(10), None)
-    assert (to_base("1.23", doge), to_contracts(D(1230), doge)) == (D(1230), D("1.23"))
+    assert (doge.quantity_step, doge.min_quantity, doge.max_quantity) == (Decimal(10), Decimal(10), None)
+    assert (to_base("1.23", doge), to_contracts(Decimal(1230), doge)) == (Decimal(1230), Decimal("1.23"))
 
 
 def test_spot_counts_as_it_is(spot: Market) -> None:
     """No contracts there; a leverage limit means margin, which is not traded."""
-    assert (spot.kind, spot.contract_size, spot.settle, spot.max_leverage) == (MarketKind.SPOT, D(1), None, None)
-    assert (spot.quantity_step, spot.min_quantity, spot.min_cost) == (D("0.00000001"), D("0.00001"), D(5))
+    assert (spot.kind, spot.contract_size, spot.settle, spot.max_leverage) == (MarketKind.SPOT, Decimal(1), None, None)
+    assert (spot.quantity_step, spot.min_quantity, spot.min_cost) == (
+        Decimal("0.00000001"),
+        Decimal("0.00001"),
+        Decimal(5),
+    )
 
 
 @pytest.mark.parametrize(
     ("mode", "precision", "step"),
     [
-        (TICK_SIZE, 1e-08, D("0.00000001")),
-        (TICK_SIZE, "0.0050", D("0.005")),
-        (TICK_SIZE, None, D(0)),
-        (DECIMAL_PLACES, 3, D("0.001")),
-        (DECIMAL_PLACES, 0, D(1)),
-        (DECIMAL_PLACES, -2, D(100)),
-        (SIGNIFICANT_DIGITS, 5, D(0)),
+        (TICK_SIZE, 1e-08, Decimal("0.00000001")),
+        (TICK_SIZE, "0.0050", Decimal("0.005")),
+        (TICK_SIZE, None, Decimal(0)),
+        (DECIMAL_PLACES, 3, Decimal("0.001")),
+        (DECIMAL_PLACES, 0, Decimal(1)),
+        (DECIMAL_PLACES, -2, Decimal(100)),
+        (SIGNIFICANT_DIGITS, 5, Decimal(0)),
     ],
 )
-def test_steps_follow_the_exchanges_precision_mode(mode: int, precision: Any, step: D) -> None:
+def test_steps_follow_the_exchanges_precision_mode(mode: int, precision: Any, step: Decimal) -> None:
     """Significant digits are no step: rounding to one is left to ccxt then."""
     assert made(raw_spot(precision={"amount": 1e-08, "price": precision}), mode).price_step == step
 
@@ -103,5 +107,5 @@ def test_a_quantity_on_the_step_survives_the_way_to_contracts_and_back(steps: in
     market = made(raw_market(contractSize=float(size), precision={"amount": float(lot), "price": 0.1}))
     quantity = steps * market.quantity_step
     contracts = to_contracts(quantity, market)
-    assert contracts == quantity / D(size)
+    assert contracts == quantity / Decimal(size)
     assert to_base(float(contracts), market) == quantity

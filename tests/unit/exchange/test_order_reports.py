@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -43,8 +43,8 @@ def raw_order(**changes: Any) -> dict[str, Any]:
 def test_an_order_comes_back_in_base_currency(swap: Market) -> None:
     """Contracts end at this edge."""
     report = parse_order(raw_order(), swap, NOW)
-    assert (report.quantity, report.filled_quantity) == (D("0.1"), D("0.03"))
-    assert (report.price, report.average_price) == (D("60000.1"), D("59999.9"))
+    assert (report.quantity, report.filled_quantity) == (Decimal("0.1"), Decimal("0.03"))
+    assert (report.price, report.average_price) == (Decimal("60000.1"), Decimal("59999.9"))
     assert (report.state, report.side, report.order_type) == (S.PARTIALLY_FILLED, Side.BUY, OrderType.LIMIT)
     assert (report.venue_order_id, report.client_order_id) == ("123", "k1")
     assert (report.created_at, report.at) == (NOW, NOW + timedelta(seconds=5))
@@ -76,13 +76,13 @@ def test_every_word_becomes_a_state_that_agrees_with_the_fills(
     word: str | None, filled: int, state: OrderState
 ) -> None:
     """A partly filled order that was canceled or rejected has still been filled in part."""
-    assert order_state(word, D(10), D(filled)) is state
+    assert order_state(word, Decimal(10), Decimal(filled)) is state
 
 
 def test_an_unknown_word_is_said_and_the_fills_decide(caplog: pytest.LogCaptureFixture) -> None:
     """It must neither crash nor pass unnoticed."""
     with caplog.at_level(logging.WARNING):
-        assert order_state("effective", D(10), D(3)) is S.PARTIALLY_FILLED
+        assert order_state("effective", Decimal(10), Decimal(3)) is S.PARTIALLY_FILLED
     assert "effective" in caplog.text
 
 
@@ -90,14 +90,14 @@ def test_a_canceled_order_keeps_its_partial_fill_and_its_reason(swap: Market) ->
     """In the notebook the fill vanished with the status change."""
     raw = raw_order(status="canceled", info={"cancelSourceReason": "Canceled by user", "code": "0"})
     report = parse_order(raw, swap, NOW)
-    assert (report.state, report.filled_quantity) == (S.CANCELED, D("0.03"))
-    assert (report.average_price, report.reason) == (D("59999.9"), "Canceled by user")
+    assert (report.state, report.filled_quantity) == (S.CANCELED, Decimal("0.03"))
+    assert (report.average_price, report.reason) == (Decimal("59999.9"), "Canceled by user")
 
 
 def test_a_market_orders_price_is_not_the_average_ccxt_writes_there(swap: Market) -> None:
     """A market order has no price."""
     report = parse_order(raw_order(type="market", price=59999.9), swap, NOW)
-    assert (report.order_type, report.price, report.average_price) == (OrderType.MARKET, None, D("59999.9"))
+    assert (report.order_type, report.price, report.average_price) == (OrderType.MARKET, None, Decimal("59999.9"))
 
 
 def test_null_fields_do_not_crash(swap: Market) -> None:
@@ -112,7 +112,7 @@ def test_null_fields_do_not_crash(swap: Market) -> None:
 def test_an_order_by_cost_has_the_quantity_it_came_to(spot: Market) -> None:
     """Somebody bought by hand for 100 USD: the venue tells no quantity."""
     report = parse_order(raw_order(amount=None, remaining=None, filled=0.25, status="closed"), spot, NOW)
-    assert (report.quantity, report.state) == (D("0.25"), S.FILLED)
+    assert (report.quantity, report.state) == (Decimal("0.25"), S.FILLED)
 
 
 def test_an_order_without_an_id_is_none(swap: Market) -> None:
@@ -127,8 +127,8 @@ def test_a_bare_receipt_is_filled_up_from_the_order(swap: Market, make_order: Ca
         amount=None, filled=None, remaining=None, status=None, side=None, type=None, price=None, average=None
     )
     report = parse_created(raw, make_order(), swap, NOW)
-    assert (report.state, report.quantity, report.filled_quantity) == (S.ACCEPTED, D("0.1"), D(0))
-    assert (report.price, report.side, report.client_order_id) == (D("60000.1"), Side.BUY, "k1")
+    assert (report.state, report.quantity, report.filled_quantity) == (S.ACCEPTED, Decimal("0.1"), Decimal(0))
+    assert (report.price, report.side, report.client_order_id) == (Decimal("60000.1"), Side.BUY, "k1")
 
 
 @pytest.mark.parametrize("word", ["closed", "canceled", "expired"])

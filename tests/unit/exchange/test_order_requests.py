@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -44,7 +44,7 @@ def test_a_time_in_force_goes_along_for_limit_orders_only(swap: Market, make_ord
 def test_a_market_buy_by_cost_is_refused_where_the_venue_knows_no_other(spot: Market, make_order: Maker) -> None:
     """The quantity could not be kept, and the operator asked for a quantity."""
     order = make_order("BTC/USD", order_type=MARKET)
-    with pytest.raises(NotSupported, match="by cost only.*limit order with time in force IOC"):
+    with pytest.raises(NotSupported, match=r"by cost only.*limit order with time in force IOC"):
         order_request(order, spot, cost_only_buys=True)
     assert order_request(order, spot, cost_only_buys=False)["amount"] == 0.1
     sale = make_order("BTC/USD", order_type=MARKET, side=Side.SELL)
@@ -54,15 +54,15 @@ def test_a_market_buy_by_cost_is_refused_where_the_venue_knows_no_other(spot: Ma
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"quantity": D("0.015")}, "quantity 0.015 is not a multiple of the venue's step of 0.01 BTC"),
-        ({"quantity": D("0.001")}, "quantity 0.001 is below the venue's minimum of 0.01 BTC"),
-        ({"quantity": D(11)}, "quantity 11 is above the venue's maximum of 10 BTC"),
-        ({"quantity": D(0)}, "quantity 0 is not above zero"),
-        ({"quantity": D(-1)}, "quantity -1 is not above zero"),
-        ({"price": D("60000.15")}, "price 60000.15 is not a multiple of the venue's step of 0.1 USD"),
-        ({"price": D(-1)}, "price -1 is not above zero"),
+        ({"quantity": Decimal("0.015")}, "quantity 0.015 is not a multiple of the venue's step of 0.01 BTC"),
+        ({"quantity": Decimal("0.001")}, "quantity 0.001 is below the venue's minimum of 0.01 BTC"),
+        ({"quantity": Decimal(11)}, "quantity 11 is above the venue's maximum of 10 BTC"),
+        ({"quantity": Decimal(0)}, "quantity 0 is not above zero"),
+        ({"quantity": Decimal(-1)}, "quantity -1 is not above zero"),
+        ({"price": Decimal("60000.15")}, "price 60000.15 is not a multiple of the venue's step of 0.1 USD"),
+        ({"price": Decimal(-1)}, "price -1 is not above zero"),
         ({"price": None}, "a limit order needs a price"),
-        ({"order_type": MARKET, "price": D(1)}, "a market order takes no price"),
+        ({"order_type": MARKET, "price": Decimal(1)}, "a market order takes no price"),
         ({"order_type": MARKET, "post_only": True}, "post only means a resting limit order"),
         ({"time_in_force": TimeInForce.IOC, "post_only": True}, "post only means a resting limit order"),
         ({"order_type": MARKET, "time_in_force": TimeInForce.FOK}, "a market order cannot be fill-or-kill"),
@@ -80,9 +80,9 @@ def test_what_the_venue_could_not_take_is_refused_with_its_figure(
 def test_a_cost_below_the_venues_minimum_is_refused(spot: Market, make_order: Maker) -> None:
     """Ccxt does not enforce it, and the venue's own answer comes a round trip later."""
     with pytest.raises(InvalidOrder, match=r"cost 0\.60+1 is below the venue's minimum of 5 USD"):
-        check_order(make_order("BTC/USD", quantity=D("0.00001")), spot)
-    check_order(make_order("BTC/USD", quantity=D("0.0001")), spot)
-    check_order(make_order("BTC/USD", quantity=D("0.00001"), order_type=MARKET), spot)
+        check_order(make_order("BTC/USD", quantity=Decimal("0.00001")), spot)
+    check_order(make_order("BTC/USD", quantity=Decimal("0.0001")), spot)
+    check_order(make_order("BTC/USD", quantity=Decimal("0.00001"), order_type=MARKET), spot)
 
 
 def test_reduce_only_on_spot_is_refused(spot: Market, make_order: Maker) -> None:
@@ -100,7 +100,7 @@ def test_a_suspended_market_takes_no_order(make_order: Maker) -> None:
 def test_a_venue_without_a_fixed_step_takes_any_quantity(make_order: Maker) -> None:
     """Nothing is known that could be enforced."""
     market = made(raw_spot(precision={"amount": None, "price": None}, limits={}))
-    check_order(make_order("BTC/USD", quantity=D("0.123456789"), price=D("1.23456789")), market)
+    check_order(make_order("BTC/USD", quantity=Decimal("0.123456789"), price=Decimal("1.23456789")), market)
 
 
 def test_a_request_expires_when_nobody_waits_any_more_or_its_price_is_stale(make_order: Maker) -> None:

@@ -6,7 +6,7 @@ They lie beside the repository and are not part of it; a clone elsewhere skips t
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal as D
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,9 @@ async def test_markets_keep_spot_and_linear_swaps(okx: CcxtExchange) -> None:
     markets = await okx.load_markets()
     assert {"BTC/USDT", "BTC/USDT:USDT", "DOGE/USDT:USDT"} <= markets.keys()
     assert not {"BTC/USD:BTC", "BTC/USD:BTC-241227-60000-P"} & markets.keys()
-    assert markets["BTC/USDT:USDT"].quantity_step == D("0.0001")
-    assert markets["DOGE/USDT:USDT"].quantity_step == D(10)
-    assert markets["BTC/USDT"].min_quantity == D("0.00001")
+    assert markets["BTC/USDT:USDT"].quantity_step == Decimal("0.0001")
+    assert markets["DOGE/USDT:USDT"].quantity_step == Decimal(10)
+    assert markets["BTC/USDT"].min_quantity == Decimal("0.00001")
 
 
 async def test_a_real_balance(okx: CcxtExchange) -> None:
@@ -74,15 +74,20 @@ async def test_a_real_balance(okx: CcxtExchange) -> None:
 
 @pytest.mark.parametrize(
     ("description", "symbol", "quantity"),
-    [("fetch position", "LTC/USDT:USDT", D(2)), ("fetchPosition linear isolated swap", "BTC/USDT:USDT", D("0.0001"))],
+    [
+        ("fetch position", "LTC/USDT:USDT", Decimal(2)),
+        ("fetchPosition linear isolated swap", "BTC/USDT:USDT", Decimal("0.0001")),
+    ],
 )
-async def test_real_positions(okx: CcxtExchange, description: str, symbol: str, quantity: D) -> None:
+async def test_real_positions(okx: CcxtExchange, description: str, symbol: str, quantity: Decimal) -> None:
     """0.01 contracts of 0.01 BTC are a ten-thousandth of a bitcoin."""
     answer(okx, {"account/positions": payload("fetchPosition", description)})
     [position] = await okx.fetch_positions()
     assert (position.symbol, position.quantity, position.side) == (symbol, quantity, PositionSide.LONG)
     assert position.entry_price > 0
-    assert position.notional == pytest.approx(position.quantity * (position.mark_price or D(0)), rel=D("0.02"))
+    assert position.notional == pytest.approx(
+        position.quantity * (position.mark_price or Decimal(0)), rel=Decimal("0.02")
+    )
 
 
 async def test_a_real_inverse_position_is_left_out_and_said(
@@ -99,8 +104,12 @@ async def test_a_real_order(okx: CcxtExchange) -> None:
     """Filled, on spot."""
     answer(okx, {"trade/order": payload("fetchOrder", "fetch spot order")})
     report = await okx.fetch_order("LTC/USDT", venue_order_id="1339107111507525632")
-    assert (report.state, report.quantity, report.filled_quantity) == (OrderState.FILLED, D("0.1"), D("0.1"))
-    assert report.average_price == D("101.58")
+    assert (report.state, report.quantity, report.filled_quantity) == (
+        OrderState.FILLED,
+        Decimal("0.1"),
+        Decimal("0.1"),
+    )
+    assert report.average_price == Decimal("101.58")
     assert report.venue_order_id
 
 
@@ -111,7 +120,11 @@ async def test_a_real_open_order_with_stops_attached(okx: CcxtExchange) -> None:
         {"orders-pending": payload("fetchOpenOrders", "fetch swap limit open order with take profit and stop loss")},
     )
     [report] = await okx.fetch_open_orders("ADA/USDT:USDT")
-    assert (report.state, report.order_type, report.filled_quantity) == (OrderState.ACCEPTED, OrderType.LIMIT, D(0))
+    assert (report.state, report.order_type, report.filled_quantity) == (
+        OrderState.ACCEPTED,
+        OrderType.LIMIT,
+        Decimal(0),
+    )
     assert report.quantity % 100 == 0
 
 
@@ -120,9 +133,9 @@ async def test_a_real_fill(okx: CcxtExchange) -> None:
     answer(okx, {"fills-history": payload("fetchMyTrades", "Fetch spot trade")})
     fills = await okx.fetch_fills()
     assert {(fill.symbol, fill.side, fill.quantity, fill.price) for fill in fills} == {
-        ("LTC/USDT", Side.BUY, D("0.1"), D("67.84"))
+        ("LTC/USDT", Side.BUY, Decimal("0.1"), Decimal("67.84"))
     }
-    assert fills[0].fee == D("0.0001")
+    assert fills[0].fee == Decimal("0.0001")
     assert fills[0].fee_currency == "LTC"
 
 
@@ -139,7 +152,7 @@ async def test_a_real_ticker_passes_its_raw_fields_on(okx: CcxtExchange) -> None
     """One market at a time and all at once give the same."""
     answer(okx, {"market/ticker": payload("fetchTicker", "public spot ticker")})
     tickers = await okx.fetch_tickers(["BTC/USDT"])
-    assert tickers["BTC/USDT"].last == D("73384.8")
+    assert tickers["BTC/USDT"].last == Decimal("73384.8")
     assert tickers["BTC/USDT"].raw["info"]["instId"] == "BTC-USDT"
 
 
@@ -147,7 +160,7 @@ async def test_a_real_receipt(okx: CcxtExchange) -> None:
     """Two ids and "Order placed"."""
     receipt = payload("createOrder", "type2 & type3 together")
     answer(okx, {"batch-orders": receipt})
-    order = Order("k1", "main", "BTC/USDT:USDT", Side.BUY, OrderType.MARKET, D("0.01"), NOW)
+    order = Order("k1", "main", "BTC/USDT:USDT", Side.BUY, OrderType.MARKET, Decimal("0.01"), NOW)
     report = await okx.create_order(order)
     assert (report.venue_order_id, report.state) == (receipt["data"][0]["ordId"], OrderState.ACCEPTED)
-    assert (report.quantity, report.client_order_id) == (D("0.01"), "k1")
+    assert (report.quantity, report.client_order_id) == (Decimal("0.01"), "k1")

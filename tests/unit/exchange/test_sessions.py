@@ -25,6 +25,12 @@ class Venue:
         self.donors: list[list[str]] = []
         self.behave: Behaviour | None = None
         self.refuses: Exception | None = None
+        self._opened: asyncio.Queue[FakeExchange] = asyncio.Queue()
+
+    async def opens(self, count: int) -> None:
+        """Wait until so many have been opened in all."""
+        while len(self.opened) < count or not self._opened.empty():
+            await self._opened.get()
 
     def open(self, settings: ExchangeSettings, donors: Sequence[Exchange]) -> FakeExchange:
         if self.refuses is not None:
@@ -32,6 +38,7 @@ class Venue:
         exchange = FakeExchange(f"{settings.account} {len(self.opened)} {settings.api_key}")
         exchange.behave = self.behave
         self.opened.append(exchange)
+        self._opened.put_nowait(exchange)
         self.donors.append([donor.profile.exchange_id for donor in donors])
         return exchange
 
@@ -53,7 +60,7 @@ def pool(venue: Venue, clock: VirtualClock) -> SessionPool:
 
 async def test_runs_of_one_process_share_a_client(pool: SessionPool, venue: Venue) -> None:
     """Opened once, even when many ask at the same moment; its markets are there before anybody gets it."""
-    sessions = await asyncio.gather(*(pool.get(PAPER) for _ in range(10)))
+    sessions: list[Exchange] = list(await asyncio.gather(*(pool.get(PAPER) for _ in range(10))))
     assert len({id(session) for session in sessions}) == 1
     assert [exchange.asked for exchange in venue.opened] == [["load_markets"]]
 
@@ -94,7 +101,7 @@ async def test_calls_in_flight_end_on_the_old_client_which_is_closed_afterwards(
     """Nobody's call is cut off by somebody else's restart."""
     session = await pool.get(PAPER, 1)
     gate = asyncio.Event()
-    venue.opened[0].behave = gate.wait  # pyright: ignore[reportAttributeAccessIssue]
+    venue.opened[0].behave = gate.wait
     in_flight = asyncio.create_task(session.fetch_balance())
     await asyncio.sleep(0)
     await pool.get(PAPER, 2)
@@ -154,10 +161,9 @@ async def test_while_one_opens_the_new_client_the_others_use_the_old(pool: Sessi
     """An order must not wait for four thousand markets to load."""
     session = await pool.get(PAPER, 1)
     gate = asyncio.Event()
-    venue.behave = gate.wait  # pyright: ignore[reportAttributeAccessIssue]
+    venue.behave = gate.wait
     opening = asyncio.create_task(pool.get(PAPER, 2))
-    while len(venue.opened) < 2:
-        await asyncio.sleep(0)
+    await venue.opens(2)
     assert (await (await pool.get(PAPER, 2)).fetch_balance()).currency == "paper 0 old"
     gate.set()
     await opening
@@ -166,10 +172,9 @@ async def test_while_one_opens_the_new_client_the_others_use_the_old(pool: Sessi
 
 async def test_a_canceled_opening_leaves_nothing_open(pool: SessionPool, venue: Venue) -> None:
     """The run that asked for it was canceled; the next one opens its own."""
-    venue.behave = asyncio.Event().wait  # pyright: ignore[reportAttributeAccessIssue]
+    venue.behave = asyncio.Event().wait
     opening = asyncio.create_task(pool.get(PAPER))
-    while not venue.opened:
-        await asyncio.sleep(0)
+    await venue.opens(1)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening

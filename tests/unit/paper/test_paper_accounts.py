@@ -213,7 +213,7 @@ def test_secrets_do_not_show() -> None:
 
 @given(st.lists(st.tuples(st.integers(-50, 50).filter(bool), st.integers(1, 10_000)), min_size=1, max_size=30))
 def test_a_position_gives_back_exactly_what_went_in(trades: list[tuple[int, int]]) -> None:
-    """However it was built, closing it leaves profit equal to what was paid less what was received, to the last digit."""
+    """However it was built, closing it leaves a profit of what was received less what was paid, to the last digit."""
     position = PositionState("paper", "BTC-USD-SWAP", "1")
     paid = profit = ZERO
     held = 0
@@ -229,12 +229,14 @@ def test_a_position_gives_back_exactly_what_went_in(trades: list[tuple[int, int]
     assert abs(profit + paid) < Decimal("1e-18")  # thirds and sevenths are not exact themselves
 
 
-@given(
-    st.integers(-100, 100), st.integers(0, 200), st.integers(0, 200), st.integers(1, 50), st.integers(1, 50)
-)
-def test_order_margin_covers_the_worst_case_and_nothing_more(held: int, buys: int, sells: int, bid: int, ask: int) -> None:
+@given(st.integers(-100, 100), st.integers(0, 200), st.integers(0, 200), st.integers(1, 50), st.integers(1, 50))
+def test_order_margin_covers_the_worst_case_and_nothing_more(
+    held: int, buys: int, sells: int, bid: int, ask: int
+) -> None:
     """Against the definition: if only one side filled, how much of it would open something?"""
     resting = Resting(buys, Decimal(buys * bid), sells, Decimal(sells * ask))
     opens_long = max(0, max(0, held + buys) - max(0, held) if held >= 0 else held + buys)
     opens_short = max(0, max(0, -held + sells) - max(0, -held) if held <= 0 else sells - held)
-    assert order_margin(resting, held, Decimal(5)) == pytest.approx(Decimal(max(opens_long * bid, opens_short * ask)) / 5)
+    assert order_margin(resting, held, Decimal(5)) == pytest.approx(
+        Decimal(max(opens_long * bid, opens_short * ask)) / 5
+    )

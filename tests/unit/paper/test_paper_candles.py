@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -12,7 +13,19 @@ from kontor.paper.model import Candle, VenueError
 from kontor.paper.venue import Venue
 
 MINUTE = 60_000
-LENGTHS = {"1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1H": 60, "2H": 120, "4H": 240, "6Hutc": 360, "12Hutc": 720, "1Dutc": 1440}
+LENGTHS = {
+    "1m": 1,
+    "3m": 3,
+    "5m": 5,
+    "15m": 15,
+    "30m": 30,
+    "1H": 60,
+    "2H": 120,
+    "4H": 240,
+    "6Hutc": 360,
+    "12Hutc": 720,
+    "1Dutc": 1440,
+}
 
 
 @pytest.mark.parametrize("bar", LENGTHS)
@@ -21,13 +34,15 @@ def test_a_thousand_candles_of_every_length_are_there_from_the_start(venue: Venu
     newest = venue.candles("ETH-USD-SWAP", bar, limit=1000)
     starts = [candle.ts for candle in newest]
     assert len(newest) == 1000
-    assert {a - b for a, b in zip(starts, starts[1:], strict=False)} == {LENGTHS[bar] * MINUTE}
+    assert {a - b for a, b in pairwise(starts)} == {LENGTHS[bar] * MINUTE}
     assert starts[0] == venue.now() // (LENGTHS[bar] * MINUTE) * LENGTHS[bar] * MINUTE
     assert [candle.confirm for candle in newest[:2]] == [False, True]
     assert all(c.low <= min(c.open, c.close) <= max(c.open, c.close) <= c.high for c in newest)
 
 
-def test_the_unfinished_candle_grows_with_the_ticks_and_ends_as_what_it_showed(venue: Venue, clock: ManualClock) -> None:
+def test_the_unfinished_candle_grows_with_the_ticks_and_ends_as_what_it_showed(
+    venue: Venue, clock: ManualClock
+) -> None:
     """Watching every tick of five minutes gives exactly the five-minute candle that is served afterwards."""
     clock.resume_at(venue.now() // (5 * MINUTE) * 5 * MINUTE + 5 * MINUTE)
     seen: list[Decimal] = []
@@ -52,7 +67,7 @@ def test_nothing_of_the_future_shows_in_any_answer(venue: Venue, clock: ManualCl
 
 
 def test_paging_cuts_as_okx_does(venue: Venue) -> None:
-    """ccxt pages with both bounds, exclusive; `before` alone gives the newest."""
+    """Ccxt pages with both bounds, exclusive; `before` alone gives the newest."""
     everything = venue.candles("BTC-USD-SWAP", "1m", limit=50)
     older = venue.candles("BTC-USD-SWAP", "1m", after=everything[9].ts, limit=10)
     assert older == everything[10:20]
@@ -61,7 +76,7 @@ def test_paging_cuts_as_okx_does(venue: Venue) -> None:
     assert between == everything[6:12]
     assert venue.candles("BTC-USD-SWAP", "1m", after=1_000, limit=5) == []
     assert venue.candles("BTC-USD-SWAP", "1m", before=venue.now(), limit=5) == []
-    assert venue.candles("BTC-USD-SWAP", "1m", limit=3, confirmed_only=True) == everything[1:3]
+    assert venue.candles("BTC-USD-SWAP", "1m", limit=3, confirmed_only=True) == everything[1:4]
 
 
 def test_days_begin_at_midnight_in_hong_kong_unless_asked_for_utc(venue: Venue) -> None:

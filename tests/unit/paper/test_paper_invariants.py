@@ -39,7 +39,8 @@ actions = st.fixed_dictionaries(
 
 def open_venue(clock: ManualClock, path: Path | None = None) -> Venue:
     configs = tuple(
-        AccountConfig(name, f"key-{name}", "secret", "phrase", (("USD", Decimal(60_000)), ("BTC", Decimal("0.3")))) for name in ACCOUNTS
+        AccountConfig(name, f"key-{name}", "secret", "phrase", (("USD", Decimal(60_000)), ("BTC", Decimal("0.3"))))
+        for name in ACCOUNTS
     )
     return Venue(VenueConfig(markets=16, seed=11, accounts=configs), clock=clock, path=path)
 
@@ -129,8 +130,8 @@ class Trading(RuleBasedStateMachine):
         before, sequences = picture(self.venue), self.venue._engine.state.sequences
         assert self.venue._engine._journal is not None
         self.venue._engine._journal.close()  # no farewell: the next one finds only what was committed
-        self.venue = open_venue(ManualClock(self.clock.now_ms()), self.path)
-        self.clock = self.venue.clock  # pyright: ignore[reportAttributeAccessIssue]
+        self.clock = ManualClock(self.clock.now_ms())
+        self.venue = open_venue(self.clock, self.path)
         assert picture(self.venue) == before
         assert self.venue._engine.state.sequences == sequences
 
@@ -185,7 +186,7 @@ def check_reduces(venue: Venue, order: Order, filled: list[Fill]) -> None:
 
 
 def check_cash(venue: Venue, name: str) -> None:
-    """Cash is the deposits, what was bought and sold, the fees, and exactly the profit that the positions do not hold."""
+    """Cash is deposits, purchases, sales and fees, and exactly the profit that the positions do not hold."""
     expected: dict[str, Decimal] = defaultdict(Decimal, {"USD": Decimal(60_000), "BTC": Decimal("0.3")})
     for fill in venue.fills(name):
         instrument = venue.instrument(fill.inst_id)
@@ -227,14 +228,23 @@ def check_frozen(venue: Venue, name: str) -> None:
 
 TestTrading = Trading.TestCase
 TestTrading.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=12,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much),
 )
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much),
+)
 @given(
     steps=st.lists(st.tuples(st.sampled_from([0.3, 1, 7, 61, 1300]), actions), min_size=3, max_size=12),
-    polls=st.lists(st.integers(1, 50), min_size=1, max_size=5),
+    polls=st.lists(st.integers(1, 12), min_size=1, max_size=5),
 )
 def test_how_often_somebody_polls_changes_nothing(steps: list[tuple[float, dict[str, Any]]], polls: list[int]) -> None:
     """Fills must follow from the orders, the seed and the time alone: otherwise no replay could ever be repeated."""
@@ -247,7 +257,7 @@ def test_how_often_somebody_polls_changes_nothing(steps: list[tuple[float, dict[
         for part in range(1, parts + 1):
             busy.resume_at(target - round(seconds * 1000) + round(seconds * 1000) * part // parts)
             polled.advance()
-            polled.tickers()
+            polled.tickers(inst_ids=MARKETS)
             polled.candles(action["inst_id"], "5m", limit=3)
             polled.flush()
         quiet.place_order(action["account"], body_of(quiet, action))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kontor.paper.clock import ManualClock
-from kontor.paper.model import AccountConfig, Event, OrderAck, VenueError
+from kontor.paper.model import AccountConfig, Event, OrderAck, VenueConfig, VenueError
 from kontor.paper.venue import Venue
 
 Place = Callable[..., OrderAck]
@@ -36,7 +36,12 @@ def test_what_was_flushed_survives_a_kill_and_nothing_else(open_venue: Open, tmp
     lost = venue.place_order("paper", BUY | {"clOrdId": "lost"})
     kill(venue)
     again = open_venue(tmp_path / "state.sqlite")
-    assert (again.fills("paper"), again.balance("paper"), again.positions("paper"), again.book("BTC-USD-SWAP")) == before
+    assert (
+        again.fills("paper"),
+        again.balance("paper"),
+        again.positions("paper"),
+        again.book("BTC-USD-SWAP"),
+    ) == before
     assert again.place_order("paper", BUY | {"clOrdId": "kept"}).s_code == "51016"
     assert again.place_order("paper", BUY | {"clOrdId": "lost"}) == lost
 
@@ -63,16 +68,16 @@ def test_leverage_switches_accounts_and_jumps_survive(open_venue: Open, tmp_path
 
 
 def test_the_clock_goes_on_where_the_stored_state_ended(open_venue: Open, tmp_path: Path) -> None:
-    """After a fast simulation the stored time lies ahead of the wall clock; living through it twice would fill orders twice."""
+    """After a fast simulation the stored time is ahead of the wall; living through it twice would fill orders twice."""
     venue = open_venue(tmp_path / "state.sqlite")
     venue.clock.resume_at(venue.now() + 86_400_000)
     venue.place_order("paper", BUY)
     venue.flush()
     ahead = venue.now()
     kill(venue)
-    from kontor.paper.model import VenueConfig  # noqa: PLC0415
-
-    other = Venue(VenueConfig(markets=16, seed=11), clock=ManualClock(ahead - 5_000_000), path=tmp_path / "state.sqlite")
+    other = Venue(
+        VenueConfig(markets=16, seed=11), clock=ManualClock(ahead - 5_000_000), path=tmp_path / "state.sqlite"
+    )
     assert other.now() == ahead
     other.close()
 
@@ -133,7 +138,7 @@ def test_a_column_that_a_later_version_adds_finds_its_place(open_venue: Open, tm
 def test_a_disk_that_fails_tells_nobody_anything(
     open_venue: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No event and no acknowledgement may leave before the commit; when the disk is back, everything is stored and told."""
+    """No event and no acknowledgement may leave before the commit; once the disk is back all is stored and told."""
     venue = open_venue(tmp_path / "state.sqlite")
     told: list[Event] = []
     venue.subscribe(told.append)
@@ -146,7 +151,7 @@ def test_a_disk_that_fails_tells_nobody_anything(
 
     monkeypatch.setattr(journal, "_write", full)
     ack = venue.place_order("paper", BUY)
-    with pytest.raises(VenueError, match="50013.*disk is full"):
+    with pytest.raises(VenueError, match=r"50013.*disk is full"):
         venue.flush()
     assert told == []
     monkeypatch.setattr(journal, "_write", write)

@@ -50,7 +50,7 @@ def found(venue: Venue, ack: OrderAck, account: str = "paper") -> Order:
     ],
 )
 def test_a_wrong_order_is_refused_with_okx_code(venue: Venue, code: str, change: dict[str, Any]) -> None:
-    """The adapter's error table is tried against these codes, so they must be the real ones; nothing may be left behind."""
+    """The adapter's error table is tried against these codes, so they must be the real ones; nothing stays behind."""
     body = {"instId": "BTC-USD-SWAP", "tdMode": "cross", "side": "buy", "ordType": "market", "sz": "1"} | change
     ack = venue.place_order("paper", body)
     assert ack.s_code == code
@@ -85,7 +85,11 @@ def test_a_market_order_walks_the_book_and_pays_each_level_its_price(venue: Venu
     order = found(venue, place("buy", wanted, "DOGE-USD-SWAP"))
     fills = venue.fills("paper")[::-1]
     assert order.state == FILLED
-    assert [(f.fill_px, f.fill_sz) for f in fills] == [(asks[0].px, asks[0].sz), (asks[1].px, asks[1].sz), (asks[2].px, 1)]
+    assert [(f.fill_px, f.fill_sz) for f in fills] == [
+        (asks[0].px, asks[0].sz),
+        (asks[1].px, asks[1].sz),
+        (asks[2].px, 1),
+    ]
     assert order.avg_px == sum(f.fill_px * f.fill_sz for f in fills) / wanted
     assert {f.exec_type for f in fills} == {"T"}
 
@@ -111,7 +115,9 @@ def test_a_limit_order_takes_what_is_there_and_rests_with_the_remainder(venue: V
     assert venue.book("DOGE-USD-SWAP").bids[0].px == best.px
 
 
-def test_a_resting_order_is_filled_bit_by_bit_once_the_market_comes(venue: Venue, place: Place, clock: ManualClock) -> None:
+def test_a_resting_order_is_filled_bit_by_bit_once_the_market_comes(
+    venue: Venue, place: Place, clock: ManualClock
+) -> None:
     """More than the crowd trades in a tick takes several ticks, each a fill at the order's own price."""
     size = venue.book("BNB-USD-SWAP").bids[0].sz * 6
     order = found(venue, place("sell", size, "BNB-USD-SWAP", px=1, ordType="post_only"))
@@ -171,7 +177,7 @@ def test_a_market_order_beyond_the_whole_book_is_filled_in_part(venue: Venue, pl
 
 
 def test_a_client_id_works_once_even_after_its_order_is_done(venue: Venue, place: Place) -> None:
-    """Exactly-once rests on this: a resend with the same id must be told so, live or finished. Other accounts do not matter."""
+    """Exactly-once rests on this: a resend with the same id is told so, live or finished; others are free."""
     done, live = place("buy", 1, clOrdId="abc1"), place("buy", 1, px=-900, clOrdId="abc2")
     assert found(venue, done).state == FILLED
     for again in ("abc1", "abc2"):
@@ -224,9 +230,16 @@ def test_the_better_price_and_then_the_earlier_order_is_served_first(venue: Venu
 
 @pytest.mark.parametrize(
     ("mode", "resting", "arriving"),
-    [("", CANCELED, FILLED), ("cancel_maker", CANCELED, FILLED), ("cancel_taker", LIVE, CANCELED), ("cancel_both", CANCELED, CANCELED)],
+    [
+        ("", CANCELED, FILLED),
+        ("cancel_maker", CANCELED, FILLED),
+        ("cancel_taker", LIVE, CANCELED),
+        ("cancel_both", CANCELED, CANCELED),
+    ],
 )
-def test_an_account_never_trades_with_itself(venue: Venue, place: Place, mode: str, resting: str, arriving: str) -> None:
+def test_an_account_never_trades_with_itself(
+    venue: Venue, place: Place, mode: str, resting: str, arriving: str
+) -> None:
     """OKX cancels the maker unless told otherwise; a wash trade would falsify every figure."""
     px = (venue.ticker("BTC-USD-SWAP").bid_px or Decimal(0)) + Decimal("0.1")
     maker = found(venue, place("buy", 1, px=px))
@@ -263,7 +276,12 @@ def test_amending_is_checked_like_placing(venue: Venue, place: Place) -> None:
     order = found(venue, place("buy", 1, px=-900))
     body = {"instId": "BTC-USD-SWAP", "ordId": order.ord_id}
     before = (order.px, order.sz, order.seq)
-    for change, code in (({}, "50014"), ({"newSz": "0.001"}, "51020"), ({"newPx": "1"}, "51000"), ({"newSz": "3000"}, "51008")):
+    for change, code in (
+        ({}, "50014"),
+        ({"newSz": "0.001"}, "51020"),
+        ({"newPx": "1"}, "51000"),
+        ({"newSz": "3000"}, "51008"),
+    ):
         body_ = body | change if change != {"newPx": "1"} else body | {"newPx": "50000.05"}
         assert venue.amend_order("paper", body_).s_code == code
     assert (order.px, order.sz, order.seq) == before
@@ -272,7 +290,10 @@ def test_amending_is_checked_like_placing(venue: Venue, place: Place) -> None:
     assert order.state == FILLED
     assert venue.amend_order("paper", body | {"newSz": "2"}).s_code == "51510"
     other = found(venue, place("buy", 1, px=-900))
-    assert venue.amend_order("paper", {"instId": "", "ordId": other.ord_id, "newSz": "x", "cxlOnFail": True}).s_code == "51000"
+    assert (
+        venue.amend_order("paper", {"instId": "", "ordId": other.ord_id, "newSz": "x", "cxlOnFail": True}).s_code
+        == "51000"
+    )
     assert other.state == CANCELED
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kontor.paper.instruments import make_instruments
+from kontor.paper.model import Instrument
 from kontor.paper.prices.shocks import Shock, ShockedSource
 from kontor.paper.prices.source import NATIVE_MINUTES, Bars, grouped
 from kontor.paper.prices.synthetic import SyntheticSource
@@ -16,7 +17,9 @@ BTC, BTC_SPOT, ETH, USDT = MARKETS[0], MARKETS[1], MARKETS[2], MARKETS[6]
 
 
 def same(left: Bars, right: Bars) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(left[:4], right[:4], strict=True)) and np.allclose(left.volume, right.volume, rtol=1e-9)
+    return all(np.array_equal(a, b) for a, b in zip(left[:4], right[:4], strict=True)) and np.allclose(
+        left.volume, right.volume, rtol=1e-9
+    )
 
 
 def returns(prices: np.ndarray) -> np.ndarray:
@@ -24,7 +27,7 @@ def returns(prices: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("instrument", [BTC, USDT, MARKETS[59]], ids=lambda i: i.inst_id)
-def test_every_candle_is_exactly_the_shorter_candles_in_it(instrument) -> None:
+def test_every_candle_is_exactly_the_shorter_candles_in_it(instrument: Instrument) -> None:
     """A strategy that reads 1h candles and one that reads 1m candles must see one market."""
     day = MINUTE // 1440 - 3
     minutes = SyntheticSource(7).bars(instrument, 1, day * 1440, 2 * 1440)
@@ -36,8 +39,10 @@ def test_every_candle_is_exactly_the_shorter_candles_in_it(instrument) -> None:
 def test_every_minute_is_exactly_its_ticks() -> None:
     """A candle must show what clients saw tick by tick: first, highest, lowest and last."""
     source = SyntheticSource(7)
-    bars = source.bars(ETH, 1, MINUTE - 120, 120)
-    rows = np.stack([source.ticks([BTC, ETH], minute)[1] for minute in range(MINUTE - 120, MINUTE)])
+    bars = source.bars(ETH, 1, MINUTE - 40, 40)
+    together = source.ticks(MARKETS, MINUTE - 1)[2]  # many markets and few take different ways
+    rows = np.stack([SyntheticSource(7).ticks([BTC, ETH], minute)[1] for minute in range(MINUTE - 40, MINUTE)])
+    assert np.array_equal(rows[-1], together)
     assert np.array_equal(rows[:, 0], bars.open)
     assert np.array_equal(rows[:, -1], bars.close)
     assert np.array_equal(rows.max(axis=1), bars.high)
@@ -66,7 +71,9 @@ def test_many_markets_at_once_cost_no_accuracy(minutes: int, count: int) -> None
 
 def test_another_seed_is_another_market() -> None:
     """Otherwise the seed would be a decoration."""
-    assert not same(SyntheticSource(7).bars(BTC, 60, MINUTE // 60, 5), SyntheticSource(8).bars(BTC, 60, MINUTE // 60, 5))
+    assert not same(
+        SyntheticSource(7).bars(BTC, 60, MINUTE // 60, 5), SyntheticSource(8).bars(BTC, 60, MINUTE // 60, 5)
+    )
 
 
 def test_markets_move_together_but_not_alike() -> None:

@@ -30,7 +30,16 @@ def walk(count: int, minutes: int = 1) -> list[tuple[float, ...]]:
     for number in range(count):
         close = round(price * (1 + random.normal() * 0.002), 1)
         high, low = round(max(price, close) * 1.001, 1), round(min(price, close) * 0.999, 1)
-        rows.append((FIRST // (minutes * MINUTE_MS) * minutes * MINUTE_MS + number * minutes * MINUTE_MS, price, high, low, close, number + 1))
+        rows.append(
+            (
+                FIRST // (minutes * MINUTE_MS) * minutes * MINUTE_MS + number * minutes * MINUTE_MS,
+                price,
+                high,
+                low,
+                close,
+                number + 1,
+            )
+        )
         price = close
     return rows
 

@@ -76,11 +76,12 @@ def test_a_venue_that_slept_for_days_finds_the_fills_it_missed(
 ) -> None:
     """One look after two days gives the same fills, at the same moments, as looking every minute."""
     sleepy, awake = open_venue(), open_venue()
-    body = {"instId": "BTC-USD-SWAP", "tdMode": "cross", "side": "buy", "ordType": "limit", "sz": "900"}
+    body = {"instId": "BTC-USD-SWAP", "tdMode": "cross", "side": "buy", "ordType": "limit", "sz": "300"}
     px = venue_price(sleepy, Decimal("0.985"))
     for venue in (sleepy, awake):
-        venue.place_order("paper", body | {"px": str(px)})
-        venue.place_order("second", body | {"px": str(venue_price(venue, Decimal("1.012"))), "side": "sell"})
+        assert venue.place_order("paper", body | {"px": str(px)}).s_code == "0"
+        ask = str(venue_price(venue, Decimal("1.012")))
+        assert venue.place_order("second", body | {"px": ask, "side": "sell"}).s_code == "0"
     for _ in range(2 * 1440):
         clock.advance(60)
         awake.advance()

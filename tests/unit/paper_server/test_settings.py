@@ -20,6 +20,7 @@ from kontor.paper.settings import PaperAccount, PaperSettings
         {"markets": 2001},
         {"speed": 0},
         {"rtt_ms": -1},
+        {"price_tick_ms": 700},
         {"source": "replay:"},
         {"source": "live"},
         {"accounts": ()},

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import sqlite3
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ from deployments.server_settings import client_environment, server_environment, 
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Prefect's module as the launcher leaves it."""
-    monkeypatch.setattr(configurations, "create_async_engine", configurations.create_async_engine)
+def launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect's module as the launcher leaves it, put back afterwards."""
+    monkeypatch.setattr(configurations, "create_async_engine", vars(configurations)["create_async_engine"])
     server.give_sqlite_one_connection()
-    yield
 
 
 async def most_connections(path: Path) -> int:
@@ -64,7 +62,7 @@ async def test_without_the_launcher_prefects_engine_has_several(tmp_path: Path) 
 def options_for(url: str) -> dict[str, Any]:
     """What the launcher adds for this database."""
     seen: dict[str, Any] = {}
-    server.with_one_connection(lambda url, **options: seen.update(options))(url)  # pyright: ignore[reportArgumentType]
+    server.with_one_connection(lambda _, **options: seen.update(options))(url)  # pyright: ignore[reportArgumentType]
     return seen
 
 

@@ -1,4 +1,4 @@
-"""The first tables."""
+"""The first tables. There is no way back but a backup: a downgrade would throw orders away."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,32 +17,6 @@ def upgrade() -> None:
     _account()
     _orders()
     _desk()
-
-
-def downgrade() -> None:
-    """Back to an empty database."""
-    for table in (
-        "desk",
-        "leases",
-        "heartbeats",
-        "attributes",
-        "changes",
-        "fills",
-        "order_events",
-        "orders",
-        "open_orders",
-        "positions",
-        "initial_capital",
-        "balance_history",
-        "balances",
-        "ranges",
-        "candle_pages",
-        "tickers",
-        "watchlist",
-        "snapshots",
-        "markets",
-    ):
-        op.drop_table(table)
 
 
 def _market() -> None:

@@ -1,12 +1,16 @@
-"""Flows that the worker's tests run, on in-process and process workers alike; each writes what happens to a trace."""
+"""Flows that the worker's tests run, on both worker types; each writes what happens to a trace."""
+
+# ruff: noqa: ASYNC110, ASYNC240 - polling a file is how the tests talk to a flow in another process
 
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
-from prefect import flow, get_run_logger, runtime, task
+from prefect import flow, get_run_logger, task
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.futures import wait
+from prefect.runtime import flow_run as this_run
 
 
 def write(trace: str, line: str) -> None:
@@ -14,15 +18,15 @@ def write(trace: str, line: str) -> None:
         file.write(line + "\n")
 
 
-def noting(name: str):
-    def hook(flow, flow_run, state) -> None:
+def noting(name: str) -> Any:
+    def hook(flow: Any, flow_run: Any, state: Any) -> None:
         write(flow_run.parameters["trace"], f"{name} {state.name}")
 
     hook.__name__ = f"note_{name}"
     return hook
 
 
-HOOKS = {
+HOOKS: dict[str, Any] = {
     "on_running": [noting("running")],
     "on_completion": [noting("completion")],
     "on_failure": [noting("failure")],
@@ -64,10 +68,10 @@ async def submits(trace: str) -> int:
     return total
 
 
-@flow(retries=1, retry_delay_seconds=0.5, **HOOKS)
+@flow(retries=1, retry_delay_seconds=1, **HOOKS)
 async def fails_once(trace: str) -> str:
-    write(trace, f"attempt {runtime.flow_run.run_count}")
-    if runtime.flow_run.run_count == 1:
+    write(trace, f"attempt {this_run.run_count}")
+    if this_run.run_count == 1:
         raise RuntimeError("the first attempt fails")
     return "done"
 
@@ -185,15 +189,17 @@ async def takes(trace: str, seconds: float) -> None:
 @flow(persist_result=True, **HOOKS)
 async def pauses(trace: str) -> str:
     write(trace, "before")
-    await pause_flow_run(timeout=120, poll_interval=0.3)
+    pausing: Any = pause_flow_run(timeout=120, poll_interval=1)
+    await pausing
     write(trace, "after")
     return "resumed"
 
 
 @flow(persist_result=True, **HOOKS)
 async def suspends(trace: str) -> str:
-    write(trace, f"attempt {runtime.flow_run.run_count}")
-    await suspend_flow_run(timeout=120)
+    write(trace, f"attempt {this_run.run_count}")
+    suspending: Any = suspend_flow_run(timeout=120)
+    await suspending
     return "resumed"
 
 
@@ -209,3 +215,10 @@ async def counts(trace: str) -> None:
             await asyncio.sleep(0.1)
     finally:
         write(trace, "stopped")
+
+
+@flow(**HOOKS)
+async def ticks(trace: str) -> None:
+    while True:
+        write(trace, "tick")
+        await asyncio.sleep(0.1)

@@ -1,0 +1,152 @@
+"""The server under a worker: killed and started again, under load, and kept from growing for ever.
+
+`KONTOR_OUTAGE_SECONDS` and `KONTOR_LOAD_SECONDS` make the campaign as long as one likes (the bars: 60 and 600).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from prefect.types._datetime import now
+
+Traced = Callable[[str | FlowRun], list[str]]
+
+OUTAGE = float(os.environ.get("KONTOR_OUTAGE_SECONDS", "8"))
+LOAD = float(os.environ.get("KONTOR_LOAD_SECONDS", "25"))
+
+
+@pytest.fixture(scope="module")
+def own_server(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server that these tests may break, and that cleans up every two seconds."""
+    mine = type(server)(tmp_path_factory.mktemp("own-home"), PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS="2")
+    yield mine
+    mine.stop()
+
+
+@pytest.fixture
+async def own_desk(own_server: Any, make_desk: Any, tmp_path: Path) -> AsyncIterator[Any]:
+    """A desk on that server."""
+    async with PrefectClient(api=own_server.url) as client:
+        desk = make_desk(server=own_server, client=client, home=tmp_path, pool="")
+        desk.pool = await desk.add_pool("in-process")
+        yield desk
+        for worker in desk.workers:
+            worker.kill()
+        await client.delete_work_pool(desk.pool)
+
+
+async def runs_of(client: PrefectClient, *deployments: Any) -> list[Any]:
+    wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)))
+    return await client.read_flow_runs(flow_run_filter=wanted)
+
+
+@pytest.mark.timeout(120 + 2 * OUTAGE)
+async def test_runs_outlive_an_outage_of_the_api_and_no_due_time_is_lost_or_doubled(
+    own_desk: Any, own_server: Any, traced: Traced, wait_until: Any
+) -> None:
+    """The executor must not stop because the UI's server does, and polling resumes by itself."""
+    worker = own_desk.worker()
+    going_on = await own_desk.run("ticks")
+    ending_meanwhile = await own_desk.run("takes", parameters={"seconds": OUTAGE / 2})
+    polls = await own_desk.deploy("returns", every=timedelta(seconds=3))
+    await wait_until(lambda: "tick" in traced(going_on) or None, 90, "the long-running flow to begin")
+    await wait_until(lambda: "began" in traced(ending_meanwhile) or None, 90, "the other one to begin")
+
+    own_server.kill()
+    ticks = traced(going_on).count("tick")
+    await asyncio.sleep(OUTAGE)
+    assert traced(going_on).count("tick") > ticks + OUTAGE, "ten ticks a second are meant; one is plenty of proof"
+    own_server.start()
+    back_at = now("UTC")
+
+    await own_desk.reaches(ending_meanwhile, "Completed")
+    assert (await own_desk.read(going_on)).state_name == "Running"
+
+    async def goes_on() -> Any:
+        done = [run for run in await runs_of(own_desk.client, polls) if run.start_time and run.start_time > back_at]
+        return done if len([run for run in done if run.state_name == "Completed"]) >= 2 else None
+
+    await wait_until(goes_on, 90, "the schedule to go on")
+    runs = await runs_of(own_desk.client, polls)
+    assert max(Counter(run.expected_start_time for run in runs).values()) == 1
+    begun = [run for run in runs if run.state_name == "Completed" and run.run_count]
+    assert all(run.run_count == 1 for run in begun)
+    due = [run for run in runs if run.expected_start_time < now("UTC") - timedelta(seconds=5)]
+    assert {run.state_name for run in due} <= {"Completed", "Skipped"}, "every due time is answered for"
+    assert worker.process.poll() is None
+
+
+async def test_old_runs_and_their_logs_are_deleted_and_young_ones_kept(
+    own_desk: Any, own_server: Any, wait_until: Any
+) -> None:
+    """22,000 runs a day: without this, the database of a desk that is left alone fills the disk."""
+    own_desk.worker()
+    old, young = await own_desk.run("returns"), await own_desk.run("returns")
+    for run in (old, young):
+        await own_desk.reaches(run, "Completed")
+        await wait_until(lambda run=run: _logs(own_desk, run), 20, "the run's logs to arrive")
+    with sqlite3.connect(own_server.home / "prefect" / "prefect.db", timeout=30) as database:
+        long_ago = (now("UTC") - timedelta(days=3, hours=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        changed = database.execute("update flow_run set end_time = ? where id = ?", (long_ago, str(old.id)))
+        assert changed.rowcount == 1
+    database.close()
+
+    async def is_deleted() -> bool | None:
+        try:
+            await own_desk.read(old)
+        except ObjectNotFound:
+            return not await own_desk.logs(old) or None
+        return None
+
+    await wait_until(is_deleted, 90, "the old run and its logs to be deleted")
+    assert (await own_desk.read(young)).state_name == "Completed"
+    assert await own_desk.logs(young)
+
+
+async def _logs(desk: Any, run: FlowRun) -> list[str] | None:
+    return await desk.logs(run) or None
+
+
+@pytest.mark.timeout(180 + 2 * LOAD)
+async def test_at_120_runs_a_minute_that_are_due_together_sqlite_neither_locks_nor_freezes(
+    own_desk: Any, own_server: Any, wait_until: Any
+) -> None:
+    """The stock server stops for 60 s at a time under this load: docs/adr/0002-one-connection-for-sqlite.md."""
+    own_desk.worker(PREFECT_WORKER_QUERY_SECONDS="5", PREFECT_WORKER_PREFETCH_SECONDS="25")
+    anchor = now("UTC").replace(microsecond=0) - timedelta(days=1)
+    deployments = [await own_desk.deploy("returns", every=timedelta(seconds=10), anchor=anchor) for _ in range(20)]
+    began = now("UTC")
+    await asyncio.sleep(LOAD)
+    ended = now("UTC")
+
+    async def due_and_done() -> list[Any] | None:
+        runs = await runs_of_window(own_desk.client, deployments, began, ended)
+        return runs if runs and all(run.state_type == "COMPLETED" for run in runs) else None
+
+    runs = await wait_until(due_and_done, 120, "every due run to be done")
+    assert len(runs) >= 20 * int(LOAD / 10 - 1)
+    late = [(run.start_time - run.expected_start_time).total_seconds() for run in runs if run.state_name == "Completed"]
+    assert max(late) < 30, "a freeze is 60 s"
+    assert "database is locked" not in own_server.log.read_text()
+
+
+async def runs_of_window(client: PrefectClient, deployments: list[Any], since: Any, until: Any) -> list[Any]:
+    wanted = FlowRunFilter.model_validate(
+        {"deployment_id": {"any_": deployments}, "expected_start_time": {"after_": since, "before_": until}}
+    )
+    found: list[Any] = []
+    while len(page := await client.read_flow_runs(flow_run_filter=wanted, limit=200, offset=len(found))) == 200:
+        found += page
+    return found + page

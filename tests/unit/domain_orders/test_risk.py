@@ -1,0 +1,200 @@
+"""The pre-trade gate, rule by rule: what is denied, by which rule, with which limit and figure."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+import pytest
+
+from kontor.domain.intent import OrderIntent, RiskView
+from kontor.domain.market import Ticker
+from kontor.domain.order import OrderState, OrderType, Side, TimeInForce
+from kontor.domain.risk import admit
+from kontor.errors import OrderDenied
+from tests.unit.domain_orders.views import MARKETS, NOW, OTHER, SPOT, SWAP, VIEW, intent, market, order, view
+
+OLD = {SWAP: Ticker(SWAP, Decimal(100), NOW - timedelta(seconds=121))}
+LONG = {SWAP: Decimal(5)}
+
+
+class Denial(NamedTuple):
+    """One line of the table."""
+
+    rule: str
+    intent: OrderIntent
+    view: RiskView
+    limit: Decimal | None = None
+    figure: Decimal | None = None
+
+
+DENIALS = [
+    Denial("unknown_symbol", intent(symbol="ABC/USD"), VIEW),
+    Denial("inactive_symbol", intent(), view(markets={SWAP: market(SWAP, active=False)})),
+    Denial("restricted_symbol", intent(), view({"restricted": frozenset({SWAP})})),
+    Denial("halted", intent(), view(halted="drawdown")),
+    Denial("quantity", intent("0"), VIEW, figure=Decimal(0)),
+    Denial("quantity", intent("-1"), VIEW, figure=Decimal(-1)),
+    Denial("quantity", intent("NaN"), VIEW),
+    Denial("quantity", intent("Infinity"), VIEW),
+    Denial("price", intent(price=None, order_type=OrderType.LIMIT), VIEW),
+    Denial("price", intent(price="0"), VIEW, figure=Decimal(0)),
+    Denial("price", intent(price="NaN"), VIEW),
+    Denial("price", intent(price="100", order_type=OrderType.MARKET), VIEW),
+    Denial("post_only", intent(price=None, post_only=True), VIEW),
+    Denial("post_only", intent(post_only=True, time_in_force=TimeInForce.IOC), VIEW),
+    Denial("expired", intent(good_until=NOW), VIEW),
+    Denial("precision", intent(price="0.4"), VIEW, limit=Decimal(1), figure=Decimal("0.4")),
+    Denial("min_quantity", intent("0.19"), VIEW, limit=Decimal("0.2"), figure=Decimal("0.1")),
+    Denial("min_quantity", intent("0.05"), VIEW, limit=Decimal("0.2"), figure=Decimal(0)),
+    Denial("max_quantity", intent("1001"), VIEW, limit=Decimal(1000), figure=Decimal(1001)),
+    Denial("min_cost", intent("0.2"), VIEW, limit=Decimal(30), figure=Decimal(20)),
+    Denial("stale_ticker", intent(), view(tickers=OLD), limit=Decimal(120), figure=Decimal(121)),
+    Denial("stale_ticker", intent(price=None), view(tickers={}), limit=Decimal(120)),
+    Denial("stale_ticker", intent(), view(tickers={SWAP: Ticker(SWAP, None, NOW)})),
+    Denial("price_collar", intent(price="111"), VIEW, limit=Decimal(110), figure=Decimal(111)),
+    Denial("price_collar", intent(price="89", side=Side.SELL), VIEW, limit=Decimal(90), figure=Decimal(89)),
+    Denial(
+        "max_order_value",
+        intent("2", price="110"),
+        view({"max_order_value": Decimal(200)}),
+        limit=Decimal(200),
+        figure=Decimal(220),
+    ),
+    Denial(
+        "max_order_value",
+        intent("2.1", price="95", side=Side.SELL),
+        view({"max_order_value": Decimal(200)}),
+        figure=Decimal(210),
+    ),
+    Denial(
+        "max_open_orders",
+        intent(),
+        view({"max_open_orders": 2}, orders=(order(), order("2", state=OrderState.INITIALIZED))),
+        limit=Decimal(2),
+        figure=Decimal(2),
+    ),
+    Denial(
+        "max_position_value",
+        intent("2"),
+        view({"max_position_value": Decimal(700)}, holdings=LONG, orders=(order("1"),)),
+        limit=Decimal(700),
+        figure=Decimal(800),
+    ),
+    Denial(
+        "max_position_value",
+        intent("8", side=Side.SELL),
+        view({"max_position_value": Decimal(300)}, holdings=LONG, orders=(order("1", side=Side.SELL),)),
+        limit=Decimal(300),
+        figure=Decimal(400),
+    ),
+    Denial(
+        "max_exposure",
+        intent("2", symbol=OTHER),
+        view({"max_exposure": Decimal(700)}, holdings=LONG, orders=(order("1"),)),
+        limit=Decimal(700),
+        figure=Decimal(800),
+    ),
+    Denial("unpriced", intent("2"), view({"max_exposure": Decimal(700)}, holdings={"XYZ": Decimal(1)}, marks={})),
+    Denial(
+        "min_free_balance",
+        intent("50"),
+        view({"min_free_balance": Decimal(4_000)}, orders=(order("20", submitted_at=None),)),
+        limit=Decimal(4_000),
+        figure=Decimal(3_000),
+    ),
+    Denial("min_free_balance", intent(), view({"min_free_balance": Decimal(1)}, balance=None)),
+    Denial("reduce_only", intent("1", reduce_only=True), VIEW, limit=Decimal(0), figure=Decimal(1)),
+    Denial("reduce_only", intent("1", reduce_only=True), view(holdings=LONG), limit=Decimal(0)),
+    Denial("reduce_only", intent("6", reduce_only=True, side=Side.SELL), view(holdings=LONG), limit=Decimal(5)),
+    Denial(
+        "reduce_only",
+        intent("3", reduce_only=True, side=Side.SELL),
+        view(holdings=LONG, orders=(order("3", side=Side.SELL),)),
+        limit=Decimal(2),
+        figure=Decimal(3),
+    ),
+    Denial(
+        "reduce_only",
+        intent("1", reduce_only=True, side=Side.SELL, symbol=SPOT),
+        view(holdings={"BTC": Decimal("0.5")}),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", DENIALS, ids=[f"{case.rule}-{number}" for number, case in enumerate(DENIALS)])
+def test_the_gate_denies_by_rule_with_limit_and_figure(case: Denial) -> None:
+    """Whoever was denied must see by what, and by how much."""
+    with pytest.raises(OrderDenied) as denied:
+        admit(case.intent, case.view)
+    error = denied.value
+    assert error.rule == case.rule
+    if case.limit is not None:
+        assert error.limit == case.limit
+    if case.figure is not None:
+        assert error.figure == case.figure
+    assert len(str(error)) > 20
+
+
+PASSES = [
+    (intent(), VIEW),
+    (intent(price=None), VIEW),
+    (intent(price="110"), VIEW),
+    (intent(price="90", side=Side.SELL), VIEW),
+    # Far on the good side of the price is a resting order, not a slip.
+    (intent(price="50"), VIEW),
+    (intent(price="200", side=Side.SELL), VIEW),
+    (intent(price="111"), view({"price_collar_percent": None})),
+    (intent("2"), view({"max_order_value": Decimal(200)})),
+    (intent("2"), view({"max_position_value": Decimal(700)}, holdings=LONG)),
+    # Selling what one is long makes no position grow.
+    (intent("5", side=Side.SELL), view({"max_position_value": Decimal(100)}, holdings=LONG)),
+    (intent("5", side=Side.SELL), view({"max_exposure": Decimal(100)}, holdings=LONG)),
+    (intent("5", side=Side.SELL, symbol=SPOT), view({"min_free_balance": Decimal(99_999)})),
+    # An order the venue had when the balance was read is in the balance already.
+    (
+        intent("50"),
+        view(
+            {"min_free_balance": Decimal(4_000)},
+            orders=(order("20", submitted_at=NOW - timedelta(seconds=9)),),
+            balance=VIEW.balance,
+        ),
+    ),
+    (intent("50"), view({"min_free_balance": Decimal(9_000)}, leverage={SWAP: Decimal(10)})),
+    (intent("1", side=Side.SELL, symbol=SPOT, reduce_only=True), view(holdings={"BTC": Decimal(1)})),
+]
+
+
+@pytest.mark.parametrize(("passing", "given"), PASSES)
+def test_the_gate_lets_pass_what_breaks_no_rule(passing: OrderIntent, given: RiskView) -> None:
+    """A gate that denies too much is switched off by its users."""
+    assert admit(passing, given) == passing
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        view(halted="drawdown", holdings=LONG),
+        view({"restricted": frozenset({SWAP})}, holdings=LONG),
+        view(markets={**MARKETS, SWAP: market(SWAP, active=False)}, holdings=LONG),
+        view(tickers=OLD, holdings=LONG),
+        view({"max_order_value": Decimal(1), "max_open_orders": 1, "min_free_balance": Decimal(99_999)}, holdings=LONG),
+    ],
+)
+def test_an_exit_passes_where_new_risk_does_not(given: RiskView) -> None:
+    """The more is wrong, the more it matters that one can get out."""
+    way_out = intent("5", price=None, side=Side.SELL, reduce_only=True)
+    assert admit(way_out, given) == way_out
+
+
+def test_quantities_are_rounded_down_and_prices_to_the_nearest_step() -> None:
+    """The venue takes steps; rounding up would trade more than was asked for."""
+    admitted = admit(intent("1.19", price="100.6"), VIEW)
+    assert (admitted.quantity, admitted.price) == (Decimal("1.1"), Decimal(101))
+
+
+def test_the_collar_judges_the_rounded_price() -> None:
+    """What is sent is what is judged."""
+    coarse = replace(VIEW, markets={SWAP: market(SWAP, price_step=Decimal(25))})
+    with pytest.raises(OrderDenied, match="125"):
+        admit(intent(price="115"), coarse)

@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 from kontor.desk import EXCHANGE_GENERATION, Desk, is_gate_open
 from kontor.errors import GateClosed, KontorError, NotNow, StillRunning
 from kontor.ports import Lease
-from tasks.hooks import process_sender
+from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
 from tasks.resources import Resources
 
 P = ParamSpec("P")
@@ -77,6 +77,8 @@ async def open_desk(account: str, *, updater: str | None = None, gated: bool = T
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_SECONDS):
             await resources.leave()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_SECONDS):
+            await settle_alerts()
 
 
 async def _assemble(resources: Resources, account: str) -> Desk:

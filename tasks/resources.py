@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
-from kontor.exchange.sessions import SessionPool
-from kontor.resilience.clock import SystemClock
-
 from blocks.exchange_account import ExchangeAccount
 from blocks.loading import load_block
 from blocks.state_store import StateStore
 from kontor.config import KontorConfig, load_config
+from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings, Store
+from kontor.resilience.clock import SystemClock
 from kontor.store import open_store
+from tasks.notifications import KEEP_OPEN
 
-# Set by the in-process worker: its runs come and go in one loop, and the next one wants the same sessions.
-KEEP_OPEN = "KONTOR_KEEP_SESSIONS_OPEN"
 CONFIG_VARIABLE = "KONTOR_CONFIG"
 # An edited block takes effect within this many seconds, without a restart.
 BLOCK_SECONDS = 30.0

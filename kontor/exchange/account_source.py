@@ -13,14 +13,13 @@ from kontor.errors import NotSupported
 from kontor.exchange.accounts import is_flat, parse_balance, parse_position
 from kontor.exchange.capabilities import page_size
 from kontor.exchange.connection import Connection
-from kontor.exchange.fills import collect_pages, parse_fill
+from kontor.exchange.fills import parse_fill
 from kontor.exchange.order_reports import parse_order
+from kontor.exchange.paging import Entry, collect_by_id, collect_by_time
 from kontor.exchange.venues import milliseconds
 from kontor.resilience.rate_budget import Priority
 
 logger = logging.getLogger(__name__)
-
-MAX_OPEN_ORDER_PAGES = 100
 
 
 class AccountSource:
@@ -65,7 +64,7 @@ class AccountSource:
         if symbol is not None:
             await self._connection.market(symbol)
         kinds = {market.kind for market in markets.values()} if self._asks_by_kind(symbol) else {None}
-        raw: list[Mapping[str, Any]] = []
+        raw: list[Entry] = []
         for kind in sorted(kinds, key=str):
             raw += await self._trade_pages(symbol, venue_order_id, since, kind)
         now = self._connection.clock.now()
@@ -73,49 +72,54 @@ class AccountSource:
         mine = [fill for fill in found if venue_order_id in {None, fill.venue_order_id}]
         return sorted(mine, key=lambda fill: fill.filled_at)
 
-    async def _open_order_pages(self, symbol: str | None) -> list[Mapping[str, Any]]:
+    async def _open_order_pages(self, symbol: str | None) -> Sequence[Entry]:
         client, after = self._connection.client, self._connection.venue.open_orders_after
         full = page_size(client, "fetchOpenOrders")
-        found: dict[Any, Mapping[str, Any]] = {}
-        params: dict[str, Any] = {}
-        for _ in range(MAX_OPEN_ORDER_PAGES):
-            page = await self._ask("fetch_open_orders", lambda: client.fetch_open_orders(symbol, None, None, params))  # noqa: B023 - awaited before the next page
-            fresh = [order for order in page if order.get("id") not in found]
-            found |= {order.get("id"): order for order in fresh}
-            if not after or not fresh or len(page) < full:
-                break
-            # The venue lists the newest first and pages towards the oldest by its own ids.
-            params = {after: min((order["id"] for order in page), key=_by_number)}
-        if not after and len(found) == full:
-            logger.warning("open_orders_maybe_incomplete exchange=%s orders=%s", client.id, len(found))
-        return list(found.values())
+
+        async def page(params: Entry) -> Sequence[Entry]:
+            return await self._ask(
+                "fetch_open_orders", lambda: client.fetch_open_orders(symbol, None, None, dict(params))
+            )
+
+        if after:
+            return await collect_by_id(page, after, lambda order: str(order["id"]), full)
+        found = await page({})
+        if len(found) == full:
+            logger.warning("open_orders_maybe_incomplete exchange=%s orders=%s", client.id, full)
+        return found
 
     async def _trade_pages(
         self, symbol: str | None, venue_order_id: str | None, since: datetime | None, kind: MarketKind | None
-    ) -> Sequence[Mapping[str, Any]]:
-        client = self._connection.client
+    ) -> Sequence[Entry]:
+        client, after = self._connection.client, self._connection.venue.fills_after
+        start = None if since is None else milliseconds(since)
         by_order = venue_order_id is not None and client.has.get("fetchOrderTrades")
-        extra = {} if kind is None else {"type": kind.value}
+        by_kind = {} if kind is None else {"type": kind.value}
+        full = page_size(client, "fetchMyTrades")
 
-        async def page(start: int | None, until: int | None) -> Sequence[Mapping[str, Any]]:
-            params = {**extra, **({} if until is None else {"until": until})}
+        async def page(begin: int | None, extra: Entry) -> Sequence[Entry]:
+            params = {**by_kind, **extra}
             if by_order:
                 return await self._ask(
-                    "fetch_order_trades", lambda: client.fetch_order_trades(venue_order_id, symbol, start, None, params)
+                    "fetch_order_trades", lambda: client.fetch_order_trades(venue_order_id, symbol, begin, None, params)
                 )
-            return await self._ask("fetch_my_trades", lambda: client.fetch_my_trades(symbol, start, None, params))
+            return await self._ask("fetch_my_trades", lambda: client.fetch_my_trades(symbol, begin, None, params))
 
-        start = None if since is None else milliseconds(since)
         if start is None and venue_order_id is None:
-            return await page(None, None)
-        return await collect_pages(page, start, page_size(client, "fetchMyTrades"))
+            return await page(None, {})
+        if after is None:
+            return await collect_by_time(
+                lambda begin, until: page(begin, {} if until is None else {"until": until}), start, full
+            )
+        parameter, key = after
+        return await collect_by_id(
+            lambda extra: page(start, extra), parameter, lambda trade: str(trade["info"][key]), full
+        )
 
     def _asks_by_kind(self, symbol: str | None) -> bool:
         return symbol is None and self._connection.venue.fills_by_kind
 
-    def _known(
-        self, what: str, entries: Sequence[Mapping[str, Any]], markets: Mapping[str, Market]
-    ) -> list[tuple[Mapping[str, Any], Market]]:
+    def _known(self, what: str, entries: Sequence[Entry], markets: Mapping[str, Market]) -> list[tuple[Entry, Market]]:
         """The entries with their markets, without those whose market is left out here."""
         for symbol in {str(entry.get("symbol")) for entry in entries} - markets.keys():
             if (what, symbol) not in self._left_out:
@@ -126,7 +130,3 @@ class AccountSource:
     async def _ask(self, operation: str, request: Any) -> Any:
         await self._connection.load_markets()
         return await self._connection.ask(operation, request, priority=Priority.ACCOUNT)
-
-
-def _by_number(venue_order_id: str) -> tuple[int, str]:
-    return len(venue_order_id), venue_order_id

@@ -30,6 +30,8 @@ class Venue:
     expiry_headers: Callable[[datetime], Mapping[str, str]] | None = None
     # Open orders come in pages; the parameter takes the last venue order id seen.
     open_orders_after: str = ""
+    # Fills come in pages likewise; the parameter takes the last of the ids that stand under this key in a raw fill.
+    fills_after: tuple[str, str] | None = None
     # Fills of all symbols must be asked for kind by kind.
     fills_by_kind: bool = False
     # A batch may hold orders of several kinds of market.
@@ -54,6 +56,7 @@ OKX = Venue(
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
     open_orders_after="after",
+    fills_after=("after", "billId"),
     fills_by_kind=True,
     mixed_batches=True,
     unfinished=(8, "0"),

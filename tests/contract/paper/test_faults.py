@@ -219,7 +219,7 @@ async def test_garbage_on_a_socket_reaches_the_client(paper: Any, admin: Any) ->
 
 
 async def test_garbage_makes_ccxt_deaf_until_it_misses_its_pongs(client: Any, admin: Any, clock: Any) -> None:
-    """ccxt's receive loop ends at a frame that looks like JSON and is not: only the heartbeat finds out."""
+    """The receive loop ends at a frame that looks like JSON and is not: only the heartbeat finds out."""
     client.streaming["keepAlive"] = 200
     task = await listening(client)
     await admin.fault(path="/ws/v5/public", kind="ws_garbage")

@@ -1,6 +1,5 @@
 """Balances, positions, fills and tickers as the venue's payloads have them, odd ones included."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +10,7 @@ from kontor.domain.account import CurrencyBalance, PositionSide
 from kontor.domain.market import Market
 from kontor.domain.order import Side
 from kontor.exchange.accounts import is_flat, parse_balance, parse_position
-from kontor.exchange.fills import collect_pages, parse_fill
+from kontor.exchange.fills import parse_fill
 from kontor.exchange.numbers import decimal, moment, positive
 from kontor.exchange.tickers import parse_ticker
 
@@ -135,29 +134,6 @@ def test_a_trade_that_cannot_be_named_or_measured_is_an_error(swap: Market, miss
     """It would be booked as something else."""
     with pytest.raises(KeyError):
         parse_fill({**raw_trade(), missing: None}, swap, NOW)
-
-
-@pytest.mark.parametrize("newest_first", [True, False])
-@pytest.mark.parametrize("since", [0, 40, None])
-async def test_more_fills_than_a_page_holds_are_all_collected(newest_first: bool, since: int | None) -> None:
-    """Some venues answer a full page with the oldest, some with the newest; two share a millisecond."""
-    trades = [raw_trade(str(number), number // 2) for number in range(250)]
-    calls = 0
-
-    async def fetch(start: int | None, until: int | None) -> Sequence[Any]:
-        nonlocal calls
-        calls += 1
-        found = [
-            trade
-            for trade in trades
-            if (start is None or trade["timestamp"] >= start) and (until is None or trade["timestamp"] <= until)
-        ]
-        return found[-20:] if newest_first or start is None else found[:20]
-
-    found = await collect_pages(fetch, since, 20)
-    wanted = [trade["id"] for trade in trades if since is None or trade["timestamp"] >= since]
-    assert [trade["id"] for trade in found] == wanted
-    assert calls < 60
 
 
 def test_a_ticker_without_a_price_is_a_ticker_without_a_price() -> None:

@@ -125,10 +125,11 @@ async def test_a_missing_price_keeps_the_old_one_with_its_age(desk: Desk, clock:
 
 def zigzag(*peaks: float) -> np.ndarray:
     """Candles whose highs and lows swing around 100 with these peaks above, mirrored below."""
-    rows = []
-    for peak in peaks:
-        for height in (0.2, 0.5, peak, 0.5, 0.2):
-            rows.append([0.0, 100.0, 100.0 + height, 100.0 - height, 100.0, 1.0])
+    rows = [
+        [0.0, 100.0, 100.0 + height, 100.0 - height, 100.0, 1.0]
+        for peak in peaks
+        for height in (0.2, 0.5, peak, 0.5, 0.2)
+    ]
     candles = np.array(rows, dtype=np.float64)
     candles[:, 0] = np.arange(len(candles)) * 60_000.0
     return candles

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from deployments.bootstrap import Bootstrap
 from deployments.crew import Crew, Say
+from deployments.farewell import say_farewell
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.project import Project
@@ -44,6 +45,8 @@ async def run_desk(
         with _signals(life, crew, say):
             try:
                 await asyncio.wait({life})
+                if record.ready:
+                    await say_farewell(ports, project, say)
             finally:
                 left = await crew.stop()
         if not life.cancelled():

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from kontor.config import read_yaml
 from kontor.errors import ConfigError
 
 DEPLOYMENTS_FILE = "prefect.yaml"
@@ -53,6 +52,9 @@ class Project:
         return found
 
     def _deployments(self) -> Iterator[Mapping[str, Any]]:
+        # numpy and PyYAML, which `kontor --help` need not wait for.
+        from kontor.config import read_yaml
+
         data = read_yaml(self.deployments_file)
         entries = data.get("deployments") if isinstance(data, Mapping) else None
         yield from (entry for entry in entries or [] if isinstance(entry, Mapping))

@@ -9,7 +9,6 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from deployments.project import Project
-from kontor.config import load_config
 
 app = App(name="config", help="kontor.yaml: what is traded, and within which limits.")
 
@@ -17,6 +16,8 @@ app = App(name="config", help="kontor.yaml: what is traded, and within which lim
 @app.command
 def check(file: Annotated[Path | None, Parameter(help="Another file than the project's kontor.yaml.")] = None) -> None:
     """Read the settings and say what is wrong with them, each mistake with its place."""
+    from kontor.config import load_config
+
     path = file or Project.find().config_file
     load_config(path)
     Console(soft_wrap=True, markup=False, highlight=False).print(f"{path} is right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from kontor.ports import Store
 
 T = TypeVar("T")
+
+UNCUT = 1000
 
 app = App(name="orders", help="The orders of an account, and what became of each.")
 
@@ -42,8 +45,10 @@ def list_orders(*, account: str = "paper", limit: int = 20) -> None:
         Console().print(f"{account} has no orders yet")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
+    # What a program reads is not cut to the width of a terminal it does not have.
+    console = Console(width=None if sys.stdout.isatty() else UNCUT)
     for title in ("client order id", "symbol", "side", "type", "quantity", "filled", "price", "state", "made at (UTC)"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=title != "client order id", overflow="fold")
     for order in orders:
         price = order.average_price or order.price
         table.add_row(
@@ -57,7 +62,7 @@ def list_orders(*, account: str = "paper", limit: int = 20) -> None:
             order.state.value,
             f"{order.created_at:%Y-%m-%d %H:%M:%S}",
         )
-    Console().print(table)
+    console.print(table)
 
 
 @app.command

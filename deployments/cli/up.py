@@ -22,9 +22,11 @@ from deployments.project import Project
 from kontor.errors import KontorError
 
 # All children in turn, each with its own deadline, and some air.
-DOWN_SECONDS = 150.0
+DOWN_SECONDS = 210.0
 # How long a lock may be held by a process that has not written its record yet.
 RECORD_SECONDS = 3.0
+# A signal came before the desk was up.
+STOPPED_EARLY = 1
 
 
 def up(*, detach: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -53,10 +55,10 @@ def up(*, detach: Annotated[bool, Parameter(negative="")] = False) -> int:
                 # Prefect's server takes seconds to import what the command line does not need.
                 from deployments.desk import run_desk
 
-                asyncio.run(run_desk(home, ports, project, told.say, on_ready))
+                was_up = asyncio.run(run_desk(home, ports, project, told.say, on_ready))
         except DeskRunning:
             raise _already_running(home) from None
-    return 0
+    return 0 if was_up else STOPPED_EARLY
 
 
 def down() -> int:

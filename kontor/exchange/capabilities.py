@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType
 from typing import Any
 
+from kontor.domain.market import MarketKind
 from kontor.domain.venue_profile import VenueProfile
 from kontor.exchange.venues import Venue
 
@@ -36,10 +37,10 @@ def venue_profile(client: Any, venue: Venue) -> VenueProfile:
         absence_grace=venue.absence_grace,
         lookup_by_client_order_id=has.get("fetchOrder", False) and mentions_client_id(client, "fetch_order"),
         client_order_id_on_create=mentions_client_id(client, "create_order"),
-        batch_limit=_limit(client, "createOrders", "max") if has.get("createOrders") else 1,
+        batch_limit=max(batch_limits(client).values()),
         cancel_all_after=has.get("cancelAllOrdersAfter", False),
         request_expiry=venue.expiry_headers is not None,
-        max_candles_per_call=max(_limit(client, "fetchOHLCV", "limit", DEFAULT_CANDLES), 2),
+        max_candles_per_call=max(_limit(client, "fetchOHLCV", DEFAULT_CANDLES), 2),
     )
 
 
@@ -57,30 +58,36 @@ def mentions_client_id(client: Any, prefix: str) -> bool:
     )
 
 
-def features(client: Any, method: str) -> Iterator[Mapping[str, Any]]:
-    """What ccxt tells of a method, for spot and for linear swaps, as far as the venue has them."""
-    known = client.features or {}
-    swap = known.get("swap") or {}
-    for kind in (known.get("spot"), swap.get("linear") if isinstance(swap, Mapping) else None):
-        if isinstance(kind, Mapping) and isinstance(kind.get(method), Mapping):
-            yield kind[method]
+def batch_limits(client: Any) -> Mapping[MarketKind, int]:
+    """How many orders one request may hold, by kind of market; 1 where there are no batches or nobody tells."""
+    can = client.has.get("createOrders")
+    return {kind: int(_feature(client, kind, "createOrders").get("max") or 1) if can else 1 for kind in MarketKind}
 
 
 def page_size(client: Any, method: str) -> int:
     """How many items a page of that method holds, 100 where ccxt does not tell."""
-    return _limit(client, method, "limit", 100)
+    return _limit(client, method, 100)
 
 
 def cost_only_buys(client: Any) -> bool:
     """Whether a market buy on spot takes the cost to spend instead of the quantity to get."""
-    spot = (client.features or {}).get("spot") or {}
-    told = (spot.get("createOrder") or {}).get("marketBuyRequiresPrice")
+    told = _feature(client, MarketKind.SPOT, "createOrder").get("marketBuyRequiresPrice")
     return bool(client.options.get("createMarketBuyOrderRequiresPrice", told))
 
 
-def _limit(client: Any, method: str, name: str, default: int = 1) -> int:
-    known = [int(entry[name]) for entry in features(client, method) if entry.get(name)]
-    return min(known, default=default)
+def _limit(client: Any, method: str, default: int) -> int:
+    """The smaller of a method's page sizes on spot and on linear swaps."""
+    told = (_feature(client, kind, method).get("limit") for kind in MarketKind)
+    return min((int(limit) for limit in told if limit), default=default)
+
+
+def _feature(client: Any, kind: MarketKind, method: str) -> Mapping[str, Any]:
+    """What ccxt tells of a method on one kind of market (swaps: linear ones); empty when it tells nothing."""
+    found = (client.features or {}).get(kind.value)
+    if kind is MarketKind.SWAP and isinstance(found, Mapping):
+        found = found.get("linear")
+    feature = found.get(method) if isinstance(found, Mapping) else None
+    return feature if isinstance(feature, Mapping) else {}
 
 
 def _own_classes(kind: type) -> Iterable[type]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kontor.domain.market import Market
-from kontor.errors import ClockSkewed, ConfigError, ExchangeError, RateLimited
+from kontor.errors import ClockSkewed, ConfigError, ExchangeError, NotPlaced, RateLimited
 from kontor.exchange.capabilities import venue_profile
 from kontor.exchange.client import create_client
 from kontor.exchange.error_table import Asked, translate
@@ -43,8 +43,9 @@ class Connection:
         self.profile = venue_profile(self.client, self.venue)
         self.markets: Mapping[str, Market] = {}
         self._loading = asyncio.Lock()
-        self._offset = timedelta(0)
-        self._offset_at: float | None = None
+        # How far the venue's clock is ahead of ours, and when that was measured.
+        self.offset = timedelta(0)
+        self.offset_at: float | None = None
         self._is_skewed = False
 
     async def ask(
@@ -68,7 +69,8 @@ class Connection:
         where = f"{self.settings.exchange_id} {operation}"
         secrets = (self.settings.api_key, self.settings.secret, self.settings.password)
         found = translate(error, asked, where, self.venue, secrets=secrets, call=call)
-        if isinstance(found, ClockSkewed):
+        if isinstance(found, ClockSkewed) or type(found) is NotPlaced:
+            # An expiry that had passed on arrival tells of the clock as well.
             self._is_skewed = True
         elif isinstance(found, RateLimited):
             self.budget.pause((found.retry_after or DEFAULT_PAUSE).total_seconds())
@@ -84,12 +86,14 @@ class Connection:
                 raw = await self.ask("load_markets", lambda: self.client.load_markets(reload))
                 self.markets = parse_markets(raw, self.client.precisionMode)
                 self._check_capital_currency()
+                await self.venue_now()
         return self.markets
 
     def share_markets(self, other: "Connection") -> None:
         """Use the markets another connection to the same venue has loaded."""
         self.client.set_markets_from_exchange(other.client)
         self.markets = other.markets
+        self.offset, self.offset_at = other.offset, other.offset_at
         self._check_capital_currency()
 
     async def market(self, symbol: str) -> Market:
@@ -102,15 +106,15 @@ class Connection:
 
     async def venue_now(self) -> datetime:
         """The moment by the venue's clock, as far as it could be measured in the last minute."""
-        age = None if self._offset_at is None else self.clock.monotonic() - self._offset_at
+        age = None if self.offset_at is None else self.clock.monotonic() - self.offset_at
         if self.client.has.get("fetchTime") and (age is None or age > OFFSET_SECONDS):
             # Noted first: a venue that does not answer is not asked again by every caller.
-            self._offset_at = self.clock.monotonic()
+            self.offset_at = self.clock.monotonic()
             try:
                 await self.fetch_time()
             except ExchangeError as error:
                 logger.warning("venue_time_unknown exchange=%s error=%s", self.settings.exchange_id, error)
-        return self.clock.now() + self._offset
+        return self.clock.now() + self.offset
 
     async def fetch_time(self) -> datetime:
         """The venue's clock; the difference to ours is remembered."""
@@ -118,13 +122,8 @@ class Connection:
         stamp = await self.ask("fetch_time", self.client.fetch_time)
         answered = datetime.fromtimestamp(int(stamp) / 1000, began_at.tzinfo)
         round_trip = timedelta(seconds=self.clock.monotonic() - began)
-        self._offset, self._offset_at = answered - (began_at + round_trip / 2), self.clock.monotonic()
+        self.offset, self.offset_at = answered - (began_at + round_trip / 2), self.clock.monotonic()
         return answered
-
-    @property
-    def offset(self) -> timedelta:
-        """How far the venue's clock is ahead of ours, as last measured."""
-        return self._offset
 
     async def close(self) -> None:
         """Close every socket; safe to call twice."""
@@ -137,6 +136,7 @@ class Connection:
         self._is_skewed = False
         try:
             difference = await self.client.load_time_difference()
+            self.offset, self.offset_at = -timedelta(milliseconds=difference), self.clock.monotonic()
         except Exception as error:  # noqa: BLE001 - the request goes out as it is, and says itself what is wrong
             self._is_skewed = True
             logger.warning(

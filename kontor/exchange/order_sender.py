@@ -11,7 +11,7 @@ import ccxt
 from kontor.domain.market import Market
 from kontor.domain.order import Order, OrderReport
 from kontor.errors import AuthenticationFailed, ExchangeError, NotSent, NotSupported, OutcomeUnknown, Rejected
-from kontor.exchange.capabilities import cost_only_buys, mentions_client_id
+from kontor.exchange.capabilities import batch_limits, cost_only_buys, mentions_client_id
 from kontor.exchange.connection import Connection
 from kontor.exchange.error_table import Asked
 from kontor.exchange.order_reports import parse_created, parse_order
@@ -43,6 +43,7 @@ class OrderSender:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._client: Any = connection.client
+        self._batch_limits = batch_limits(self._client)
         self._cost_only_buys = cost_only_buys(self._client)
         self._cancels_by_client_id = mentions_client_id(self._client, "cancel_order")
 
@@ -69,14 +70,8 @@ class OrderSender:
                 prepared.append(Prepared(place, order, *await self._prepare(order)))
             except ExchangeError as error:
                 results[place] = error
-        size = self._connection.profile.batch_limit
-        if size > 1:
-            batches = [batch for group in self._groups(prepared) for batch in _slices(group, size)]
-            for answered in await asyncio.gather(*(self._create_batch(batch) for batch in batches)):
-                results |= answered
-        else:
-            sent = await asyncio.gather(*(self._create_quietly(each.order) for each in prepared))
-            results |= {each.place: result for each, result in zip(prepared, sent, strict=True)}
+        for answered in await asyncio.gather(*(self._create_batch(batch) for batch in self._batches(prepared))):
+            results |= answered
         return [results[place] for place in range(len(orders))]
 
     async def cancel(self, symbol: str, client_order_id: str | None, venue_order_id: str | None) -> None:
@@ -124,18 +119,21 @@ class OrderSender:
 
         return await self._connection.ask(operation, ask, asked=Asked.LOOKUP, priority=Priority.ACCOUNT)
 
-    async def _create_quietly(self, order: Order) -> Result:
-        with part_of_call():
-            try:
-                return await self.create(order)
-            except ExchangeError as error:
-                return error
-
-    async def _create_batch(self, batch: Batch) -> dict[int, Result]:
+    async def _create_batch(self, batch: Batch) -> Mapping[int, Result]:
         """The results of one request, by the places of their orders."""
+        with part_of_call():
+            if len(batch) > 1:
+                return await self._send_batch(batch)
+            [single] = batch
+            try:
+                return {single.place: await self.create(single.order)}
+            except ExchangeError as error:
+                return {single.place: error}
+
+    async def _send_batch(self, batch: Batch) -> Mapping[int, Result]:
         orders = [prepared.order for prepared in batch]
 
-        async def send() -> dict[int, Result]:
+        async def send() -> Mapping[int, Result]:
             self._expire(orders)
             try:
                 raw = await self._client.create_orders([prepared.request for prepared in batch])
@@ -143,11 +141,10 @@ class OrderSender:
                 return self._failed_batch(batch, error)
             return self._receipts(batch, raw)
 
-        with part_of_call():
-            ids = " ".join(order.client_order_id for order in orders)
-            return await self._connection.ask(f"create_orders {ids}", send, asked=Asked.CREATE)
+        ids = " ".join(order.client_order_id for order in orders)
+        return await self._connection.ask(f"create_orders {ids}", send, asked=Asked.CREATE)
 
-    def _receipts(self, batch: Batch, raw: Sequence[Mapping[str, Any]]) -> dict[int, Result]:
+    def _receipts(self, batch: Batch, raw: Sequence[Mapping[str, Any]]) -> Mapping[int, Result]:
         """One result per order; answers are told apart by our ids, by their order where the venue leaves those out."""
         by_id = {entry["clientOrderId"]: entry for entry in raw if entry.get("clientOrderId")}
         in_order = raw if len(raw) == len(batch) and not by_id else []
@@ -161,7 +158,7 @@ class OrderSender:
                 results[prepared.place] = self._connection.explain(error, Asked.CREATE, operation)
         return results
 
-    def _failed_batch(self, batch: Batch, error: Exception) -> dict[int, Result]:
+    def _failed_batch(self, batch: Batch, error: Exception) -> Mapping[int, Result]:
         """One error per order: its own where the venue gave one for each, else that of the whole."""
         replies = read_items(str(error)) if isinstance(error, ccxt.BaseError) else []
         each = len(replies) == len(batch) and all(reply.code for reply in replies)
@@ -212,11 +209,17 @@ class OrderSender:
         # By the venue's clock: the header is compared with it.
         current_call().expires_at = min(expires_at(order, now, patience) for order in orders) + connection.offset
 
-    def _groups(self, prepared: Batch) -> list[Batch]:
+    def _batches(self, prepared: Batch) -> list[Batch]:
+        """The orders in as few requests as the venue allows; kinds of market apart where it does not mix them."""
+        limits = self._batch_limits
         if self._connection.venue.mixed_batches:
-            return [prepared]
+            return _slices(prepared, min(limits.values()))
         kinds = sorted({each.market.kind for each in prepared})
-        return [[each for each in prepared if each.market.kind is kind] for kind in kinds]
+        return [
+            batch
+            for kind in kinds
+            for batch in _slices([each for each in prepared if each.market.kind is kind], limits[kind])
+        ]
 
     def _unsupported(self, method: str) -> NotSupported:
         return NotSupported(f"{self._connection.settings.exchange_id} has no {method}")

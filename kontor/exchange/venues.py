@@ -1,7 +1,7 @@
 """What ccxt does not tell about a venue, as data: one entry per venue family."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -72,8 +72,10 @@ BYBIT = Venue(
 
 VENUES: Mapping[str, Venue] = {
     **dict.fromkeys(("okx", "okxus", "myokx"), OKX),
-    **dict.fromkeys(("binance", "binanceus", "binanceusdm"), BINANCE),
-    **dict.fromkeys(("bybit", "bybiteu"), BYBIT),
+    "binance": BINANCE,
+    **dict.fromkeys(("binanceus", "binanceusdm"), replace(BINANCE, options={})),
+    "bybit": BYBIT,
+    **dict.fromkeys(("bybiteu", "bybitid"), replace(BYBIT, options={})),
 }
 ORDINARY = Venue()
 

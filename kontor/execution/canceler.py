@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from kontor.domain.order import Order, OrderState
 from kontor.errors import AuthenticationFailed, ExchangeError, NotPlaced, OrderNotFound
@@ -34,7 +35,7 @@ class Canceler:
             ):
                 self._shift.at_work.add(order.client_order_id)
                 self._shift.hold(order.symbol)
-                self._shift.start(self._cancel(order), f"cancel of {order.client_order_id}")
+                self._shift.start(partial(self._cancel, order), f"cancel of {order.client_order_id}")
 
     async def _cancel(self, order: Order) -> None:
         shift = self._shift

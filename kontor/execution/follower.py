@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from kontor.domain.order import Order, OrderType, TimeInForce
 from kontor.errors import ExchangeError
@@ -33,7 +34,7 @@ class Follower:
         if order.is_finished and order.filled_quantity == 0:
             return
         self._followed.add(order.client_order_id)
-        self._shift.start(self._follow(order), f"follow-up of {order.client_order_id}")
+        self._shift.start(partial(self._follow, order), f"follow-up of {order.client_order_id}")
 
     async def _follow(self, order: Order) -> None:
         shift = self._shift

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kontor.domain.order import Order, OrderReport, OrderState
 from kontor.errors import ExchangeError, OrderNotFound
@@ -49,7 +50,7 @@ class Resolver:
             name = order.client_order_id
             if name not in self._shift.at_work and self.pauses.is_due(name, now):
                 self._shift.at_work.add(name)
-                self._shift.start(self._resolve(order), f"lookup of {name}")
+                self._shift.start(partial(self._resolve, order), f"lookup of {name}")
 
     async def _resolve(self, order: Order) -> None:
         shift, name = self._shift, order.client_order_id

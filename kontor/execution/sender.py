@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from kontor.domain.exposure import only_reduces
 from kontor.domain.order import Order, OrderReport, OrderState, advance
@@ -70,7 +71,7 @@ class Sender:
                 shift.hold(order.symbol)
             shift.at_work.update(order.client_order_id for order in batch)
             self._requests += 1
-            shift.start(self._send(batch), f"send of {len(batch)} orders")
+            shift.start(partial(self._send, batch), f"send of {len(batch)} orders")
 
     async def _send(self, orders: Sequence[Order]) -> None:
         shift = self._shift

@@ -73,9 +73,15 @@ class Shift:
         if self.busy[symbol] <= 0:
             del self.busy[symbol]
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Run some work beside the loop; what fails in it is logged and stays in it, a lost lease ends the shift."""
-        task = self.tasks.create_task(self._contain(work, name), name=name)
+        contained = self._contain(work, name)
+        try:
+            task = self.tasks.create_task(contained, name=name)
+        except RuntimeError:
+            # The shift is ending: nothing new begins, whoever comes next finds the work in the store.
+            contained.close()
+            return
         self.running.add(task)
         task.add_done_callback(self._ended)
 
@@ -94,9 +100,9 @@ class Shift:
         self.running.discard(task)
         self.wake.set()
 
-    async def _contain(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    async def _contain(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         try:
-            await work
+            await work()
         except LeaseLost:
             raise
         except StoreError as error:

@@ -47,6 +47,21 @@ def merge(old: Candles, new: Candles) -> Candles:
     return joined[len(joined) - 1 - from_behind]
 
 
+def batches(candles: Mapping[str, Candles], most: int) -> Iterator[dict[str, Candles]]:
+    """The candles, so many symbols at a time that they touch about `most` pages."""
+    batch: dict[str, Candles] = {}
+    touched = 0
+    for symbol, given in candles.items():
+        count = 1 + len(given) // PAGE_CANDLES
+        if batch and touched + count > most:
+            yield batch
+            batch, touched = {}, 0
+        batch[symbol] = given
+        touched += count
+    if batch:
+        yield batch
+
+
 def save_pages(conn: Connection, account: str, timeframe: str, candles: Mapping[str, Candles]) -> None:
     """Merge candles into their pages: one query for the pages that are only partly given, one statement for all."""
     parts = dict(_parts(candles, page_milliseconds(timeframe)))

@@ -32,11 +32,13 @@ class Changes:
             self._numbers[account] = max(number, self._numbers.get(account, 0))
             self._answered[account] = self._numbers[account]
 
-    def reached(self, account: str, number: int) -> None:
-        """Take note of the account's number; wakes its waiters when it grew."""
-        if number > self._numbers.get(account, 0):
-            self._numbers[account] = number
-            self._wake(account)
+    def reached(self, account: str, number: int) -> bool:
+        """Take note of the account's number; wakes its waiters when it grew, and says so."""
+        if number <= self._numbers.get(account, 0):
+            return False
+        self._numbers[account] = number
+        self._wake(account)
+        return True
 
     def advance(self, account: str) -> None:
         """One more change, for those who get news without a number."""

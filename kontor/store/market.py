@@ -15,9 +15,9 @@ from kontor.store.database import Database
 from kontor.store.rows import chunks, columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
 
-# A refresh of all candles would hold the write lock for 100 ms, and orders would wait for it: in pieces, with a breath
-# between them that is longer than the pause of those who ask for the lock.
-SYMBOLS_AT_ONCE = 25
+# A refresh of all candles in one transaction would hold the write lock for 100 ms or more, and orders would wait for it:
+# in batches of so many pages, with a breath between them that is longer than the pause of those who ask for the lock.
+PAGES_AT_ONCE = 256
 BREATH_SECONDS = 0.005
 
 # The sides of the book are as new as the ticker; a price and its time go together, and only a price replaces a price.
@@ -96,13 +96,12 @@ class SqlMarketStore:
         return {row.symbol: Ticker(*row) for row in rows}
 
     async def save_candles(self, account: str, timeframe: str, candles: Mapping[str, Candles]) -> None:
-        """Insert or replace by symbol and open time; one statement and one transaction per 25 symbols."""
-        for i, symbols in enumerate(chunks(list(candles), SYMBOLS_AT_ONCE)):
-            some = {symbol: candles[symbol] for symbol in symbols}
+        """Insert or replace by symbol and open time; one statement and one transaction for each 256 pages."""
+        for i, batch in enumerate(pages.batches(candles, PAGES_AT_ONCE)):
 
-            def work(conn: Connection, some: Mapping[str, Candles] = some) -> None:
+            def work(conn: Connection, batch: Mapping[str, Candles] = batch) -> None:
                 self._database.serialize(conn, "candles", account, timeframe)
-                pages.save_pages(conn, account, timeframe, some)
+                pages.save_pages(conn, account, timeframe, batch)
 
             if i:
                 await asyncio.sleep(BREATH_SECONDS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import ccxt
 import pytest
 
 from tests.support.browser import DIALOG, Page, running_browser
@@ -74,6 +74,6 @@ def _new_run(desk: RunningDesk, known: set[str]) -> str:
     return found[0]
 
 
-def _held(venue: ccxt.okx) -> float:
+def _held(venue: Any) -> float:
     """The position in base currency, as the venue has it."""
     return sum(float(each["contracts"]) * float(each["contractSize"]) for each in venue.fetch_positions([SYMBOL]))

@@ -52,7 +52,7 @@ def running_browser(profile: Path) -> Iterator[webdriver.Chrome]:
         browser.quit()
 
 
-DIALOG = "//*[contains(@class, 'p-modal')]"
+DIALOG = "//*[contains(@class, 'p-modal__card')]"
 
 
 class Page:
@@ -68,11 +68,15 @@ class Page:
 
     def find(self, xpath: str) -> WebElement:
         """The element, once it is there and visible."""
-        return self._wait.until(lambda browser: _visible(browser, xpath), f"nothing visible at {xpath}")
+        found = self._wait.until(lambda browser: _visible(browser, xpath), f"nothing visible at {xpath}")
+        assert found is not None
+        return found
 
     def has_text(self, text: str) -> None:
         """Wait until the page shows the text."""
-        self._wait.until(lambda browser: text in browser.find_element(By.TAG_NAME, "body").text, f"no {text!r} on the page")
+        self._wait.until(
+            lambda browser: text in browser.find_element(By.TAG_NAME, "body").text, f"no {text!r} on the page"
+        )
 
     def press(self, label: str, *, inside: str = "") -> None:
         """Press the button with this label; `inside` is an XPath that leads to it, such as a dialog's."""

@@ -1,4 +1,4 @@
-"""One real desk for a test session: `kontor up --detach` on free ports and a home of its own, and hands to use it with."""
+"""One real desk for a test session: `kontor up --detach` on free ports and a home of its own, and hands to use it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ import httpx
 import psutil
 import pytest
 
-from deployments.instance import DeskRecord
 from deployments.home import Home
+from deployments.instance import DeskRecord
 from deployments.paper_keys import read_keys
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # A desk on a machine that is busy with other things; quiet ones need a third of it.
 UP_SECONDS = 300
-DOWN_SECONDS = 150
+DOWN_SECONDS = 240
 COMMAND_SECONDS = 120
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -50,7 +50,9 @@ class RunningDesk:
     @property
     def environment(self) -> Mapping[str, str]:
         """What a user's shell would have, without anything of this test process."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "KONTOR_", "PYTEST_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "KONTOR_", "PYTEST_"))
+        }
         return kept | {
             "KONTOR_HOME": str(self.home.path),
             "KONTOR_PREFECT_PORT": str(self.prefect_port),
@@ -90,14 +92,17 @@ class RunningDesk:
 
     def runs(self, full_name: str) -> list[dict[str, Any]]:
         """Up to 200 newest runs of a deployment."""
-        wanted = {"flow_runs": {"deployment_id": {"any_": [self.deployment(full_name)["id"]]}}, "sort": "START_TIME_DESC"}
+        wanted = {
+            "flow_runs": {"deployment_id": {"any_": [self.deployment(full_name)["id"]]}},
+            "sort": "START_TIME_DESC",
+        }
         return self.api("POST", "/flow_runs/filter", wanted)
 
-    def run(self, full_name: str, /, *, seconds: float = COMMAND_SECONDS, **parameters: Any) -> dict[str, Any]:
+    def run(self, full_name: str, /, **parameters: Any) -> dict[str, Any]:
         """Run a deployment and wait for its end; the flow run as Prefect has it then."""
         body = {"parameters": parameters}
         created = self.api("POST", f"/deployments/{self.deployment(full_name)['id']}/create_flow_run", body)
-        return self.wait_for_run(created["id"], seconds)
+        return self.wait_for_run(created["id"])
 
     def wait_for_run(self, run_id: str, seconds: float = COMMAND_SECONDS) -> dict[str, Any]:
         """A flow run once it is over."""
@@ -124,10 +129,10 @@ class RunningDesk:
         """What a child, or `up` itself, has written."""
         return (self.home.logs / f"{name}.log").read_text(errors="replace")
 
-    def venue(self) -> ccxt.okx:
+    def venue(self) -> Any:
         """The paper exchange's own books, seen through plain ccxt with the desk's key."""
         key = read_keys(self.home.paper_keys_file)["paper"]
-        client = ccxt.okx({"apiKey": key.api_key, "secret": key.secret, "password": key.passphrase})
+        client: Any = ccxt.okx({"apiKey": key.api_key, "secret": key.secret, "password": key.passphrase})
         client.urls["api"]["rest"] = f"http://127.0.0.1:{self.paper_port}"
         # Several tests look at the same books; the exchange has rate limits of its own.
         client.session.trust_env = False

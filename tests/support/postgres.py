@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -48,7 +49,7 @@ class PostgresServer:
     folder: Path
     binaries: Path
     user: int | None
-    guard: subprocess.Popen[bytes]
+    guard: subprocess.Popen[Any]
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -195,5 +196,5 @@ def _run(command: list[str], user: int | None) -> None:
         raise PostgresMissing(f"{Path(command[0]).name} failed: {done.stderr.strip()[-500:]}")
 
 
-def _as_user(user: int | None) -> dict[str, object]:
+def _as_user(user: int | None) -> dict[str, Any]:
     return {} if user is None else {"user": user, "extra_groups": []}

@@ -316,6 +316,31 @@ async def test_an_order_says_when_it_stops_being_wanted(
     assert "expTime" not in venue.headers[-1]
 
 
+async def test_an_expiry_is_told_in_the_venues_time(open_at: Opener, venue: FakeVenue, make_order: Maker) -> None:
+    """A machine half a minute behind its venue would otherwise never place an order."""
+    ahead = timedelta(seconds=40)
+    venue.answers["public/time"] = fine({"ts": str(int((datetime.now(UTC) + ahead).timestamp() * 1000))})
+    venue.answers[BATCH] = fine({"clOrdId": "k1", "ordId": "1", "sCode": "0", "sMsg": ""})
+    exchange = open_at(venue.url)
+    await exchange.load_markets()
+    await exchange.create_order(make_order())
+    left = int(venue.headers[-1]["expTime"]) / 1000 - (datetime.now(UTC) + ahead).timestamp()
+    assert 0 < left <= 5
+
+
+async def test_after_an_order_that_came_too_late_the_clock_is_measured_again(
+    exchange: GuardedExchange, venue: FakeVenue, make_order: Maker
+) -> None:
+    """The refusal tells that ours is behind; the next order goes out with the venue's time."""
+    ahead = datetime.now(UTC) + timedelta(seconds=40)
+    venue.answers |= {BATCH: refusal("50036"), "public/time": fine({"ts": str(int(ahead.timestamp() * 1000))})}
+    with pytest.raises(NotPlaced):
+        await exchange.create_order(make_order())
+    venue.answers[BATCH] = fine({"clOrdId": "k1", "ordId": "1", "sCode": "0", "sMsg": ""})
+    await exchange.create_order(make_order())
+    assert int(venue.headers[-1]["expTime"]) / 1000 > ahead.timestamp()
+
+
 async def test_a_venues_word_on_an_order_it_does_not_know_is_believed(
     exchange: GuardedExchange, venue: FakeVenue
 ) -> None:

@@ -16,7 +16,7 @@ from kontor.store import open_store
 from tests.contract.store.builders import NOW, make_candles, make_order
 
 ROOT = Path(__file__).parents[3]
-STRESS_SECONDS = 3.0
+STRESS_SECONDS = 2.0
 
 
 def start(role: str, url: str, *arguments: str) -> subprocess.Popen[str]:

@@ -168,7 +168,9 @@ class QueueAndLease(RuleBasedStateMachine):
                 await store.desk.lease(LEASE),
             ]
 
-        _, pending, *_ = self.both(read)
+        answer = self.both(read)
+        assert not isinstance(answer, str)
+        pending: list[Order] = answer[1]
         symbols = [order.symbol for order in pending]
         assert len(symbols) == len(set(symbols))
         assert all(order.state is OrderState.INITIALIZED for order in pending)
@@ -185,6 +187,6 @@ def test_sqlite_and_memory_agree_on_every_history(sqlite_template: Path, tmp_pat
             deadline=None,
             derandomize=True,
             database=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
     )

@@ -21,7 +21,9 @@ from deployments.home import Home, Ports
 from deployments.instance import DeskRecord, ProcessRef, end_leftovers, leftovers
 
 IDLE = "import signal; signal.pause()"
-STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\nwhile 1: signal.pause()"
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\nwhile 1: signal.pause()"
+)
 LOCAL = timedelta(seconds=20)
 
 
@@ -92,7 +94,9 @@ async def test_a_child_that_ends_while_the_desk_starts_ends_the_start_with_its_l
     """Instead of a minute's wait for something that will never answer."""
     async with crew_on(home) as (crew, _):
         await crew.start(child("wreck", "print('address in use'); raise SystemExit(3)"))
-        with pytest.raises(StartFailed, match=r"(?s)wreck ended while the desk was starting \(exit code 3\).*address in use"):
+        with pytest.raises(
+            StartFailed, match=r"(?s)wreck ended while the desk was starting \(exit code 3\).*address in use"
+        ):
             await crew.bring_up(asyncio.sleep(LOCAL.total_seconds()))
 
 
@@ -159,7 +163,8 @@ async def main():
     os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    supervisor = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await supervisor.wait() == -signal.SIGKILL
     record = DeskRecord.load(home)
     assert record is not None
     assert [each.name for each in record.children] == ["idler"]

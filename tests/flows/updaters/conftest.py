@@ -63,7 +63,7 @@ async def account(prefect_database: Path, tmp_path: Path, monkeypatch: pytest.Mo
     config.write_text(CONFIG)
     monkeypatch.setenv("KONTOR_CONFIG", str(config))
     monkeypatch.setenv("KONTOR_KEEP_SESSIONS_OPEN", "1")
-    settings = PaperSettings(persist=False, port=0)
+    settings = PaperSettings(persist=False, port=0, markets=8)
     async with PaperServer(settings) as paper, aiohttp.ClientSession() as session:
         keys = settings.accounts[0]
         store = StateStore.model_validate({"url": f"sqlite:///{tmp_path}/store.db"})

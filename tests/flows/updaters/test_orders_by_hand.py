@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect import Flow
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ParameterTypeError
 
 from flows.account import update_balance, update_positions
 from flows.operate import initialize
@@ -85,24 +86,28 @@ async def test_resting_orders_are_canceled_at_the_venue(trading: Account) -> Non
     assert await (await run(cancel_orders, trading)).result() == {"canceled": 0, "not_finished": [], "orders": {}}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("NOPE/USD", "buy", Decimal(1), "market"), "unknown_symbol: NOPE/USD is not a market of this venue"),
-        ((SWAP, "buy", Decimal("0.00001"), "market"), "minimum"),
-        ((SWAP, "buy", Decimal("0.1"), "limit"), "price: a limit order needs a price above 0, not None"),
-        (("BNB/USD:USD", "buy", Decimal(1), "market"), "restricted_symbol: BNB/USD:USD is restricted"),
-        ((SWAP, "buy", Decimal("0.1"), "limit", Decimal(10_000_000)), "price_collar"),
-    ],
-)
-async def test_a_denied_order_fails_its_run_with_rule_and_reason_and_sends_nothing(
-    trading: Account, arguments: tuple[Any, ...], sentence: str
-) -> None:
-    state = await run(place_order, trading, *arguments)
-    assert state.is_failed()
-    assert sentence in str(state.message)
-    assert "Traceback" not in str(state.message)
-    assert set(await trading.store.orders.counts(trading.name)) == {OrderState.DENIED}
+DENIED: list[tuple[tuple[Any, ...], str]] = [
+    (("NOPE/USD", "buy", Decimal(1), "market"), "unknown_symbol: NOPE/USD is not a market of this venue"),
+    ((SWAP, "buy", Decimal("0.00001"), "market"), "minimum"),
+    ((SWAP, "buy", Decimal("0.1"), "limit"), "price: a limit order needs a price above 0, not None"),
+    (("BNB/USD:USD", "buy", Decimal(1), "market"), "restricted_symbol: BNB/USD:USD is restricted"),
+    ((SWAP, "buy", Decimal("0.1"), "limit", Decimal(10_000_000)), "price_collar"),
+]
+
+
+async def test_a_denied_order_fails_its_run_with_rule_and_reason_and_sends_nothing(trading: Account) -> None:
+    for arguments, sentence in DENIED:
+        state = await run(place_order, trading, *arguments)
+        assert state.is_failed()
+        assert sentence in str(state.message)
+        assert "Traceback" not in str(state.message)
+    assert await trading.store.orders.counts(trading.name) == {OrderState.DENIED: len(DENIED)}
+    assert (await trading.requests())["accepted_by_client_id"] == {}
+
+
+async def test_a_negative_quantity_is_refused_before_the_run_begins(account: Account) -> None:
+    with pytest.raises(ParameterTypeError, match="greater than 0"):
+        await place_order(SWAP, "buy", Decimal(-1), "market", account=account.name)
 
 
 async def test_nothing_is_placed_before_initialization_and_the_run_says_so(account: Account) -> None:

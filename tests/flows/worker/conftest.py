@@ -237,6 +237,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 
 
 @pytest.fixture(scope="session")
+def server_type() -> type[PrefectServer]:
+    """For tests that break a server of their own."""
+    return PrefectServer
+
+
+@pytest.fixture(scope="session")
 def common_worker(server: PrefectServer) -> Iterator[WorkerProcess]:
     """The worker of every test that does not end, limit or break its worker: starting one takes seconds."""
     worker = WorkerProcess(server, "common")

@@ -12,6 +12,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 from prefect.types._datetime import now
 
+pytestmark = pytest.mark.timeout(300)  # a server and a worker start first, on whatever machine this is
+
 Traced = Callable[[str | FlowRun], list[str]]
 
 

@@ -26,11 +26,13 @@ Traced = Callable[[str | FlowRun], list[str]]
 OUTAGE = float(os.environ.get("KONTOR_OUTAGE_SECONDS", "8"))
 LOAD = float(os.environ.get("KONTOR_LOAD_SECONDS", "25"))
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
-def own_server(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def own_server(server_type: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server that these tests may break, and that cleans up every two seconds."""
-    mine = type(server)(tmp_path_factory.mktemp("own-home"), PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS="2")
+    mine = server_type(tmp_path_factory.mktemp("own-home"), PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS="2")
     yield mine
     mine.stop()
 
@@ -52,7 +54,7 @@ async def runs_of(client: PrefectClient, *deployments: Any) -> list[Any]:
     return await client.read_flow_runs(flow_run_filter=wanted)
 
 
-@pytest.mark.timeout(120 + 2 * OUTAGE)
+@pytest.mark.timeout(300 + 2 * OUTAGE)
 async def test_runs_outlive_an_outage_of_the_api_and_no_due_time_is_lost_or_doubled(
     own_desk: Any, own_server: Any, traced: Traced, wait_until: Any
 ) -> None:
@@ -79,12 +81,16 @@ async def test_runs_outlive_an_outage_of_the_api_and_no_due_time_is_lost_or_doub
         return done if len([run for run in done if run.state_name == "Completed"]) >= 2 else None
 
     await wait_until(goes_on, 90, "the schedule to go on")
-    runs = await runs_of(own_desk.client, polls)
+    until = now("UTC")
+
+    async def answered() -> list[Any] | None:
+        runs = [run for run in await runs_of(own_desk.client, polls) if run.expected_start_time < until]
+        return runs if {run.state_name for run in runs} <= {"Completed", "Skipped"} else None
+
+    runs = await wait_until(answered, 90, "every due time to be answered for")
     assert max(Counter(run.expected_start_time for run in runs).values()) == 1
     begun = [run for run in runs if run.state_name == "Completed" and run.run_count]
     assert all(run.run_count == 1 for run in begun)
-    due = [run for run in runs if run.expected_start_time < now("UTC") - timedelta(seconds=5)]
-    assert {run.state_name for run in due} <= {"Completed", "Skipped"}, "every due time is answered for"
     assert worker.process.poll() is None
 
 
@@ -119,7 +125,7 @@ async def _logs(desk: Any, run: FlowRun) -> list[str] | None:
     return await desk.logs(run) or None
 
 
-@pytest.mark.timeout(180 + 2 * LOAD)
+@pytest.mark.timeout(300 + 2 * LOAD)
 async def test_at_120_runs_a_minute_that_are_due_together_sqlite_neither_locks_nor_freezes(
     own_desk: Any, own_server: Any, wait_until: Any
 ) -> None:

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
 from prefect.types._datetime import now
+
+pytestmark = pytest.mark.timeout(300)  # a server and a worker start first, on whatever machine this is
 
 Traced = Callable[[str | FlowRun], list[str]]
 

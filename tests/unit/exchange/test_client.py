@@ -6,8 +6,9 @@ from typing import Any
 import ccxt
 import pytest
 
+from kontor.domain.market import MarketKind
 from kontor.errors import ConfigError
-from kontor.exchange.capabilities import NEEDED, cost_only_buys, mentions_client_id, venue_profile
+from kontor.exchange.capabilities import NEEDED, batch_limits, cost_only_buys, mentions_client_id, venue_profile
 from kontor.exchange.client import create_client
 from kontor.exchange.opening import capability_report, open_exchange
 from kontor.exchange.replies import Reply, read_error, read_items
@@ -110,6 +111,28 @@ def test_okx_can_do_all_the_desk_needs() -> None:
     assert profile.client_order_id_on_create
     assert profile.cancel_all_after
     assert profile.request_expiry
+
+
+def test_every_exchange_of_ccxt_can_be_opened() -> None:
+    """Whichever id the user writes; nothing is sent, so nothing but our own code can fail."""
+    for exchange_id in ccxt.exchanges:
+        exchange = open_exchange(ExchangeSettings(exchange_id, "main"), clock=VirtualClock())
+        assert exchange.profile.exchange_id == exchange_id
+        assert exchange.profile.batch_limit >= 1
+
+
+def test_batches_are_limited_by_kind_of_market() -> None:
+    """Binance has them on futures only, bybit has ten at a time on both."""
+    spot, swap = MarketKind
+    assert batch_limits(client("binance")) == {spot: 1, swap: 5}
+    assert batch_limits(client("bybit")) == {spot: 10, swap: 10}
+    assert batch_limits(client("bitstamp")) == {spot: 1, swap: 1}
+
+
+def test_a_regional_sister_keeps_its_own_kinds_of_market() -> None:
+    """Binance US has no futures; asking for them would fail at every start."""
+    assert client("binanceus").options["fetchMarkets"]["types"] == ["spot"]
+    assert client("binance").options["fetchMarkets"]["types"] == ["spot", "linear"]
 
 
 def test_what_an_exchange_cannot_do_is_said_in_sentences() -> None:

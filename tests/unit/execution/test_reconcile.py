@@ -110,8 +110,7 @@ async def test_missed_fills_are_booked_by_trade_id_once() -> None:
     for _ in range(2):
         desk.venue.fill(str(order.venue_order_id), Decimal(1), desk.clock.now())
     for _ in range(3):
-        report = await reconcile(desk)
-    assert report.is_clean
+        assert (await reconcile(desk)).is_clean
     assert (await desk.order(order)).filled_quantity == 2
     await desk.agree()
 

@@ -53,8 +53,8 @@ def test_moments_keep_their_microseconds(moment: datetime) -> None:
     """In any zone; they come back in UTC."""
     stored = Moment().process_bind_param(moment, DIALECT)
     found = Moment().process_result_value(stored, DIALECT)
-    assert found == moment
-    assert found.tzinfo is UTC
+    assert found is not None
+    assert (found, found.tzinfo) == (moment, UTC)
 
 
 def test_a_moment_without_a_zone_is_refused() -> None:

@@ -1,0 +1,128 @@
+"""Executor processes that start at once: one process imports everything and forks a child per executor.
+
+Run as `python -m tests.chaos.executors SPEC` it reads "spawn" lines from its input and answers each with a child's pid.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any, cast
+
+from kontor.config import OrderSettings
+from kontor.domain.venue_profile import VenueProfile
+from kontor.exchange.opening import open_exchange
+from kontor.execution.executor import Executor
+from kontor.ports import Exchange, ExchangeSettings
+from kontor.resilience.clock import SystemClock
+from kontor.store.opening import open_store
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Where the desk of a campaign is, and how impatient it is: seconds that are minutes elsewhere."""
+
+    store_url: str
+    rest_url: str
+    log_file: str
+    account: str = "paper"
+    lease_seconds: float = 1.0
+    request_seconds: float = 0.8
+    absence_seconds: float = 2.0
+    good_for_seconds: float = 20.0
+
+    @property
+    def settings(self) -> OrderSettings:
+        """Order settings below the smallest ones kontor.yaml allows: a campaign has no time for real leases."""
+        return OrderSettings.model_construct(
+            good_for_seconds=self.good_for_seconds,
+            lease_seconds=self.lease_seconds,
+            request_timeout_seconds=self.request_seconds,
+            cancel_on_stop=False,
+        )
+
+    def open_exchange(self) -> Exchange:
+        """The real adapter on the campaign's venue."""
+        settings = ExchangeSettings(
+            exchange_id="okx",
+            account=self.account,
+            api_key=f"{self.account}-key",
+            secret=f"{self.account}-secret",
+            password=f"{self.account}-passphrase",
+            urls={"rest": self.rest_url, "ws": self.rest_url.replace("http", "ws") + "/ws/v5"},
+            request_timeout=timedelta(seconds=self.request_seconds),
+            requests_per_second=500,
+        )
+        inner: Any = open_exchange(settings, clock=SystemClock())
+        return cast("Exchange", Impatient(inner, timedelta(seconds=self.absence_seconds)))
+
+
+class Impatient:
+    """An exchange whose absence grace is short; the paper exchange shows an order as soon as it has it."""
+
+    def __init__(self, inner: Any, grace: timedelta) -> None:
+        self._inner, self._grace = inner, grace
+
+    @property
+    def profile(self) -> VenueProfile:
+        return replace(self._inner.profile, absence_grace=self._grace)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+async def execute(spec: Spec) -> None:
+    """Be an executor until told to stop, or killed."""
+    store = open_store(spec.store_url)
+    exchange = spec.open_exchange()
+    executor = Executor(spec.account, store, exchange, SystemClock(), spec.settings, f"chaos {os.getpid()}")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, executor.stop)
+    try:
+        await executor.run()
+    finally:
+        await exchange.close()
+        await store.close()
+
+
+def spawn(spec: Spec) -> int:
+    """Fork an executor; returns its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        # The child's own output must not mix with the answers of its parent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        asyncio.run(execute(spec))
+        code = 0
+    except BaseException:
+        logging.getLogger(__name__).exception("executor process failed")
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def main(argument: str) -> None:
+    """Answer each line of the input with the pid of a new executor, until the input ends."""
+    spec = Spec(**json.loads(argument))
+    form = "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(filename=spec.log_file, level=logging.INFO, format=form)
+    # Killed children are nobody's zombies.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(spawn(spec), flush=True)
+
+
+def as_argument(spec: Spec) -> str:
+    """The spec as `main` reads it."""
+    return json.dumps(asdict(spec))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

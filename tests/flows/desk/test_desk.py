@@ -1,0 +1,250 @@
+"""The real desk, used from outside as its user does: shell commands, Prefect's command line, the venue's own books."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.desk import RunningDesk, put_away, wait_until
+
+pytestmark = pytest.mark.timeout(900)
+
+SWAP, SPOT = "BTC/USD:USD", "LTC/USD"
+EXECUTOR_SECONDS = 30
+
+
+def held(venue: Any, symbol: str) -> float:
+    """A position in base currency, by the venue's books."""
+    return sum(float(each["contracts"]) * float(each["contractSize"]) for each in venue.fetch_positions([symbol]))
+
+
+def position_in(status: dict[str, Any], symbol: str) -> dict[str, Any]:
+    return next((each for each in status["positions"] if each["symbol"] == symbol), {"quantity": 0.0})
+
+
+def test_a_desk_that_says_it_is_up_has_run_every_updater_and_is_well(desk: RunningDesk) -> None:
+    """`kontor up` promises it, so that nobody waits five minutes to see whether the slow ones work."""
+    status = desk.status()
+    assert status["prefect_url"] == desk.prefect_url
+    assert status["account"] == "paper"
+    # Named, not counted: an updater without a schedule would be missing here, and nowhere else.
+    assert {
+        "check-system-status",
+        "restart-exchange",
+        "track-orders",
+        "update-balance",
+        "update-candles",
+        "update-open-orders",
+        "update-positions",
+        "update-ranges",
+        "update-tickers",
+        "update-watchlist",
+    } <= set(status["updaters"])
+    assert [name for name, each in status["updaters"].items() if not each["ok"]] == []
+    assert status["balance"]["total"] > 0
+    for name in status["updaters"]:
+        assert "Completed" in {run["state_name"] for run in desk.runs(f"{name}/paper")}, name
+
+
+def test_one_executor_runs_and_no_run_failed(desk: RunningDesk) -> None:
+    """Two would be one too many, and a first look at the UI should not be red."""
+    assert [run["state_name"] for run in desk.runs("execute-orders/paper")].count("Running") == 1
+    broken = {"flow_runs": {"state": {"type": {"any_": ["FAILED", "CANCELLED"]}}}}
+    assert desk.api("POST", "/flow_runs/filter", broken) == []
+
+
+@pytest.mark.parametrize("symbol", [SWAP, SPOT])
+def test_an_order_from_a_shell_becomes_a_fill_a_position_and_a_balance_change_as_the_venue_has_them(
+    desk: RunningDesk, symbol: str
+) -> None:
+    """0.1 means 0.1 of the base, on a spot market and on a swap whose contract is 0.01 of it."""
+    venue = desk.venue()
+    base = symbol.partition("/")[0]
+    trades_before = len(venue.fetch_my_trades(symbol))
+    spot_before = float(venue.fetch_balance()["total"].get(base, 0.0))
+    before = desk.status()
+    held_before = held(venue, SWAP)
+
+    output = desk.shell(
+        f"prefect deployment run 'place-order/paper' -p symbol={symbol} -p side=buy -p quantity=0.1 "
+        "-p order_type=market --watch"
+    )
+    assert output.returncode == 0, output.stdout + output.stderr
+
+    fills = venue.fetch_my_trades(symbol)[trades_before:]
+    size = float(venue.market(symbol)["contractSize"] or 1.0)
+    assert sum(fill["amount"] for fill in fills) * size == pytest.approx(0.1)
+    # Each updater has an interval of 30 s; two of them are enough for anything.
+    wait_until(lambda: desk.status()["balance"]["at"] > fills[-1]["datetime"], 90, "a balance after the fill")
+    if symbol == SPOT:
+        fees = sum(fill["fee"]["cost"] for fill in fills if fill["fee"]["currency"] == base)
+        expected = spot_before + 0.1 - fees
+        assert venue.fetch_balance()["total"][base] == pytest.approx(expected)
+        assert desk.status()["balance"]["currencies"][base]["total"] == pytest.approx(expected)
+    else:
+        assert held(venue, symbol) == pytest.approx(held_before + 0.1)
+        wait_until(
+            lambda: position_in(desk.status(), symbol)["quantity"] == pytest.approx(held_before + 0.1),
+            90,
+            "the position in the status",
+        )
+        ours, theirs = position_in(desk.status(), symbol), venue.fetch_position(symbol)
+        assert ours["entry_price"] == pytest.approx(float(theirs["entryPrice"]))
+        assert ours["notional"] == pytest.approx(ours["quantity"] * ours["mark_price"], rel=1e-6)
+    after = desk.status()
+    assert after["orders"]["FILLED"] == before["orders"].get("FILLED", 0) + 1
+    assert after["balance"]["free"] != before["balance"]["free"]
+
+
+def test_an_orders_history_can_be_read(desk: RunningDesk) -> None:
+    """Who did what when is the first question after a surprise."""
+    run = desk.run("place-order/paper", symbol=SPOT, side="buy", quantity=0.1, order_type="market")
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    listed = desk.kontor("orders", "--limit", "1").stdout.splitlines()[1]
+    order_id = listed.split()[0]
+    history = desk.kontor("orders", "show", order_id).stdout
+    states = ["INITIALIZED", "SUBMITTED", "FILLED"]
+    found = [history.find(state, history.find("\n")) for state in states]
+    assert -1 not in found
+    assert found == sorted(found)
+    assert run["name"] in history
+
+
+def test_closing_a_position_leaves_nothing_at_the_venue(desk: RunningDesk) -> None:
+    """The residue below the venue's minimum is reported; with whole contracts there is none."""
+    venue = desk.venue()
+    placed = desk.run("place-order/paper", symbol=SWAP, side="buy", quantity=0.05, order_type="market")
+    assert placed["state_type"] == "COMPLETED", placed["state"]["message"]
+    assert held(venue, SWAP) > 0
+    closed = desk.run("close-position/paper", symbol=SWAP)
+    assert closed["state_type"] == "COMPLETED", closed["state"]["message"]
+    assert held(venue, SWAP) == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"symbol": "NOPE/USD", "side": "buy", "quantity": 1, "order_type": "market"}, "NOPE/USD"),
+        ({"symbol": SPOT, "side": "buy", "quantity": 0.1, "order_type": "limit"}, "price"),
+    ],
+)
+def test_an_order_that_cannot_be_fails_its_run_with_the_reason(
+    desk: RunningDesk, parameters: dict[str, Any], said: str
+) -> None:
+    """The UI shows the run's message: it is the only place some will look."""
+    run = desk.run("place-order/paper", **parameters)
+    assert run["state_type"] == "FAILED"
+    assert said in run["state"]["message"]
+
+
+def test_a_negative_quantity_is_refused_before_a_run_is_made(desk: RunningDesk) -> None:
+    """Prefect checks the form's schema."""
+    output = desk.shell(
+        "prefect deployment run 'place-order/paper' -p symbol=BTC/USD -p side=buy -p quantity=-1 -p order_type=market"
+    )
+    assert output.returncode != 0
+    assert re.search("less than or equal|exclusiveMinimum|greater than", output.stdout + output.stderr)
+
+
+def test_a_second_desk_on_the_same_home_says_that_one_is_running(desk: RunningDesk) -> None:
+    """With its pid and where its UI is; and leaves it alone."""
+    for arguments in (["up"], ["up", "--detach"]):
+        output = desk.kontor(*arguments)
+        assert output.returncode == 1
+        assert str(desk.record().supervisor.pid) in output.stderr
+        assert desk.prefect_url in output.stderr
+        assert output.stderr.count("\n") == 1
+    assert desk.record().ready
+
+
+@pytest.mark.parametrize("variable", ["KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT"])
+def test_a_taken_port_is_one_sentence_naming_its_variable(tmp_path: Path, variable: str) -> None:
+    """In a second, and with nothing left running."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        planned = RunningDesk.planned(tmp_path / "home")
+        taken = other.getsockname()[1]
+        ports = {"KONTOR_PREFECT_PORT": planned.prefect_port, "KONTOR_PAPER_PORT": planned.paper_port} | {
+            variable: taken
+        }
+        second = RunningDesk(planned.home, ports["KONTOR_PREFECT_PORT"], ports["KONTOR_PAPER_PORT"])
+        for arguments in (["up"], ["up", "--detach"]):
+            output = second.kontor(*arguments)
+            assert output.returncode == 1
+            assert (
+                output.stderr
+                == f"kontor: {variable}: port {taken} is taken by another program; set {variable} to a free one\n"
+            )
+    assert not second.home.is_locked()
+
+
+def test_a_paper_block_that_is_there_keeps_its_key_on_the_next_start(desk: RunningDesk) -> None:
+    """The block is the only place of the key; the key file is the paper exchange's own."""
+    key = desk.api("GET", "/block_types/slug/kontor-exchange-account/block_documents/name/paper?include_secrets=true")[
+        "data"
+    ]
+    assert key["api_key"] == desk.venue().apiKey
+    assert (desk.home.paper_keys_file.stat().st_mode & 0o777) == 0o600
+    shown = desk.api("GET", "/block_types/slug/kontor-exchange-account/block_documents/name/paper")["data"]
+    assert key["api_key"] not in str(shown)
+    assert key["secret"] not in "".join(log.read_text(errors="replace") for log in desk.home.logs.glob("*.log"))
+
+
+@pytest.mark.parametrize("child", ["worker orders", "Prefect server"])
+def test_the_executor_runs_again_within_half_a_minute_after_a_kill(desk: RunningDesk, child: str) -> None:
+    """Nobody watches at night; and the UI is not littered with canceled runs."""
+    executor = "execute-orders/paper"
+    pid = desk.pid(child)
+    killed_at = datetime.now(UTC)
+    os.kill(pid, signal.SIGKILL)
+
+    def works_again() -> bool:
+        if desk.pid(child) in {0, pid}:
+            return False
+        try:
+            runs = desk.runs(executor)
+        except OSError:
+            return False
+        began = [run for run in runs if run["state_name"] == "Running"]
+        if child == "worker orders":
+            began = [run for run in began if datetime.fromisoformat(run["start_time"]) > killed_at]
+        return len(began) == 1
+
+    wait_until(works_again, EXECUTOR_SECONDS, "one executor after the kill")
+    assert [run["name"] for run in desk.runs(executor) if run["state_name"] == "Cancelled"] == []
+    placed = desk.run("place-order/paper", symbol=SPOT, side="buy", quantity=0.1, order_type="market")
+    assert placed["state_type"] == "COMPLETED", placed["state"]["message"]
+
+
+def test_a_desk_comes_back_from_a_kill_goes_down_and_remembers(tmp_path: Path) -> None:
+    """Kill -9, the next start, an orderly stop, and the stop of what is stopped: nothing lost, nothing left running."""
+    with put_away(RunningDesk.planned(tmp_path / "home")) as desk:
+        assert desk.up().returncode == 0
+        order = desk.run("place-order/paper", symbol=SWAP, side="buy", quantity=0.1, order_type="market")
+        assert order["state_type"] == "COMPLETED", order["state"]["message"]
+        first = desk.record()
+        os.kill(first.supervisor.pid, signal.SIGKILL)
+
+        output = desk.up()
+        assert output.returncode == 0, output.stdout + output.stderr
+        assert [child.name for child in first.children if child.find() is not None] == []
+        assert desk.status()["orders"]["FILLED"] == 1
+        assert held(desk.venue(), SWAP) == pytest.approx(0.1)
+        assert [run["state_name"] for run in desk.runs("execute-orders/paper")].count("Running") == 1
+
+        second = desk.record()
+        assert desk.down().returncode == 0
+        assert [child.name for child in [second.supervisor, *second.children] if child.find() is not None] == []
+        assert "no desk is running" in desk.down().stdout
+
+        output = desk.kontor("status", "--json")
+        assert "intervals are those of prefect.yaml" in output.stderr
+        assert position_in(desk.status(), SWAP)["quantity"] == pytest.approx(0.1)

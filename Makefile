@@ -9,6 +9,9 @@ STAMP := $(VENV)/.kontor-installed
 # Seconds the whole test run may take before it is ended.
 TEST_SECONDS ?= 900
 PYTEST ?=
+# How many orders, kills and faults `make chaos` deals out, and from which seed.
+N ?= 200
+SEED ?= 1
 
 .PHONY: help up down test check bench chaos clean lock browser venv
 
@@ -34,7 +37,7 @@ bench: venv ## Measure Kontor against what one would use instead
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 chaos: venv ## Break the desk on purpose, for longer than the tests do
-	@$(BIN)/python -m pytest tests/chaos -m '' --timeout=1800 $(PYTEST)
+	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED)
 
 clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays
 	@rm -rf $(VENV) build ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -43,7 +46,7 @@ clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays
 
 lock: venv ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv"; exit 1; }
-	@uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -o requirements.lock
 
 browser:
 	@./.ci/browser

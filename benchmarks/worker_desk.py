@@ -116,7 +116,10 @@ class BenchDesk:
         made: list[UUID] = []
         for number in range(count):
             offset = timedelta(seconds=every * number / count if spread else 0)
-            schedule = IntervalSchedule(interval=timedelta(seconds=every), anchor_date=anchor + offset)
+            schedules: list[DeploymentScheduleCreate] = []
+            if every:
+                schedule = IntervalSchedule(interval=timedelta(seconds=every), anchor_date=anchor + offset)
+                schedules.append(DeploymentScheduleCreate(schedule=schedule))
             made.append(
                 await client.create_deployment(
                     flow_id=flow_id,
@@ -124,7 +127,7 @@ class BenchDesk:
                     entrypoint=f"benchmarks.worker_flow.{flow}",
                     work_pool_name=pool,
                     pull_steps=[],
-                    schedules=[DeploymentScheduleCreate(schedule=schedule)] if every else None,
+                    schedules=schedules,
                 )
             )
         return made

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,7 +30,6 @@ from prefect.workers.base import BaseWorker
 from deployments.in_process.backlog import collapse, is_collapsible
 from deployments.in_process.cancellation import Stopper
 from deployments.in_process.catalog import DeploymentCatalog
-from deployments.in_process.client import is_outage, without_client_retries
 from deployments.in_process.containment import contained_tasks
 from deployments.in_process.drain import RESTART_EXIT_CODE, Drain
 from deployments.in_process.heartbeats import keep_beating
@@ -38,6 +37,7 @@ from deployments.in_process.identity import ProcessIdentity
 from deployments.in_process.job import JobConfiguration, JobResult, JobVariables
 from deployments.in_process.life import Lives
 from deployments.in_process.listener import Listener
+from deployments.in_process.loops import background, repeat
 from deployments.in_process.memory import resident_mb
 from deployments.in_process.orphans import OrphanSweep
 from deployments.in_process.runs import ActiveRun, RunRegistry, Stop, StopKind
@@ -51,10 +51,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 _CANCELED = "Canceled on request."
-#: Seconds after a lost connection at which the API is asked again, however rarely it is polled otherwise.
-_RETRY_AFTER = 1.0
-#: Seconds between a wish for a run and the poll for it, so that a burst of wishes is one poll.
-_GATHER = 0.1
 _MEMORY_CHECK = 5.0
 _DEFAULTS_CHECK = 60.0
 
@@ -156,19 +152,19 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         """Work until the drain is over; returns the runs that would not end."""
         query_seconds = get_current_settings().worker.query_seconds
         async with (
-            _background(
-                self._repeat("poll", self._poll, query_seconds, wake=self._wanted),
-                self._repeat("heartbeat", self._sync_and_initialize, self.heartbeat_interval_seconds),
-                self._repeat("sweep", self._sweep.sweep, self.settings.sweep_interval.total_seconds()),
-                self._repeat("memory", self._check_memory, _MEMORY_CHECK),
-                self._repeat("defaults", partial(self._result_storage.refresh, self.client), _DEFAULTS_CHECK),
+            background(
+                repeat("poll", self._poll, query_seconds, wake=self._wanted),
+                repeat("heartbeat", self._sync_and_initialize, self.heartbeat_interval_seconds),
+                repeat("sweep", self._sweep.sweep, self.settings.sweep_interval.total_seconds()),
+                repeat("memory", self._check_memory, _MEMORY_CHECK),
+                repeat("defaults", partial(self._result_storage.refresh, self.client), _DEFAULTS_CHECK),
                 self._listener().listen(),
                 keep_beating(self._registry),
             ),
             _watched_loop(self.settings),
         ):
             await self._drain.requested.wait()
-        async with _background(self._listener().listen()):
+        async with background(self._listener().listen()):
             return await self._drain.run(self._abandon)
 
     async def _work_once(self) -> list[ActiveRun]:
@@ -179,32 +175,6 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         while len(self._registry) and not self._drain.requested.is_set():
             await self._registry.wait_until_empty(1.0)
         return await self._drain.run(self._abandon) if self._drain.requested.is_set() else []
-
-    async def _repeat(
-        self, name: str, work: Callable[[], Awaitable[Any]], seconds: float, wake: asyncio.Event | None = None
-    ) -> None:
-        """Do the work over and over, on a fixed interval; an API that is away is asked again soon, for ever."""
-        away = False
-        wake = wake or asyncio.Event()
-        while True:
-            pause = seconds
-            try:
-                with without_client_retries():
-                    await work()
-                if away:
-                    self._logger.warning("event=api-back loop=%s", name)
-                away = False
-            except Exception as error:
-                if not is_outage(error):
-                    self._logger.exception("event=loop-failed loop=%s", name)
-                elif not away:
-                    self._logger.warning("event=api-away loop=%s error=%r", name, error)
-                away, pause = is_outage(error), min(seconds, _RETRY_AFTER)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await wake.wait()
-                    wake.clear()
-                    await asyncio.sleep(_GATHER)
 
     async def _poll(self) -> list[FlowRun]:
         """Take on every run that is due within the prefetch time."""
@@ -353,18 +323,6 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         self._stopper.stop(run, Stop(StopKind.CANCELED, _CANCELED))
         async with asyncio.timeout(grace_seconds):
             await run.ended.wait()
-
-
-@contextlib.asynccontextmanager
-async def _background(*work: Any) -> AsyncIterator[None]:
-    """The given coroutines at work while the block runs; one that ends by itself is an error of ours and is raised."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

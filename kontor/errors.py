@@ -11,6 +11,7 @@ KontorError
 ├── OrderError
 │   ├── IllegalTransition  the order cannot go from this state to that one
 │   └── OrderDenied        our own gate refused: rule, limit and figure
+├── (DeadlineExceeded       a network operation took longer than it may: see kontor.resilience.deadline)
 └── ExchangeError
     ├── NotSent            YES      the request never left this machine
     ├── NotPlaced          YES      the venue refused to look at it now: back off first

@@ -219,9 +219,10 @@ class OrderQueue(Protocol):
         states: Collection[OrderState] | None = None,
         symbol: str | None = None,
         since: datetime | None = None,
+        cancel_requested: bool = False,
         limit: int = 1000,
     ) -> Sequence[Order]:
-        """Orders, newest first."""
+        """Orders, newest first; with `cancel_requested` only those whose cancel somebody has asked for."""
         ...
 
     async def by_venue_order_id(self, account: str, venue_order_ids: Collection[str]) -> Mapping[str, Order]: ...

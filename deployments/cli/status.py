@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.home import Home
+from kontor.errors import KontorError
 
 if TYPE_CHECKING:
     from deployments.desk_status import DeskStatus
@@ -46,11 +47,15 @@ def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
 
 
 async def show_status(home: Home, say: Callable[[str], None], account: str = "paper") -> None:
-    """Say the status once, as `kontor up` does when it is done."""
+    """Say the status once, as `kontor up` does when it is done; a desk that is up stays so when this fails."""
     from deployments.desk_status import read_status
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    found = await read_status(home, account)
+    try:
+        found = await read_status(home, account)
+    except KontorError as error:
+        say(f"the desk is up; its status could not be read: {error}")
+        return
     with console.capture() as capture:
         console.print(render(found))
     say(capture.get().rstrip())

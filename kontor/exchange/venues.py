@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kontor.errors import AlreadyPlaced, ExchangeError, NotPlaced, RateLimited, Rejected
+from kontor.errors import AlreadyPlaced, ExchangeError, InvalidOrder, NotPlaced, RateLimited, Rejected
 
 
 def milliseconds(moment: datetime) -> int:
@@ -52,6 +52,8 @@ OKX = Venue(
         # Frozen by auto-deleveraging or liquidation, and limits of the account: definite answers of the venue.
         **dict.fromkeys(("50012", "50017", "50018", "50019", "50020", "50021", "50022", "50023", "50028"), Rejected),
         **dict.fromkeys(("51017", "51018", "51019", "51023", "51025", "54000", "54001", "54072", "54074"), Rejected),
+        # A reduce-only order without a position to reduce.
+        **dict.fromkeys(("51169", "51170"), InvalidOrder),
     },
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,

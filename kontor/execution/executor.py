@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from kontor.config import OrderSettings
-from kontor.domain.order import LIVE, OrderState
+from kontor.domain.order import OrderState
 from kontor.errors import KontorError, LeaseLost, StoreError
 from kontor.execution.canceler import CANCELABLE, Canceler
 from kontor.execution.follower import Follower, ends_by_itself
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # The longest time without a look at the queue, whether or not anything was announced.
 IDLE_SECONDS = 1.0
 BEAT_SECONDS = 10.0
+# Pending orders read at once, at most one per symbol.
+LOOK_AHEAD = 400
 # A canceled executor lets what is on the wire come back for this long: every answer heard is one unknown less.
 LAST_ANSWERS_SECONDS = 2.0
 
@@ -125,7 +127,7 @@ class Executor:
             shift.wake.clear()
             pause = IDLE_SECONDS
             try:
-                await self._cycle(canceler, resolver, sender)
+                await self._cycle(shift, canceler, resolver, sender)
                 self._store_pauses.worked("store")
             except LeaseLost:
                 raise
@@ -148,14 +150,22 @@ class Executor:
         except StoreError as error:
             log.warning("placed orders left to tracking account=%s error=%s", self._account, error)
 
-    async def _cycle(self, canceler: Canceler, resolver: Resolver, sender: Sender) -> None:
+    async def _cycle(self, shift: Shift, canceler: Canceler, resolver: Resolver, sender: Sender) -> None:
         """One look at everything there is to do; the work itself runs beside it. Cancels go first."""
-        halt = await halted(self._store.desk, self._account)
-        live = await self._store.orders.find(self._account, states=LIVE)
+        orders, account = self._store.orders, self._account
+        # What is being worked on while we read may be finished when we look at it, and then looks untouched.
+        in_hand = frozenset(shift.at_work)
+        # Together: what is read costs an order its time on the way.
+        halt, submitted, to_cancel, pending = await asyncio.gather(
+            halted(self._store.desk, account),
+            orders.find(account, states={OrderState.SUBMITTED}),
+            orders.find(account, states=CANCELABLE, cancel_requested=True),
+            orders.pending(account, limit=LOOK_AHEAD),
+        )
         if halt is None or not halt.blocked:
-            canceler.drain(live)
-        resolver.drain([order for order in live if order.state is OrderState.SUBMITTED])
-        await sender.drain(halt)
+            canceler.drain([order for order in to_cancel if order.client_order_id not in in_hand])
+        resolver.drain([order for order in submitted if order.client_order_id not in in_hand])
+        await sender.drain(pending, halt)
         await self._beat()
 
     async def _beat(self) -> None:

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 # Beyond this many the rest is left to order tracking, which asks for many at once.
 MOST = 50
+# A limit order may be filled at once, or rest for days: one look, while there is nothing better to do.
+MOST_RESTING = 4
 PARALLEL = 4
 LOOKS_AT_ENDING = (0.0, 0.1, 0.3, 1.0, 3.0)
 LOOKS_AT_RESTING = (0.0,)
@@ -29,7 +31,8 @@ class Follower:
 
     def placed(self, order: Order) -> None:
         """Follow an order that the venue has."""
-        if order.client_order_id in self._followed or len(self._followed) >= MOST:
+        most = MOST if ends_by_itself(order) or order.filled_quantity > 0 else MOST_RESTING
+        if order.client_order_id in self._followed or len(self._followed) >= most:
             return
         if order.is_finished and order.filled_quantity == 0:
             return

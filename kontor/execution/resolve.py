@@ -41,7 +41,7 @@ class Resolver:
         self._resends: dict[str, int] = {}
         self._held: set[str] = set()
         self._slots = asyncio.Semaphore(PARALLEL)
-        self.pauses = Pauses(longest=5.0)
+        self.pauses = Pauses(longest=3.0)
 
     def drain(self, submitted: Sequence[Order]) -> None:
         """Start the lookups that are due."""

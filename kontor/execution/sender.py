@@ -32,7 +32,7 @@ class Sender:
         # While the venue takes no requests or cannot be reached, everything waits together.
         self.pauses = Pauses(longest=5.0)
 
-    async def drain(self, halt: Halt | None) -> None:
+    async def drain(self, pending: Sequence[Order], halt: Halt | None) -> None:
         """Start sending what can go now; orders past their time expire, those that a halt forbids are denied."""
         shift = self._shift
         now = shift.clock.now()
@@ -40,7 +40,7 @@ class Sender:
         is_open = room > 0 and self.pauses.is_due(_WIRE, shift.clock.monotonic()) and not (halt and halt.blocked)
         pairs: list[tuple[Order, Order]] = []
         markets = await shift.exchange.load_markets() if halt and not halt.blocked else {}
-        for order in await shift.store.orders.pending(shift.account, limit=max(room, 100)):
+        for order in pending:
             if order.symbol in shift.busy or order.client_order_id in shift.at_work:
                 continue
             if order.good_until is not None and order.good_until <= now:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Subquery, and_, bindparam, delete, func, select
 
-from kontor.domain.market import Candles
+from kontor.domain.market import NO_CANDLES, Candles
 from kontor.errors import StoreError
 from kontor.store.columns import EPOCH
 from kontor.store.rows import chunks, upsert
@@ -27,6 +27,7 @@ UNIT_MILLISECONDS: Mapping[str, int] = {
 }
 
 PageKey = tuple[str, int]
+Pages = dict[PageKey, Candles]
 
 
 def page_milliseconds(timeframe: str) -> int:
@@ -38,10 +39,18 @@ def page_milliseconds(timeframe: str) -> int:
 
 
 def merge(old: Candles, new: Candles) -> Candles:
-    """Both by open time, ascending; of two candles with one open time the later given stays."""
-    joined = np.concatenate([old, new]) if len(old) else np.asarray(new, dtype=np.float64)
-    if np.all(joined[1:, 0] > joined[:-1, 0]):
-        return joined
+    """Both by open time, ascending; of two candles with one open time the later given stays. `old` is in order."""
+    new = np.asarray(new, dtype=np.float64)
+    in_order = bool(np.all(new[1:, 0] > new[:-1, 0]))
+    if in_order and len(old) == 0:
+        return new
+    if in_order and len(new):
+        first = int(np.searchsorted(old[:, 0], new[0, 0]))
+        tail = old[first:, 0]
+        if np.array_equal(tail, new[: len(tail), 0]):
+            # The usual refresh: the last ones again, and those that have come since.
+            return np.concatenate([old[:first], new])
+    joined = np.concatenate([old, new])
     # `unique` finds the first of equal open times, so it looks from behind.
     _, from_behind = np.unique(joined[::-1, 0], return_index=True)
     return joined[len(joined) - 1 - from_behind]
@@ -62,9 +71,21 @@ def batches(candles: Mapping[str, Candles], most: int) -> Iterator[dict[str, Can
         yield batch
 
 
-def save_pages(conn: Connection, account: str, timeframe: str, candles: Mapping[str, Candles]) -> None:
+def split(candles: Mapping[str, Candles], timeframe: str) -> Pages:
+    """The candles by page, in order; this takes a while, so it is done before the write lock is taken."""
+    span = page_milliseconds(timeframe)
+    pages: Pages = {}
+    for symbol, given in candles.items():
+        ordered = merge(NO_CANDLES, given)
+        while len(ordered):
+            page = int(ordered[0, 0] // span)
+            end = int(np.searchsorted(ordered[:, 0], (page + 1) * span))
+            pages[symbol, page], ordered = ordered[:end], ordered[end:]
+    return pages
+
+
+def save_pages(conn: Connection, account: str, timeframe: str, parts: Pages) -> None:
     """Merge candles into their pages: one query for the pages that are only partly given, one statement for all."""
-    parts = dict(_parts(candles, page_milliseconds(timeframe)))
     partial = [key for key, part in parts.items() if len(part) < PAGE_CANDLES]
     stored = _load(conn, account, timeframe, partial)
     rows = [
@@ -140,10 +161,10 @@ def _newer_counts(account: str, timeframe: str, *conditions: Any) -> Subquery:
     )
 
 
-def _load(conn: Connection, account: str, timeframe: str, keys: list[PageKey]) -> dict[PageKey, Candles]:
+def _load(conn: Connection, account: str, timeframe: str, keys: list[PageKey]) -> Pages:
     wanted = set(keys)
     pages = sorted({page for _, page in wanted})
-    found: dict[PageKey, Candles] = {}
+    found: Pages = {}
     for some in chunks(sorted({symbol for symbol, _ in wanted})):
         query = select(table.c.symbol, table.c.page, table.c.candles).where(
             _of(account, timeframe), table.c.symbol.in_(some), table.c.page.in_(pages)
@@ -152,17 +173,6 @@ def _load(conn: Connection, account: str, timeframe: str, keys: list[PageKey]) -
             (symbol, page): _array(data) for symbol, page, data in conn.execute(query) if (symbol, page) in wanted
         }
     return found
-
-
-def _parts(candles: Mapping[str, Candles], span: int) -> Iterator[tuple[PageKey, Candles]]:
-    for symbol, given in candles.items():
-        if len(given) == 0:
-            continue
-        ordered = merge(given[:0], given)
-        pages = (ordered[:, 0] // span).astype(np.int64)
-        starts = np.flatnonzero(np.diff(pages)) + 1
-        for part in np.split(ordered, starts):
-            yield (symbol, int(part[0, 0] // span)), part
 
 
 def _row(account: str, timeframe: str, key: PageKey, candles: Candles) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from kontor.store.database import Database
 from kontor.store.rows import chunks, columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
 
-# A refresh of all candles in one transaction would hold the write lock for 100 ms or more, and orders would wait for it:
-# in batches of so many pages, with a breath between them that is longer than the pause of those who ask for the lock.
-PAGES_AT_ONCE = 256
+# A refresh of all candles in one transaction would hold the write lock for 100 ms and more, and orders would wait: in
+# batches of so many pages, with a breath between them that is longer than the pause of those who ask for the lock.
+PAGES_AT_ONCE = 128
 BREATH_SECONDS = 0.005
 
 # The sides of the book are as new as the ticker; a price and its time go together, and only a price replaces a price.
@@ -96,15 +96,16 @@ class SqlMarketStore:
         return {row.symbol: Ticker(*row) for row in rows}
 
     async def save_candles(self, account: str, timeframe: str, candles: Mapping[str, Candles]) -> None:
-        """Insert or replace by symbol and open time; one statement and one transaction for each 256 pages."""
+        """Insert or replace by symbol and open time; one statement and one transaction for each 128 pages."""
         for i, batch in enumerate(pages.batches(candles, PAGES_AT_ONCE)):
-
-            def work(conn: Connection, batch: Mapping[str, Candles] = batch) -> None:
-                self._database.serialize(conn, "candles", account, timeframe)
-                pages.save_pages(conn, account, timeframe, batch)
-
             if i:
                 await asyncio.sleep(BREATH_SECONDS)
+            parts = await asyncio.to_thread(pages.split, batch, timeframe)
+
+            def work(conn: Connection, parts: pages.Pages = parts) -> None:
+                self._database.serialize(conn, "candles", account, timeframe)
+                pages.save_pages(conn, account, timeframe, parts)
+
             await self._database.write(work, durable=False)
 
     async def candles(

@@ -102,6 +102,7 @@ class MemoryOrderQueue:
         states: Collection[OrderState] | None = None,
         symbol: str | None = None,
         since: datetime | None = None,
+        cancel_requested: bool = False,
         limit: int = 1000,
     ) -> Sequence[Order]:
         """Orders made at or after `since`, newest first."""
@@ -111,6 +112,7 @@ class MemoryOrderQueue:
             if (states is None or order.state in states)
             and symbol in {None, order.symbol}
             and (since is None or order.created_at >= since)
+            and (order.cancel_requested_at is not None or not cancel_requested)
         ]
         return sorted(found, key=lambda order: order.created_at)[::-1][:limit]
 

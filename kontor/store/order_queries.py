@@ -1,6 +1,9 @@
 """The order queue's statements, built once: SQLAlchemy then takes their compiled form from its cache."""
 
-from sqlalchemy import and_, bindparam, func, select, update
+import functools
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, func, select, update
 
 from kontor.domain.order import Order, OrderEvent, OrderState
 from kontor.store import tables
@@ -51,3 +54,17 @@ FENCING = (
     .where(one_of(tables.leases.c.name, "names"))
     .with_for_update(read=True)
 )
+
+
+@functools.cache
+def find(conditions: frozenset[str], *, cancel_requested: bool) -> Select[Any]:
+    """Newest first, by any of `states`, `symbol` and `since`."""
+    known = {
+        "states": one_of(o.state, "states"),
+        "symbol": o.symbol == bindparam("symbol"),
+        "since": o.created_at >= bindparam("since"),
+    }
+    query = select(*ORDER).where(MINE, *(known[name] for name in sorted(conditions)))
+    if cancel_requested:
+        query = query.where(o.cancel_requested_at.is_not(None))
+    return query.order_by(o.created_at.desc(), o.number.desc()).limit(bindparam("limit"))

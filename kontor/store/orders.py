@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import Connection, Select, insert
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderEvent, OrderState
@@ -19,10 +19,10 @@ from kontor.store.order_queries import (
     FENCING,
     LOADED,
     LOCKED,
-    ORDER,
     PENDING,
     SHORT,
     UPDATE,
+    find,
 )
 from kontor.store.ordering import (
     CANCEL_REQUESTED,
@@ -107,19 +107,14 @@ class SqlOrderQueue:
         states: Collection[OrderState] | None = None,
         symbol: str | None = None,
         since: datetime | None = None,
+        cancel_requested: bool = False,
         limit: int = 1000,
     ) -> Sequence[Order]:
         """Orders made at or after `since`, newest first."""
-        t = tables.orders.c
-        query = select(*ORDER).where(t.account == account)
-        query = query.order_by(t.created_at.desc(), t.number.desc()).limit(limit)
-        if states is not None:
-            query = query.where(t.state.in_(states))
-        if symbol is not None:
-            query = query.where(t.symbol == symbol)
-        if since is not None:
-            query = query.where(t.created_at >= since)
-        return await self._orders(query)
+        given = {"states": None if states is None else list(states), "symbol": symbol, "since": since}
+        named = {name: value for name, value in given.items() if value is not None}
+        query = find(frozenset(named), cancel_requested=cancel_requested)
+        return await self._orders(query, account=account, limit=limit, **named)
 
     async def by_venue_order_id(self, account: str, venue_order_ids: Collection[str]) -> Mapping[str, Order]:
         """Orders by the venue's id; where two markets share an id, the newer order."""

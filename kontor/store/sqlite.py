@@ -18,6 +18,7 @@ from kontor.store.changes import Changes
 from kontor.store.faults import is_locked, translated
 from kontor.store.migrate import run_migrations
 from kontor.store.sqlite_watcher import SqliteWatcher
+from kontor.store.sqlite_writer import SqliteWriter
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ COUNT_CHANGE = text(
     "INSERT INTO changes (account, number) VALUES (:account, 1) "
     "ON CONFLICT (account) DO UPDATE SET number = changes.number + 1 RETURNING number"
 )
-FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.001, 0.01
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.001, 0.003
 
 
 class SqliteDatabase:
@@ -46,7 +47,7 @@ class SqliteDatabase:
         # The same connection: what is written with it is safe from a crash, but not from a power cut.
         self._writing_loosely = self.writing.execution_options(synchronous="NORMAL")
         self.reading = _engine(path, "BEGIN", connections=READERS, query_only=True)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._writer = SqliteWriter(self._commit)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._changes = Changes()
         self._watcher = SqliteWatcher(path, self._changes)
@@ -61,8 +62,7 @@ class SqliteDatabase:
     async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Run `work` and commit; `durable` means that the disk has it before this returns."""
         self._check_open()
-        loop = asyncio.get_running_loop()
-        result, announced = await loop.run_in_executor(self._writer, self._commit, work, durable)
+        result, announced = await asyncio.wrap_future(self._writer.submit(work, durable=durable))
         for account, number in announced.items():
             self._changes.reached(account, number)
         return result
@@ -99,9 +99,7 @@ class SqliteDatabase:
         self._watcher.close()
         self._changes.close()
         loop = asyncio.get_running_loop()
-        # Queued behind the last unit of work; the threads have nothing left to do when this returns.
-        await loop.run_in_executor(self._writer, self.writing.dispose)
-        self._writer.shutdown()
+        await loop.run_in_executor(self._readers, self._writer.finish, self.writing.dispose)
         self._readers.shutdown()
         self.reading.dispose()
 
@@ -109,13 +107,8 @@ class SqliteDatabase:
         if self._is_closed:
             raise StoreUnavailable(f"store {self._place}: it has been closed: open it again")
 
-    def _commit(self, work: Callable[[Connection], T], durable: bool) -> tuple[T, dict[str, int]]:
-        def unit(conn: Connection) -> tuple[T, dict[str, int]]:
-            announced: dict[str, int] = {}
-            conn.info["announced"] = announced
-            return work(conn), announced
-
-        return self._run(self.writing if durable else self._writing_loosely, unit)
+    def _commit(self, work: Callable[[Connection], T], durable: bool) -> T:
+        return self._run(self.writing if durable else self._writing_loosely, work)
 
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         """In a thread: run a unit of work, again and again while somebody else has the lock."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from kontor.store.changes import Changes
 
-# A look costs 6 microseconds and the timer around it five times that (docs/adr/0005-sqlite-writer.md): often while orders
-# are coming in, a third of a percent of a core when nothing has happened for a while.
+# A look costs 6 microseconds and the timer around it some times that (docs/adr/0005-sqlite-writer.md): often while
+# orders are coming in, seldom when nothing has happened for a while.
 BUSY_POLL_SECONDS, IDLE_POLL_SECONDS = 0.002, 0.01
 BUSY_FOR_SECONDS = 5.0
 

@@ -338,3 +338,14 @@ async def test_thousands_of_orders_fit_into_one_call(store: Store) -> None:
     changes = [(order, replace(order, attempts=1)) for order in orders]
     assert all(await store.orders.record(changes, actor="test", at=NOW))
     assert len(await store.orders.find("paper", limit=10_000)) == COUNT
+
+
+async def test_orders_whose_cancel_was_asked_for_are_found_alone(store: Store) -> None:
+    """The executor looks for them before every send: hundreds of resting orders must not come along."""
+    resting = make_order("resting", state=S.ACCEPTED, venue_order_id="v1")
+    unwanted = make_order("unwanted", state=S.ACCEPTED, venue_order_id="v2")
+    await enqueued(store, resting, unwanted)
+    await store.orders.request_cancel(["unwanted"], actor="test", at=NOW)
+    found = await store.orders.find("paper", states={S.ACCEPTED}, cancel_requested=True)
+    assert [order.client_order_id for order in found] == ["unwanted"]
+    assert len(await store.orders.find("paper", states={S.ACCEPTED})) == 2

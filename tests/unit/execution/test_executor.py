@@ -205,14 +205,14 @@ async def test_an_idle_executor_sends_nothing_and_hardly_looks() -> None:
     """No hot loop: an hour without orders is an hour of quiet."""
     desk = FakeDesk()
     looks = 0
-    find = desk.store.orders.find
+    pending = desk.store.orders.pending
 
     async def counted(*args: object, **kwargs: object) -> object:
         nonlocal looks
         looks += 1
-        return await find(*args, **kwargs)  # type: ignore[arg-type]
+        return await pending(*args, **kwargs)  # type: ignore[arg-type]
 
-    desk.store.orders.find = counted  # type: ignore[method-assign]
+    desk.store.orders.pending = counted  # type: ignore[method-assign]
     async with desk.executing():
         await asyncio.sleep(3600)
     assert not desk.exchange.requests

@@ -21,8 +21,7 @@ from tests.fakes.exchange import AMBIGUOUS, CARRIED_OUT, PROFILE, RETRY_AFTER, F
 from tests.fakes.virtual_time import in_virtual_time
 
 S = OrderState
-# The late one arrives after the resend, and is refused as a duplicate.
-SENT_AGAIN = (Fault.DROPPED_BEFORE, Fault.HANG_BEFORE, Fault.LATE)
+SENT_AGAIN = (Fault.DROPPED_BEFORE, Fault.HANG_BEFORE)
 
 
 @pytest.mark.parametrize("fault", [*AMBIGUOUS, Fault.WRONG_ID, Fault.LATE])
@@ -37,8 +36,9 @@ def test_an_unanswered_create_ends_with_one_order_at_the_venue(fault: Fault) -> 
             order = await desk.want(price="90")
             await desk.until_state(order, S.ACCEPTED)
             assert desk.venue.accepted[order.client_order_id] == 1
+            # The late one is found, or arrives after a resend and is refused as a duplicate: once at the venue.
             sends = [name for _, name in desk.exchange.sent]
-            assert len(sends) == (2 if fault in SENT_AGAIN else 1)
+            assert len(sends) in ({1, 2} if fault is Fault.LATE else {2} if fault in SENT_AGAIN else {1})
             await desk.agree()
 
     scenario()

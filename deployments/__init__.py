@@ -1,0 +1,1 @@
+"""Bringing the desk up: command line, worker, server launcher, bootstrap."""

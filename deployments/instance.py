@@ -17,7 +17,7 @@ from kontor.errors import KontorError
 # psutil reads start times in clock ticks; two reads of one process agree to much less than this.
 SAME_START_SECONDS = 0.05
 # An orders worker lets its runs finish first.
-LEFTOVER_PATIENCE = 30.0
+LEFTOVER_PATIENCE = 20.0
 
 
 class ProcessRef(BaseModel):

@@ -43,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=None, help="port to listen on (default: Prefect's setting)")
     options = parser.parse_args(arguments)
 
+    # Automations can notify through our blocks only if this process knows their types.
     from prefect.cli import app
+
+    import blocks.notifiers  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     give_sqlite_one_connection()
     sys.argv = ["prefect", "server", "start", "--host", options.host]

@@ -43,6 +43,7 @@ from deployments.in_process.orphans import OrphanSweep
 from deployments.in_process.runs import ActiveRun, RunRegistry, Stop, StopKind
 from deployments.in_process.seams import DefaultResultStorage, shared_process
 from deployments.in_process.settings import InProcessSettings
+from deployments.in_process.shared import kept_open
 from deployments.in_process.slots import Slots
 from deployments.in_process.watchdog import LoopWatchdog
 
@@ -110,6 +111,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         self._result_storage = DefaultResultStorage()
         stack.enter_context(shared_process(self._result_storage))
         stack.enter_context(contained_tasks(asyncio.get_running_loop()))
+        await stack.enter_async_context(kept_open())
         # One client for the worker and for all its runs; opening one costs 30 ms and a connection pool.
         with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
             await stack.enter_async_context(AsyncClientContext())

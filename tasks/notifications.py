@@ -15,12 +15,11 @@ from blocks.notifiers import ChannelBlock, DiscordWebhook, TelegramBot
 from kontor.errors import ConfigError
 from kontor.notify import BackgroundSender, Channel, redact
 from kontor.ports import Alert
+from tasks import KEEP_OPEN
 
 logger = logging.getLogger(__name__)
 
 CHANNEL_BLOCKS: tuple[type[ChannelBlock], ...] = (DiscordWebhook, TelegramBot)
-# Set by the in-process worker: its loop outlives its runs, and so do sessions and this sender.
-KEEP_OPEN = "KONTOR_KEEP_SESSIONS_OPEN"
 # How long a run whose process ends with it waits for its alerts.
 SETTLE_SECONDS = 5.0
 LOAD_SECONDS = 5.0

@@ -16,7 +16,7 @@ from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings, Store
 from kontor.resilience.clock import SystemClock
 from kontor.store import open_store
-from tasks.notifications import KEEP_OPEN
+from tasks import KEEP_OPEN
 
 CONFIG_VARIABLE = "KONTOR_CONFIG"
 # An edited block takes effect within this many seconds, without a restart.

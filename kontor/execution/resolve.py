@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from kontor.domain.order import Order, OrderReport, OrderState
+from kontor.domain.order import Order, OrderReport
 from kontor.errors import ExchangeError, OrderNotFound
 from kontor.execution.holding import HELD_ORDERS, unhold
 from kontor.execution.lookup import can_look_up, look_up, search
@@ -17,11 +17,8 @@ from kontor.resilience.deadline import DeadlineExceeded, deadline
 
 log = logging.getLogger(__name__)
 
-S = OrderState
 # One "not found" may be a cache or a replica; so may two.
 MIN_ANSWERS = 3
-# An order that vanished this often although it was sent is not a case for trying once more.
-MAX_RESENDS = 3
 PARALLEL = 5
 
 
@@ -38,7 +35,6 @@ class Resolver:
         self._shift = shift
         self._placed = placed
         self._absences: dict[str, _Absence] = {}
-        self._resends: dict[str, int] = {}
         self._held: set[str] = set()
         self._slots = asyncio.Semaphore(PARALLEL)
         self.pauses = Pauses(longest=3.0)
@@ -103,8 +99,8 @@ class Resolver:
         if not can_look_up(shift.exchange, order):
             await self._hold(order, f"{shift.exchange.profile.exchange_id} cannot be asked by our id")
             return False
-        if self._resends.get(order.client_order_id, 0) >= MAX_RESENDS and order.client_order_id not in shift.refusals:
-            await self._hold(order, f"it was sent {order.attempts} times and vanished")
+        if order.client_order_id in shift.said_placed:
+            await self._hold(order, "the venue refused its id as known already, yet cannot show it")
             return False
         await self._give_up_or_resend(order, now - absence.since)
         return True
@@ -117,9 +113,7 @@ class Resolver:
         if refusal is not None:
             await shift.journal.change(order, lambda stored: refused(stored, refusal, at), detail)
             return
-        order = await shift.journal.change(order, lambda stored: absent(stored, at), detail)
-        if order.state is S.INITIALIZED:
-            self._resends[order.client_order_id] = self._resends.get(order.client_order_id, 0) + 1
+        await shift.journal.change(order, lambda stored: absent(stored, at), detail)
 
     async def _hold(self, order: Order, why: str) -> None:
         """Leave the order to a person: nothing is guessed, its symbol's later orders wait."""
@@ -138,6 +132,7 @@ class Resolver:
         self.pauses.worked(name)
         self._absences.pop(name, None)
         self._shift.refusals.pop(name, None)
+        self._shift.said_placed.discard(name)
         if name in self._held:
             self._held.discard(name)
             await unhold(self._shift.store.desk, self._shift.account, name, self._shift.clock.now())

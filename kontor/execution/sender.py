@@ -6,7 +6,7 @@ from functools import partial
 
 from kontor.domain.exposure import only_reduces
 from kontor.domain.order import Order, OrderReport, OrderState, advance
-from kontor.errors import AuthenticationFailed, ExchangeError, NotPlaced, OutcomeUnknown, Rejected
+from kontor.errors import AlreadyPlaced, AuthenticationFailed, ExchangeError, NotPlaced, OutcomeUnknown, Rejected
 from kontor.execution.halt import Halt
 from kontor.execution.journal import Change
 from kontor.execution.pauses import Pauses
@@ -135,6 +135,8 @@ class Sender:
                 log.warning("order refused when sent again client_order_id=%s error=%s", order.client_order_id, outcome)
                 return None
             return Change(order, lambda stored: refused(stored, outcome, now))
+        if isinstance(outcome, AlreadyPlaced):
+            self._shift.said_placed.add(order.client_order_id)
         log.warning("order outcome unknown client_order_id=%s error=%s", order.client_order_id, sentence(outcome))
         return None
 

@@ -49,6 +49,8 @@ class Shift:
     at_work: set[str] = field(default_factory=set)
     # What the venue said against orders that were sent before: final once it is known not to have them.
     refusals: dict[str, Rejected] = field(default_factory=dict)
+    # Orders whose id the venue refused as known already: it may not say later that it never had them.
+    said_placed: set[str] = field(default_factory=set)
     running: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property

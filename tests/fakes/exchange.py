@@ -98,6 +98,7 @@ class FakeExchange:
         self.visible_after = timedelta(0)
         self.before_answer: Callable[[str], None] = lambda _: None
         self.late: list[asyncio.Task[None]] = []
+        self.late_after = 8.0
 
     def script(self, what: str, *faults: Fault | None) -> None:
         """Let the next requests of a kind meet these faults, None for a good one."""
@@ -256,7 +257,7 @@ class FakeExchange:
         raise OutcomeUnknown("hung up after an hour")
 
     async def _later(self, work: Callable[[], Any]) -> None:
-        await self.clock.sleep(8)
+        await self.clock.sleep(self.late_after)
         try:
             work()
         except ExchangeError:

@@ -133,13 +133,22 @@ def _usable_binaries(folder: Path, user: int | None) -> Path:
     binaries = found[-1].parent
     if _works(binaries, user):
         return binaries
-    shutil.copytree(binaries.parent, folder / "postgres")
-    for path in (folder / "postgres").rglob("*"):
-        path.chmod(path.stat().st_mode | 0o555 if path.is_dir() or path.parent.name == "bin" else 0o644)
-    copied = folder / "postgres" / "bin"
+    copied = _copy(binaries, folder / "copy")
     if _works(copied, user):
         return copied
     raise PostgresMissing(f"{binaries / 'postgres'} does not run on this system: use Linux or macOS on x86-64 or ARM")
+
+
+def _copy(binaries: Path, target: Path) -> Path:
+    """The binaries where everybody can reach them, with the libraries that lie beside the wheel's package."""
+    installation, package = binaries.parent, binaries.parents[1]
+    shutil.copytree(installation, target / package.name / installation.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name)
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+    return target / package.name / installation.name / binaries.name
 
 
 def _works(binaries: Path, user: int | None) -> bool:

@@ -1,16 +1,19 @@
 """The process dies at each step between claim and recorded result; another takes over on the same store."""
 
 import asyncio
+import random
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from kontor.domain.order import OrderState
+from kontor.domain.order import OPEN, OrderState
 from kontor.execution.cancel import request_cancels
-from tests.fakes.desk import BTC, ETH, SOL, FakeDesk, Killed, Life
-from tests.fakes.exchange import PROFILE, Fault
+from kontor.execution.reconcile import reconcile
+from tests.fakes.desk import BTC, ETH, SOL, XRP, FakeDesk, Killed, Life
+from tests.fakes.exchange import AMBIGUOUS, PROFILE, Fault
 from tests.fakes.virtual_time import in_virtual_time
 
 S = OrderState
@@ -117,6 +120,56 @@ def test_dying_again_and_again_loses_and_doubles_nothing(life_seconds: float) ->
         await desk.agree()
 
     scenario()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_kills_in_a_storm_of_faults_leave_both_books_equal(seed: int) -> None:
+    """Two executors, each killed again and again at random steps and moments, on a wire that lies."""
+
+    @in_virtual_time
+    async def scenario() -> None:
+        rng = random.Random(seed)
+        desk = FakeDesk(profile=replace(PROFILE, batch_limit=rng.choice([1, 3])))
+        await reconcile(desk)
+        lives = [asyncio.create_task(_live_and_die(desk, rng, f"nine lives {n}")) for n in range(2)]
+        for _ in range(40):
+            order = await desk.want(
+                rng.choice([BTC, ETH, SOL, XRP]),
+                price=rng.choice([None, "90", "95"]),
+                good_until=desk.clock.now() + timedelta(minutes=rng.choice([1, 60])),
+            )
+            desk.exchange.random_faults = (rng, 0.25, (*AMBIGUOUS, Fault.NO_CONNECTION, Fault.RATE_LIMITED))
+            await asyncio.sleep(rng.expovariate(1))
+            if rng.random() < 0.3:
+                await request_cancels(desk, actor="storm", client_order_ids=[order.client_order_id])
+            desk.exchange.random_faults = None
+        for life in lives:
+            life.cancel()
+        await asyncio.gather(*lives, return_exceptions=True)
+        async with desk.executing("last"):
+            await asyncio.sleep(60)
+            await request_cancels(desk, actor="storm")
+            await asyncio.sleep(60)
+            await reconcile(desk)
+        assert not await desk.store.orders.find(desk.account, states=OPEN), "stuck"
+        await desk.agree()
+
+    scenario()
+
+
+async def _live_and_die(desk: FakeDesk, rng: random.Random, name: str) -> None:
+    """Run executors that die at a random step or moment, one after the other."""
+    while True:
+        life = Life(
+            dies_at=rng.choice([None, *CREATE_STEPS, *RESOLVE_STEPS, *CANCEL_STEPS]), dies_after=rng.randint(1, 3)
+        )
+        task = asyncio.create_task(desk.executor(name, life=life).run())
+        try:
+            await asyncio.wait([task], timeout=rng.expovariate(1 / 8))
+        finally:
+            life.is_over = True
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def test_a_dead_process_really_runs_nothing_more() -> None:

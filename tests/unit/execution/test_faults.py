@@ -215,6 +215,42 @@ async def test_a_duplicate_id_means_it_is_there() -> None:
 
 
 @in_virtual_time
+async def test_an_id_that_is_known_yet_cannot_be_shown_is_held_for_a_person() -> None:
+    """The venue contradicts itself: sending again would be refused, giving up would be a guess."""
+    desk = FakeDesk()
+    desk.exchange.visible_after = timedelta(minutes=10)
+    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
+    async with desk.executing():
+        order = await desk.want(price="90", good_until=desk.clock.now() + timedelta(hours=1))
+        await asyncio.sleep(120)
+        assert len(desk.exchange.sent) == 2
+        assert [alert.severity for alert in desk.alerts.sent] == ["critical"]
+        await desk.until_state(order, S.ACCEPTED, seconds=600)
+        held = await desk.store.desk.attribute(desk.account, HELD_ORDERS)
+        assert held is not None
+        assert not any(held.value.values())
+    await desk.agree()
+
+
+@in_virtual_time
+async def test_an_order_that_arrives_after_we_gave_it_up_is_found_by_reconciling() -> None:
+    """A packet was under way for longer than every patience: the venue is believed, and the fill booked."""
+    for price, end in ((None, S.FILLED), ("90", S.ACCEPTED)):
+        desk = FakeDesk()
+        await reconcile(desk)
+        desk.exchange.script("create", Fault.LATE)
+        desk.exchange.late_after = 60
+        async with desk.executing():
+            order = await desk.until_state(await desk.want(price=price), S.SUBMITTED)
+            await request_cancels(desk, actor="operator")
+            await desk.until_state(order, S.CANCELED)
+            await asyncio.sleep(60)
+        await reconcile(desk)
+        assert (await desk.order(order)).state is end
+        await desk.agree()
+
+
+@in_virtual_time
 async def test_no_second_order_of_a_symbol_passes_one_of_unknown_outcome() -> None:
     """Order within a symbol is kept also when nobody knows what became of the first; other symbols go on."""
     desk = FakeDesk()
@@ -407,6 +443,8 @@ def test_a_storm_of_faults_leaves_both_books_equal(seed: int) -> None:
         faults = (*AMBIGUOUS, Fault.NO_CONNECTION, Fault.RATE_LIMITED, Fault.LATE)
         assert CARRIED_OUT & set(faults)
         symbols = (BTC, ETH, SOL, XRP)
+        # Fills are asked for since the last reconciliation: what arrives after we gave it up is found by the next one.
+        await reconcile(desk)
         async with desk.executing():
             for _ in range(40):
                 order = await desk.want(

@@ -16,7 +16,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, no more")
     options = parser.parse_args()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load}, Python {sys.version.split()[0]}")
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {os.cpu_count()} cores, load {load}, Python {sys.version.split()[0]}")
     failed = 0
     for part in options.parts or PARTS:
         print(f"--- {part}", flush=True)

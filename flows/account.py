@@ -3,12 +3,12 @@
 from typing import Any
 
 from prefect import flow
-from tasks.hooks import alert
 
 from flows.shell import run_named_flow
 from kontor.domain.order import Side
 from tasks.account import refresh_balance, refresh_open_orders, refresh_positions
 from tasks.desk import open_desk, updater
+from tasks.hooks import alert
 
 
 @flow(

@@ -3,10 +3,10 @@
 from typing import Any
 
 from prefect import flow
-from tasks.hooks import alert
 
 from flows.shell import run_named_flow
 from tasks.desk import open_desk, updater
+from tasks.hooks import alert
 from tasks.market_data import (
     candidates,
     find_ranges,

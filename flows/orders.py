@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
 
 from flows.shell import run_named_flow
 from kontor.desk import is_gate_open
@@ -26,7 +27,7 @@ async def execute_orders(account: str = "paper") -> None:
             get_run_logger().info("waiting for the gate of %s", account)
         while not await is_gate_open(desk.store.desk, account):
             await desk.clock.sleep(GATE_SECONDS)
-        owner = f"execute-orders {runtime.flow_run.name}"
+        owner = f"execute-orders {flow_run.name}"
         executor = Executor(
             account,
             desk.store,

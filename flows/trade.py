@@ -3,7 +3,8 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from prefect import flow, runtime
+from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import Field, WithJsonSchema
 
 from flows.shell import run_named_flow
@@ -137,12 +138,12 @@ async def resolve_order(
 
 def run_id() -> str:
     """This flow run's id, which stays the same when the run is retried."""
-    return str(runtime.flow_run.id)
+    return str(flow_run.id)
 
 
 def actor() -> str:
     """Who wants it, for the order's history."""
-    return f"flow run {runtime.flow_run.name}"
+    return f"flow run {flow_run.name}"
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
 import anyio
-from prefect import runtime
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from kontor.desk import EXCHANGE_GENERATION, Desk, is_gate_open
@@ -26,7 +26,7 @@ OVERLAP = timedelta(seconds=75)
 LAST_WORDS_SECONDS = 3.0
 
 
-def updater(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+def updater(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Make a run that has nothing to do now end as Completed, named `Waiting` or `Skipped`, instead of failing."""
 
     @functools.wraps(function)
@@ -39,7 +39,7 @@ def updater(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     return run
 
 
-def by_hand(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+def by_hand(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Make a run that a person started fail with our error's sentence, without a traceback in its log.
 
     A closed gate is a failure here: a person who reads Completed would believe that the order was sent.
@@ -92,7 +92,7 @@ async def _assemble(resources: Resources, account: str) -> Desk:
 @asynccontextmanager
 async def _only_run(desk: Desk, updater: str) -> AsyncIterator[Lease]:
     state = desk.store.desk
-    owner = str(runtime.flow_run.id or uuid4())
+    owner = str(flow_run.id or uuid4())
     lease = await state.acquire_lease(f"updater:{desk.account}:{updater}", owner, OVERLAP, desk.clock.now())
     if lease is None:
         raise StillRunning(f"the previous run of {updater} is still at work")

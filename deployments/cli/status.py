@@ -69,6 +69,8 @@ def render(found: DeskStatus) -> Group:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found.orders.items()) if count)
     parts.append(Text(f"orders    {counts or 'none yet'}"))
     parts.append(Text(f"balance   {_balance(found.balance)}"))
+    if held := _held(found.balance):
+        parts.append(Text(f"held      {held}"))
     if found.positions:
         parts.append(_positions(found))
     else:
@@ -105,6 +107,14 @@ def _balance(balance: Balance | None) -> str:
     if balance is None:
         return "not known yet"
     return f"{balance.total:,.2f} {balance.currency} in total, {balance.free:,.2f} free, {balance.used:,.2f} used"
+
+
+def _held(balance: Balance | None) -> str:
+    """What is held beside the capital currency, such as coins bought on spot."""
+    if balance is None:
+        return ""
+    others = sorted((name, held.total) for name, held in balance.currencies.items() if name != balance.currency)
+    return ", ".join(f"{_figure(total)} {name}" for name, total in others if total)
 
 
 def _figure(value: Decimal | None) -> str:

@@ -43,7 +43,7 @@ POSTGRES: dict[str, str] = {
 }
 
 # A transaction that lost a race on PostgreSQL may simply run again: it then sees what the other one did.
-RACES = frozenset({"40001", "40P01", "23505"})
+RACES = frozenset({"40001", "40P01"})
 
 
 def is_locked(error: BaseException) -> bool:

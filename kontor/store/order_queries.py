@@ -7,7 +7,7 @@ from sqlalchemy import Select, and_, bindparam, func, select, update
 
 from kontor.domain.order import Order, OrderEvent, OrderState
 from kontor.store import tables
-from kontor.store.rows import columns_of, one_of
+from kontor.store.rows import columns_of, one_of, upsert
 
 o, e = tables.orders.c, tables.order_events.c
 ORDER = columns_of(tables.orders, Order)
@@ -41,6 +41,9 @@ BY_VENUE_ORDER_ID = (
 )
 SHORT = select(*ORDER).where(MINE, o.is_short.is_(True)).order_by(o.created_at, o.number).limit(bindparam("limit"))
 COUNTS = select(o.state, func.count()).where(MINE).group_by(o.state)
+INSERT_NEW = upsert(
+    tables.orders, "DO NOTHING", columns=tuple(column.name for column in tables.orders.c if column.name != "number")
+)
 UPDATE = update(tables.orders).where(o.client_order_id == bindparam("which"))
 
 EVENTS = (
@@ -48,6 +51,7 @@ EVENTS = (
     .where(e.client_order_id == bindparam("which"))
     .order_by(e.number)
 )
+TOLD = select(e.client_order_id).where(one_of(e.client_order_id, "names")).distinct()
 # Locked in shared mode: a takeover that has not committed yet waits until this transaction has.
 FENCING = (
     select(tables.leases.c.name, tables.leases.c.fencing)

@@ -17,10 +17,12 @@ from kontor.store.order_queries import (
     COUNTS,
     EVENTS,
     FENCING,
+    INSERT_NEW,
     LOADED,
     LOCKED,
     PENDING,
     SHORT,
+    TOLD,
     UPDATE,
     find,
 )
@@ -172,14 +174,18 @@ class SqlOrderQueue:
 
     def _enqueue(self, conn: Connection, orders: Sequence[Order], actor: str) -> Sequence[Order]:
         self._one_at_a_time(conn, orders)
-        stored = _load(conn, [order.client_order_id for order in orders])
-        new: list[Order] = []
+        first: dict[str, Order] = {}
         for order in orders:
-            if order.client_order_id not in stored:
-                stored[order.client_order_id] = order
-                new.append(order)
+            first.setdefault(order.client_order_id, order)
+        rows = [{**values_of(order), **UNBOOKED} for order in first.values()]
+        if conn.execute(INSERT_NEW, rows).rowcount == len(rows):
+            stored, new = first, list(first.values())
+        else:
+            # Some were known, or the driver does not count. Only those of this moment have no history yet.
+            stored = _load(conn, first)
+            told = {name for some in chunks(list(first)) for name in conn.execute(TOLD, {"names": some}).scalars()}
+            new = [order for name, order in stored.items() if name not in told]
         if new:
-            conn.execute(insert(tables.orders), [{**values_of(order), **UNBOOKED} for order in new])
             _append(conn, [event_of(None, order, Note(actor, order.created_at)) for order in new])
             booking.link_and_book(conn, [order for order in new if _booking(order) != (None, 0)])
             self._announce(conn, new)

@@ -27,7 +27,7 @@ def values_of(value: Any, *, without: Iterable[str] = ()) -> dict[str, Any]:
 
 @functools.cache
 def upsert(table: Table, action: str | None = None, *, columns: tuple[str, ...] | None = None) -> TextClause:
-    """An INSERT that replaces the row with the same primary key, or does `action` (`DO NOTHING`) instead.
+    """An INSERT that replaces the row with the same primary key, or does `action` instead.
 
     As text, because SQLAlchemy compiles its own ON CONFLICT anew each time, at a millisecond of CPU.
     """
@@ -35,9 +35,10 @@ def upsert(table: Table, action: str | None = None, *, columns: tuple[str, ...] 
     keys = tuple(column.name for column in table.primary_key)
     if action is None:
         action = "DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in given if name not in keys)
+    target = "" if action == "DO NOTHING" else f"({', '.join(keys)}) "
     statement = text(
         f"INSERT INTO {table.name} ({', '.join(given)}) VALUES ({', '.join(f':{name}' for name in given)}) "  # noqa: S608, names of our own tables
-        f"ON CONFLICT ({', '.join(keys)}) {action}"
+        f"ON CONFLICT {target}{action}"
     )
     return statement.bindparams(*(bindparam(name, type_=table.c[name].type) for name in given))
 

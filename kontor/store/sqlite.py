@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -26,9 +26,9 @@ READERS = 2
 # How long a unit of work keeps asking for the write lock. Others hold it for milliseconds; a person with an open
 # transaction in a database browser can hold it forever.
 LOCK_PATIENCE_SECONDS = 10.0
-COUNT_CHANGE = text(
-    "INSERT INTO changes (account, number) VALUES (:account, 1) "
-    "ON CONFLICT (account) DO UPDATE SET number = changes.number + 1 RETURNING number"
+COUNT_CHANGE = (
+    "INSERT INTO changes (account, number) VALUES (?, 1) "
+    "ON CONFLICT (account) DO UPDATE SET number = number + 1 RETURNING number"
 )
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.001, 0.003
 
@@ -72,7 +72,8 @@ class SqliteDatabase:
 
     def announce(self, conn: Connection, account: str) -> None:
         """Count the change, in the same transaction."""
-        conn.info["announced"][account] = conn.execute(COUNT_CHANGE, {"account": account}).scalar_one()
+        (number,) = _driver(conn).execute(COUNT_CHANGE, (account,)).fetchone()
+        conn.info["announced"][account] = number
 
     async def watch(self, account: str) -> None:
         """From here on `wait_for_change` misses nothing of this account; a second call changes nothing."""
@@ -150,8 +151,13 @@ def _engine(path: Path, begin: str, *, connections: int, query_only: bool = Fals
     def on_begin(conn: Connection) -> None:
         wanted = conn.get_execution_options().get("synchronous", "FULL")
         if conn.info.get("synchronous") != wanted:
-            conn.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+            _driver(conn).execute(f"PRAGMA synchronous = {wanted}")
             conn.info["synchronous"] = wanted
-        conn.exec_driver_sql(begin)
+        _driver(conn).execute(begin)
 
     return engine
+
+
+def _driver(conn: Connection) -> sqlite3.Connection:
+    """The driver's own connection: a statement on it costs a tenth of one through SQLAlchemy."""
+    return conn.connection.driver_connection  # pyright: ignore[reportReturnType]

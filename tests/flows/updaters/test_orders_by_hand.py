@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from prefect import Flow
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 
@@ -22,7 +21,7 @@ from tests.flows.updaters.conftest import Account
 SWAP, SPOT = "BTC/USD:USD", "BTC/USD"
 
 
-async def run(flow: Flow[Any, Any], account: Account, *args: Any, **parameters: Any) -> State[Any]:
+async def run(flow: Any, account: Account, *args: Any, **parameters: Any) -> State[Any]:
     return await flow(*args, account=account.name, return_state=True, **parameters)
 
 

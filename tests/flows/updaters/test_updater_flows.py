@@ -29,7 +29,7 @@ UPDATERS: list[Flow[Any, Any]] = [
 ]
 
 
-async def run(flow: Flow[Any, Any], account: Account, **parameters: Any) -> State[Any]:
+async def run(flow: Any, account: Account, **parameters: Any) -> State[Any]:
     return await flow(account=account.name, return_state=True, **parameters)
 
 

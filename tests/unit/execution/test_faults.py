@@ -105,6 +105,21 @@ def test_a_cancel_that_fails_is_a_question(fault: Fault, filled: Decimal) -> Non
 
 
 @in_virtual_time
+async def test_a_cancel_the_venue_ignores_is_asked_again_but_not_hot() -> None:
+    """Some venues answer "ok" and go on trading for a while: keep asking, at the pace of a person."""
+    desk = FakeDesk()
+    async with desk.executing():
+        order = await desk.until_state(await desk.want(price="90"), S.ACCEPTED)
+        cancel, desk.venue.cancel = desk.venue.cancel, lambda *_: None
+        await request_cancels(desk, actor="operator")
+        await asyncio.sleep(30)
+        assert 5 <= desk.exchange.requests["cancel"] <= 30
+        desk.venue.cancel = cancel
+        assert (await desk.until_state(order)).state is S.CANCELED
+    await desk.agree()
+
+
+@in_virtual_time
 async def test_a_connection_that_was_never_made_is_tried_again_soon_but_not_hot() -> None:
     """Sending again is right, and a burst of tries against a closed door is not."""
     desk = FakeDesk()

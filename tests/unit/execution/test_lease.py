@@ -104,6 +104,7 @@ async def test_a_process_stopped_after_its_claim_sends_nothing_when_it_wakes() -
     await desk.until(stopped.is_asleep)
     async with desk.executing("second"):
         await desk.until_state(order, S.ACCEPTED)
+        await asyncio.sleep(30)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -203,8 +204,8 @@ class _StoppedStore:
     def _frozen(self, desk: FakeDesk) -> Callable[..., Awaitable[Any]]:
         async def renew(*args: Any) -> Any:
             if self._asleep:
-                # A stopped process renews nothing; its loop stands still.
-                await asyncio.sleep(20)
+                # A stopped process renews nothing, and may send before its loop comes round to the renewal.
+                await asyncio.sleep(40)
             return await desk.store.desk.renew_lease(*args)
 
         return renew

@@ -98,7 +98,7 @@ async def track(desk: Desk) -> dict[str, Any]:
 @task(cache_policy=NO_CACHE)
 async def reconcile(desk: Desk) -> dict[str, Any]:
     """Hold our orders, fills, positions and balance against the venue's, and believe the venue."""
-    return asdict(await reconciling.reconcile(desk))
+    return asdict(await reconciling.reconcile(desk, notifier=desk.notifier))
 
 
 @task(cache_policy=NO_CACHE)

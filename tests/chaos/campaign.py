@@ -23,6 +23,7 @@ from kontor.domain.intent import OrderIntent
 from kontor.domain.order import LIVE, OPEN, OrderState, OrderType, Side, TimeInForce
 from kontor.errors import ExchangeError, KontorError
 from kontor.execution.cancel import request_cancels
+from kontor.execution.lease import lease_name
 from kontor.execution.reconcile import reconcile
 from kontor.execution.submit import place
 from kontor.execution.track import track
@@ -186,14 +187,20 @@ class Campaign:
     async def _kill_executors(self) -> None:
         while self.tally.kills < self._plan.kills:
             await asyncio.sleep(self._rng.expovariate(1 / self._plan.seconds_per_kill))
-            self._executors.kill(self._rng.choice(self._executors.pids))
+            self._executors.kill(await self._victim())
             self.tally.kills += 1
             await self._executors.spawn()
+
+    async def _victim(self) -> int:
+        """Mostly the executor that is at work: the one that waits has nothing to lose."""
+        lease = await self.store.desk.lease(lease_name(self.account))
+        at_work = [pid for pid in self._executors.pids if lease is not None and f"chaos {pid}:" in lease.owner]
+        return self._rng.choice(at_work if at_work and self._rng.random() < 0.8 else self._executors.pids)
 
     async def _stop_executors(self) -> None:
         while self.tally.stops < self._plan.stops:
             await asyncio.sleep(self._rng.uniform(2, 6))
-            pid = self._rng.choice(self._executors.pids)
+            pid = await self._victim()
             self._executors.signal(pid, signal.SIGSTOP)
             await asyncio.sleep(self._rng.uniform(0.5, 3) * self._spec.lease_seconds)
             self._executors.signal(pid, signal.SIGCONT)

@@ -99,6 +99,8 @@ class FakeExchange:
         self.before_answer: Callable[[str], None] = lambda _: None
         self.late: list[asyncio.Task[None]] = []
         self.late_after = 8.0
+        # Lookups by our own id find nothing, ever.
+        self.lookup_is_blind = False
 
     def script(self, what: str, *faults: Fault | None) -> None:
         """Let the next requests of a kind meet these faults, None for a good one."""
@@ -129,6 +131,8 @@ class FakeExchange:
 
         def find() -> OrderReport:
             report = self.venue.find(client_order_id, venue_order_id)
+            if self.lookup_is_blind and venue_order_id is None:
+                raise OrderNotFound(f"no order {client_order_id}")
             if not self._is_visible(report):
                 raise OrderNotFound(f"no order {client_order_id or venue_order_id} yet")
             return report

@@ -4,16 +4,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from kontor.domain.order import OrderState, Side
-from kontor.errors import OrderError
+from kontor.domain.order import OrderReport, OrderState, Side
 from kontor.execution.cancel import request_cancels
 from kontor.execution.halt import halt, halted, resume
-from kontor.execution.holding import HELD_ORDERS, Verdict, resolve_order
 from kontor.execution.reconcile import reconcile
 from kontor.execution.track import track
 from tests.fakes.desk import BTC, ETH, SOL, XRP, FakeDesk
@@ -110,7 +108,7 @@ async def test_a_cancel_the_venue_ignores_is_asked_again_but_not_hot() -> None:
     desk = FakeDesk()
     async with desk.executing():
         order = await desk.until_state(await desk.want(price="90"), S.ACCEPTED)
-        cancel, desk.venue.cancel = desk.venue.cancel, lambda *_: None
+        cancel, desk.venue.cancel = desk.venue.cancel, _ignore
         await request_cancels(desk, actor="operator")
         await asyncio.sleep(30)
         assert 5 <= desk.exchange.requests["cancel"] <= 30
@@ -174,130 +172,6 @@ async def test_a_rejection_is_final_and_says_why() -> None:
     assert order.state is S.REJECTED
     assert order.reason == "insufficient funds"
     assert desk.exchange.requests["create"] == 1
-
-
-@in_virtual_time
-async def test_a_resend_that_is_rejected_is_looked_up_first() -> None:
-    """The first attempt may have arrived after all and be what the second collides with."""
-    desk = FakeDesk()
-    desk.exchange.script("create", Fault.TIMEOUT_AFTER, Fault.REJECTED)
-    # Long invisible: the venue says "not found" throughout the grace although it has the order.
-    desk.exchange.visible_after = timedelta(seconds=9)
-    async with desk.executing():
-        order = await desk.want(price="90")
-        order = await desk.until_state(order, S.ACCEPTED)
-    assert desk.venue.accepted[order.client_order_id] == 1
-    await desk.agree()
-
-
-@in_virtual_time
-async def test_a_resend_that_is_rejected_is_rejected_once_the_venue_is_known_not_to_have_it() -> None:
-    """The refusal is believed in the end, and not sent for a third time."""
-    desk = FakeDesk()
-    desk.exchange.script("create", Fault.DROPPED_BEFORE, Fault.REJECTED)
-    async with desk.executing():
-        order = await desk.want(price="90")
-        order = await desk.until_state(order)
-    assert (order.state, order.reason) == (S.REJECTED, "insufficient funds")
-    assert len(desk.exchange.sent) == 2
-
-
-@in_virtual_time
-async def test_an_order_that_shows_late_is_not_sent_twice() -> None:
-    """One "not found" right after the create may only be a replica that lags."""
-    desk = FakeDesk()
-    desk.exchange.visible_after = timedelta(seconds=3)
-    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
-    async with desk.executing():
-        order = await desk.want(price="90")
-        await desk.until_state(order, S.ACCEPTED)
-    assert len(desk.exchange.sent) == 1
-    await desk.agree()
-
-
-@in_virtual_time
-async def test_a_duplicate_id_means_it_is_there() -> None:
-    """The venue knows the id: the order is looked up, neither rejected nor sent under another name."""
-    desk = FakeDesk()
-    desk.exchange.visible_after = timedelta(seconds=20)
-    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
-    async with desk.executing():
-        order = await desk.want(price="90")
-        await desk.until(_sent(desk, 2))
-        order = await desk.until_state(order, S.ACCEPTED)
-    assert desk.venue.accepted[order.client_order_id] == 1
-    await desk.agree()
-
-
-@in_virtual_time
-async def test_an_id_that_is_known_yet_cannot_be_shown_is_held_for_a_person() -> None:
-    """The venue contradicts itself: sending again would be refused, giving up would be a guess."""
-    desk = FakeDesk()
-    desk.exchange.visible_after = timedelta(minutes=10)
-    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
-    async with desk.executing():
-        order = await desk.want(price="90", good_until=desk.clock.now() + timedelta(hours=1))
-        await asyncio.sleep(120)
-        assert len(desk.exchange.sent) == 2
-        assert [alert.severity for alert in desk.alerts.sent] == ["critical"]
-        await desk.until_state(order, S.ACCEPTED, seconds=600)
-        held = await desk.store.desk.attribute(desk.account, HELD_ORDERS)
-        assert held is not None
-        assert not any(held.value.values())
-    await desk.agree()
-
-
-@in_virtual_time
-async def test_an_order_that_arrives_after_we_gave_it_up_is_found_by_reconciling() -> None:
-    """A packet was under way for longer than every patience: the venue is believed, and the fill booked."""
-    for price, end in ((None, S.FILLED), ("90", S.ACCEPTED)):
-        desk = FakeDesk()
-        await reconcile(desk)
-        desk.exchange.script("create", Fault.LATE)
-        desk.exchange.late_after = 60
-        async with desk.executing():
-            order = await desk.until_state(await desk.want(price=price), S.SUBMITTED)
-            await request_cancels(desk, actor="operator")
-            await desk.until_state(order, S.CANCELED)
-            await asyncio.sleep(60)
-        await reconcile(desk)
-        assert (await desk.order(order)).state is end
-        await desk.agree()
-
-
-@in_virtual_time
-async def test_no_second_order_of_a_symbol_passes_one_of_unknown_outcome() -> None:
-    """Order within a symbol is kept also when nobody knows what became of the first; other symbols go on."""
-    desk = FakeDesk()
-    desk.exchange.script("create", Fault.HANG_BEFORE)
-    async with desk.executing():
-        first = await desk.want(price="90")
-        await desk.until_state(first, S.SUBMITTED)
-        second = await desk.want(price="91")
-        other = await desk.want(ETH, price="90")
-        await desk.until_state(other, S.ACCEPTED, seconds=1)
-        assert (await desk.order(second)).state is S.INITIALIZED
-        await desk.until_state(second, S.ACCEPTED)
-    names = [name for _, name in desk.exchange.sent if name != other.client_order_id]
-    assert names == [first.client_order_id, first.client_order_id, second.client_order_id]
-    await desk.agree()
-
-
-@in_virtual_time
-async def test_a_cancel_asked_for_while_the_outcome_is_unknown_is_carried_out() -> None:
-    """Found at the venue, it is canceled there; never there, it is not sent again."""
-    for fault in (Fault.HANG_AFTER, Fault.HANG_BEFORE):
-        desk = FakeDesk()
-        desk.exchange.script("create", fault)
-        async with desk.executing():
-            order = await desk.want(price="90")
-            await desk.until_state(order, S.SUBMITTED)
-            await request_cancels(desk, actor="operator")
-            order = await desk.until_state(order)
-        assert order.state is S.CANCELED
-        assert len(desk.exchange.sent) == 1
-        assert not desk.venue.open_orders()
-        await desk.agree()
 
 
 @in_virtual_time
@@ -376,77 +250,6 @@ async def test_fills_that_come_after_the_status_are_booked_by_the_next_round() -
     await desk.agree()
 
 
-@in_virtual_time
-async def test_an_accepted_order_the_venue_forgot_is_closed_only_after_the_grace() -> None:
-    """Venues purge canceled orders; one "not found" must not close a live one."""
-    desk = FakeDesk()
-    async with desk.executing():
-        order = await desk.want(price="90")
-        order = await desk.until_state(order, S.ACCEPTED)
-        await asyncio.sleep(2)
-    del desk.venue.orders[str(order.venue_order_id)]
-    await track(desk)
-    assert (await desk.order(order)).state is S.ACCEPTED
-    await asyncio.sleep(PROFILE.absence_grace.total_seconds() + 1)
-    await track(desk)
-    assert (await desk.order(order)).state is S.CANCELED
-
-
-@in_virtual_time
-async def test_a_venue_without_lookup_by_our_id_finds_the_order_in_its_lists() -> None:
-    """Open orders, closed orders and fills name the order too."""
-    for quantity, price, end in (("1", "90", S.ACCEPTED), ("1", None, S.FILLED)):
-        desk = FakeDesk(profile=replace(PROFILE, lookup_by_client_order_id=False))
-        desk.exchange.script("create", Fault.TIMEOUT_AFTER)
-        async with desk.executing():
-            order = await desk.want(quantity=quantity, price=price)
-            await desk.until_state(order, end)
-            await asyncio.sleep(5)
-        assert len(desk.exchange.sent) == 1
-        await desk.agree()
-
-
-@in_virtual_time
-async def test_where_absence_cannot_be_proven_a_person_decides() -> None:
-    """Nothing is guessed: the order is held, an alert goes out once, and the verdict is carried out."""
-    for verdict, end in ((Verdict.ABSENT, S.CANCELED), (Verdict.RESEND, S.ACCEPTED)):
-        desk = FakeDesk(profile=replace(PROFILE, lookup_by_client_order_id=False))
-        desk.exchange.script("create", Fault.DROPPED_BEFORE)
-        async with desk.executing():
-            order = await desk.want(price="90", good_until=desk.clock.now() + timedelta(hours=1))
-            await desk.until_state(order, S.SUBMITTED)
-            with pytest.raises(OrderError, match="may still arrive"):
-                await resolve_order(desk, order.client_order_id, verdict, actor="operator")
-            await asyncio.sleep(120)
-            assert (await desk.order(order)).state is S.SUBMITTED
-            assert len(desk.alerts.sent) == 1
-            held = await desk.store.desk.attribute(desk.account, HELD_ORDERS)
-            assert held is not None
-            assert order.client_order_id in held.value
-            await resolve_order(desk, order.client_order_id, verdict, actor="operator")
-            await desk.until_state(order, end)
-        assert len(desk.exchange.sent) == (2 if verdict is Verdict.RESEND else 1)
-        await desk.agree()
-
-
-@in_virtual_time
-async def test_a_person_can_name_the_venues_order() -> None:
-    """The operator found it at the venue under its own id."""
-    desk = FakeDesk(profile=replace(PROFILE, lookup_by_client_order_id=False))
-    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
-    desk.exchange.visible_after = timedelta(hours=1)
-    async with desk.executing():
-        order = await desk.want(price="90")
-        await asyncio.sleep(30)
-        desk.exchange.visible_after = timedelta(0)
-        [report] = desk.venue.open_orders()
-        resolved = await resolve_order(
-            desk, order.client_order_id, Verdict.PLACED, actor="operator", venue_order_id=report.venue_order_id
-        )
-    assert resolved.state is S.ACCEPTED
-    await desk.agree()
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_a_storm_of_faults_leaves_both_books_equal(seed: int) -> None:
     """Every kind of fault at once, on every kind of request, orders and cancels flowing."""
@@ -488,6 +291,10 @@ def test_a_storm_of_faults_leaves_both_books_equal(seed: int) -> None:
         await desk.agree()
 
     scenario()
+
+
+def _ignore(report: OrderReport, at: datetime) -> None:
+    del report, at
 
 
 def _sent(desk: FakeDesk, count: int) -> Callable[[], Awaitable[bool]]:

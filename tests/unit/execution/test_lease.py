@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,6 +79,23 @@ async def test_a_write_under_an_old_number_is_refused() -> None:
     with pytest.raises(LeaseLost):
         await journal.claim([(order, submitted(order, desk.clock.now()))])
     assert (await desk.order(order)).state is S.INITIALIZED
+
+
+@in_virtual_time
+async def test_an_answer_that_comes_after_a_takeover_is_not_recorded() -> None:
+    """The next executor may have decided otherwise by then: the old one writes nothing."""
+    desk = FakeDesk()
+    order = await desk.want(price="90")
+    # The answer comes before the first renewal, which would notice the takeover too.
+    desk.exchange.latency = 0.5
+    async with desk.executing("first"):
+        await desk.until_state(order, S.SUBMITTED)
+        name = lease_name(desk.account)
+        row = desk.store.desk._leases[name]
+        desk.store.desk._leases[name] = replace(row, lease=replace(row.lease, owner="thief", fencing=2))
+        await asyncio.sleep(1)
+        assert desk.venue.accepted[order.client_order_id] == 1
+        assert (await desk.order(order)).state is S.SUBMITTED
 
 
 @in_virtual_time

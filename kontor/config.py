@@ -140,7 +140,7 @@ def describe(error: ValidationError) -> str:
 
 
 def _one(loc: tuple[int | str, ...], kind: str, message: str) -> str:
-    key = ".".join(str(part) for part in loc) or "(top)"
+    key = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in ".".join(map(str, loc))) or "(top)"
     if kind == "extra_forbidden":
         return f"{key} is not a known key; remove it or mend its spelling"
     return f"{key} {message[0].lower()}{message[1:]}".replace("value error, ", "")

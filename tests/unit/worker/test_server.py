@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sqlite3
 import threading
@@ -72,7 +73,7 @@ def test_a_postgresql_engine_is_left_alone() -> None:
     assert options_for("sqlite+aiosqlite:////tmp/x.db")["pool_size"] == 1
 
 
-def test_two_connections_freeze_a_loop_that_collects_garbage_and_one_does_not(tmp_path: Path) -> None:
+def test_a_second_connection_freezes_a_loop_that_collects_garbage(tmp_path: Path) -> None:
     """The cause, in small: a connection's mutex is held by a thread that waits for a lock, which the loop must release.
 
     The loop's thread begins a write on one connection. A second connection's thread waits for the lock inside SQLite.
@@ -80,8 +81,8 @@ def test_two_connections_freeze_a_loop_that_collects_garbage_and_one_does_not(tm
     thread waits for the loop's own transaction. Only the busy timeout ends it.
     """
     path = tmp_path / "locked.db"
-    frozen = _seconds_to_drop_a_cursor(path, busy_timeout=1.0)
-    assert frozen > 0.7, "the busy timeout passed while the loop's thread stood still"
+    frozen = _seconds_to_drop_a_cursor(path, busy_timeout=2.5)
+    assert frozen > 1, "the busy timeout passed while the loop's thread stood still"
 
 
 def _seconds_to_drop_a_cursor(path: Path, busy_timeout: float) -> float:
@@ -98,13 +99,14 @@ def _seconds_to_drop_a_cursor(path: Path, busy_timeout: float) -> float:
 
     def write() -> None:
         waits.set()
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
+        # The lock is free again before the timeout only if nothing froze, which is what the caller looks at.
+        with contextlib.suppress(sqlite3.OperationalError):
             second.execute("begin immediate")
 
     thread = threading.Thread(target=write)
     thread.start()
     waits.wait()
-    time.sleep(0.1)  # inside SQLite's busy handler, where nothing can be observed from outside
+    time.sleep(0.5)  # inside SQLite's busy handler, where nothing can be observed from outside
     began = time.monotonic()
     del leftover
     gc.collect()

@@ -109,6 +109,7 @@ class ExchangeAccount(KontorBlock):
             secret=self.secret.get_secret_value(),
             password=self.password.get_secret_value(),
             sandbox=self.sandbox,
+            mode=self.mode,
             urls={kind: address for kind, address in self.urls.model_dump().items() if address},
             options=dict(self.options),
             capital_currency=self.capital_currency,

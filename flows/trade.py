@@ -12,7 +12,18 @@ from kontor.domain.intent import OrderIntent
 from kontor.domain.order import OrderType, Side, TimeInForce
 from tasks.desk import by_hand, open_desk
 from tasks.hooks import alert
-from tasks.orders import cancel, close, halt, place, raise_if_refused, resolve, resume, show_order, wait_for_order
+from tasks.orders import (
+    cancel,
+    close,
+    halt,
+    place,
+    raise_if_refused,
+    resolve,
+    resume,
+    show_order,
+    tell_order,
+    wait_for_order,
+)
 
 # A plain number field in the form; pydantic keeps every digit that was typed.
 Quantity = Annotated[
@@ -70,7 +81,9 @@ async def place_order(
         order = await place(desk, intent, run_id(), actor())
         order = await wait_for_order(desk, order, wait_seconds)
         figures = await show_order(desk, order)
-    raise_if_refused(order)
+        # A refused order fails the run, and the hook tells of that.
+        raise_if_refused(order)
+        await tell_order(desk, order)
     return figures
 
 
@@ -99,7 +112,9 @@ async def close_position(symbol: str, account: str = "paper", wait_seconds: Seco
     """
     async with open_desk(account) as desk:
         said, order = await close(desk, symbol, run_id(), actor(), wait_seconds)
-    raise_if_refused(order)
+        raise_if_refused(order)
+        if order is not None:
+            await tell_order(desk, order)
     return said
 
 

@@ -42,6 +42,8 @@ class ExchangeSettings:
     secret: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     sandbox: bool = False
+    # paper or live, as alerts and status say it.
+    mode: str = "paper"
     # Other addresses than the exchange's own, as ccxt's `urls.api` takes them: {"rest": ..., "ws": ...}.
     urls: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)

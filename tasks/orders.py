@@ -19,6 +19,8 @@ from kontor.execution import halt as halting
 from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
+from kontor.notify import order_alert
+from tasks.resources import Resources
 
 
 @task(cache_policy=NO_CACHE)
@@ -42,6 +44,13 @@ def raise_if_refused(order: Order | None) -> None:
         return
     if order.state in {OrderState.DENIED, OrderState.REJECTED, OrderState.EXPIRED}:
         raise OrderError(f"order {order.client_order_id} is {order.state}: {order.reason}")
+
+
+@task(cache_policy=NO_CACHE)
+async def tell_order(desk: Desk, order: Order) -> None:
+    """Alert people about an order as it stands now, green for a buy and red for a sell."""
+    settings = await Resources.here().settings(desk.account)
+    desk.notifier.notify(order_alert(order, desk.clock.now(), mode=settings.mode))
 
 
 @task(cache_policy=NO_CACHE)

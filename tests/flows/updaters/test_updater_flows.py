@@ -7,6 +7,7 @@ import pytest
 from prefect import Flow
 from prefect.client.schemas.objects import State
 
+from blocks.exchange_account import ExchangeAccount
 from flows.account import update_balance, update_open_orders, update_positions
 from flows.market_data import update_candles, update_ranges, update_tickers, update_watchlist
 from flows.operate import check_system_status, initialize, restart_exchange
@@ -151,3 +152,13 @@ async def test_a_missing_block_is_named_with_the_remedy(account: Account) -> Non
     state = await update_tickers.with_options(retries=0)(account="nobody", return_state=True)
     assert state.is_failed()
     assert "block kontor-exchange-account/nobody is missing; run 'kontor up'" in str(state.message)
+
+
+async def test_an_unknown_exchange_is_named_with_the_one_that_was_perhaps_meant(account: Account) -> None:
+    block = await ExchangeAccount.aload(account.name)
+    await block.model_copy(update={"exchange_id": "okxx"}).asave(f"{account.name}-misspelled")
+    state = await update_tickers.with_options(retries=0)(account=f"{account.name}-misspelled", return_state=True)
+    assert state.is_failed()
+    assert "okxx" in str(state.message)
+    assert "okx" in str(state.message).replace("okxx", "")
+    assert "\n" not in str(state.message)

@@ -18,7 +18,7 @@ UPDATERS_LIMIT = timedelta(seconds=60)
 # An updater that is due by itself within this time is not started by hand.
 SOON = timedelta(seconds=12)
 # Between two updaters that are started by hand, so that they do not all meet.
-SPREAD = timedelta(seconds=1)
+SPREAD = timedelta(seconds=0.5)
 POLL_SECONDS = 0.5
 
 

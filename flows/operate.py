@@ -12,6 +12,7 @@ from tasks.intervals import updater_intervals
 from tasks.market_data import (
     check_restricted,
     find_ranges,
+    refresh_candles,
     refresh_tickers,
     save_ranges,
     save_watchlist,
@@ -33,7 +34,7 @@ from tasks.status import judge_updaters, send_capital_message, show_updaters, te
 )
 @updater
 async def initialize(account: str = "paper") -> dict[str, Any]:
-    """Load markets, watchlist, ranges, prices and account, in this order, reconcile the orders, and open the gate.
+    """Load watchlist, candles, ranges, prices and account, in this order, reconcile the orders, and open the gate.
 
     Every other flow waits for the gate. A failed initialization is retried, and then reported; the gate stays closed.
     """
@@ -44,6 +45,8 @@ async def initialize(account: str = "paper") -> dict[str, Any]:
         await check_restricted(desk)
         passed = await select_watchlist(desk)
         await save_watchlist(desk, passed)
+        # The ranges look at the same candles: fetched once, stored, and not asked for again a moment later.
+        await refresh_candles(desk, passed)
         ranges, _ = await find_ranges(desk, passed)
         without = await save_ranges(desk, ranges, passed)
         symbols = await watched(desk)

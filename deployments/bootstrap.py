@@ -13,7 +13,7 @@ import httpx
 
 from deployments.crew import Crew, Say, StartFailed
 from deployments.executor import Watch, long_running
-from deployments.first_runs import FirstRuns
+from deployments.first_runs import FirstRuns, Initialization
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.lineup import QUEUES, Lineup
@@ -59,14 +59,14 @@ class Bootstrap:
         async with PrefectApi(self.ports.prefect_url) as api, open_desk_store(api, self.home) as store:
             await store.migrate()
             await self._close_gates(store, await api.deployments())
-            await _together(self._step("deployments", self.lineup.deploy()), self._start_workers())
+            # initialize comes first in prefect.yaml, and runs while the other deployments are still being made.
+            initialization = Initialization(api, self.crew.record.boot_at, self.say)
+            await _together(self._deploy(initialization), self._start_workers(), initialization.run())
             deployments = await api.deployments()
-            await self._close_gates(store, deployments)
             watch = Watch(
                 PrefectApi(self.ports.prefect_url), long_running(deployments), self.crew.record.boot_at, self.say
             )
             first = FirstRuns(api, store, deployments, watch, self.crew.record.boot_at, self.say)
-            await first.initialize()
             await first.all_updaters()
         return watch
 
@@ -85,13 +85,17 @@ class Bootstrap:
             )
         self.say(f"Prefect server and paper exchange answer ({time.monotonic() - began:.1f} s)")
 
+    async def _deploy(self, initialization: Initialization) -> None:
+        await self._step("deployments", self.lineup.deploy())
+        initialization.all_deployed.set()
+
     async def _start_workers(self) -> None:
         for queue in QUEUES:
             await self.crew.start(self.lineup.worker(queue))
 
     async def _close_gates(self, store: Store, deployments: Sequence[Deployment]) -> None:
         """Nothing works before initialize has run in this boot, whatever is due from before."""
-        for account in {each.name for each in deployments if each.flow == "initialize"}:
+        for account in {each.name for each in deployments if each.flow == "initialize"} | self.project.accounts():
             await close_gate(store.desk, account, datetime.now(UTC))
 
     async def _step(self, name: str, command: Sequence[str]) -> None:

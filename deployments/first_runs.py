@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from deployments.crew import Say, StartFailed
@@ -23,6 +23,54 @@ POLL_SECONDS = 0.5
 
 
 @dataclass
+class Initialization:
+    """Runs initialize once for each account, as soon as its deployment is there."""
+
+    api: PrefectApi
+    boot_at: datetime
+    say: Say
+    all_deployed: asyncio.Event = field(default_factory=asyncio.Event)
+    done: set[str] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Ends when everything is deployed and initialized; raises StartFailed with the reason when a run fails."""
+        while True:
+            # Looked at first: what was deployed before this is in the list that follows.
+            complete = self.all_deployed.is_set()
+            await self._initialize([each for each in await self.api.deployments() if each.flow == "initialize"])
+            if complete:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        if not self.done:
+            raise StartFailed("prefect.yaml deploys no flow 'initialize': nothing can open the gate")
+
+    async def _initialize(self, deployments: Sequence[Deployment]) -> None:
+        targets = [each for each in deployments if each.full_name not in self.done]
+        if not targets:
+            return
+        began = time.monotonic()
+        runs = [await self.api.start_run(each, key=boot_key(each, self.boot_at)) for each in targets]
+        for deployment, started in zip(targets, runs, strict=True):
+            run = await self._end_of(started, deployment, began + INITIALIZE_LIMIT.total_seconds())
+            if run.state != "COMPLETED":
+                raise StartFailed(f"{deployment.full_name} ended as {run.state_name}: {run.message}")
+            self.done.add(deployment.full_name)
+        self.say(f"initialized, the gate is open ({time.monotonic() - began:.1f} s)")
+
+    async def _end_of(self, run: Run, deployment: Deployment, deadline: float) -> Run:
+        while not run.is_over:
+            if time.monotonic() > deadline:
+                seconds = INITIALIZE_LIMIT.total_seconds()
+                raise StartFailed(
+                    f"{deployment.full_name} is still {run.state_name} after {seconds:.0f} s; "
+                    f"its run {run.name} and the worker's log say more"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+            run = await self.api.run(run.id)
+        return run
+
+
+@dataclass
 class FirstRuns:
     """Sees to it that a desk that says it is up has done everything once."""
 
@@ -32,19 +80,6 @@ class FirstRuns:
     watch: Watch
     boot_at: datetime
     say: Say
-
-    async def initialize(self) -> None:
-        """Run initialize for each account and wait; raises StartFailed with the reason when one does not complete."""
-        began = time.monotonic()
-        targets = [each for each in self.deployments if each.flow == "initialize"]
-        if not targets:
-            raise StartFailed("prefect.yaml deploys no flow 'initialize': nothing can open the gate")
-        runs = [await self.api.start_run(each, key=self._key(each)) for each in targets]
-        for deployment, started in zip(targets, runs, strict=True):
-            run = await self._end_of(started, deployment, began + INITIALIZE_LIMIT.total_seconds())
-            if run.state != "COMPLETED":
-                raise StartFailed(f"{deployment.full_name} ended as {run.state_name}: {run.message}")
-        self.say(f"initialized, the gate is open ({time.monotonic() - began:.1f} s)")
 
     async def all_updaters(self) -> None:
         """Start what is not due soon, and wait until every updater has succeeded and the executor is at work.
@@ -71,7 +106,7 @@ class FirstRuns:
         seldom = [each for each in scheduled if each.interval and each.interval > SOON]
         now = datetime.now(UTC)
         for number, deployment in enumerate(seldom):
-            await self.api.start_run(deployment, key=self._key(deployment), at=now + number * SPREAD)
+            await self.api.start_run(deployment, key=boot_key(deployment, self.boot_at), at=now + number * SPREAD)
 
     async def _without_success(self, scheduled: Sequence[Deployment]) -> list[Deployment]:
         """The updaters that have not succeeded since the desk came up."""
@@ -83,18 +118,7 @@ class FirstRuns:
                 silent.append(each)
         return silent
 
-    async def _end_of(self, run: Run, deployment: Deployment, deadline: float) -> Run:
-        while not run.is_over:
-            if time.monotonic() > deadline:
-                seconds = INITIALIZE_LIMIT.total_seconds()
-                raise StartFailed(
-                    f"{deployment.full_name} is still {run.state_name} after {seconds:.0f} s; "
-                    f"its run {run.name} and the worker's log say more"
-                )
-            await asyncio.sleep(POLL_SECONDS)
-            run = await self.api.run(run.id)
-        return run
 
-    def _key(self, deployment: Deployment) -> str:
-        # One run of each deployment and boot, even when asking for it has to be repeated.
-        return f"boot-{deployment.id}-{self.boot_at.isoformat()}"
+def boot_key(deployment: Deployment, boot_at: datetime) -> str:
+    """Names the one run of a deployment that a boot starts, even when asking for it has to be repeated."""
+    return f"boot-{deployment.id}-{boot_at.isoformat()}"

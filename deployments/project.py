@@ -51,6 +51,10 @@ class Project:
                 found[flow_name(str(entry.get("entrypoint", "")))] = min(spans)
         return found
 
+    def accounts(self) -> frozenset[str]:
+        """The accounts that prefect.yaml has deployments for: a deployment is named like its account."""
+        return frozenset(str(entry["name"]) for entry in self._deployments() if entry.get("name"))
+
     def _deployments(self) -> Iterator[Mapping[str, Any]]:
         # numpy and PyYAML, which `kontor --help` need not wait for.
         from kontor.config import read_yaml

@@ -11,7 +11,10 @@ import pytest
 from tests.support.browser import DIALOG, Page, running_browser
 from tests.support.desk import RunningDesk, wait_until
 
-SYMBOL = "ETH/USD:USD"
+# A contract size of 0.01; more digits than the form's arrows step by; and a coin itself.
+ORDERS = [("BTC/USD:USD", 0.1), ("ETH/USD:USD", 0.123), ("SOL/USD", 0.1)]
+# OKX takes the fee of a spot purchase in the coin that was bought.
+FEE = 0.002
 
 
 @pytest.fixture
@@ -21,20 +24,20 @@ def page(tmp_path: Path) -> Iterator[Page]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize(("symbol", "quantity"), ORDERS)
 def test_an_order_filled_in_and_submitted_in_the_ui_is_filled_once_even_after_pressing_retry(
-    desk: RunningDesk, page: Page, tmp_path: Path
+    desk: RunningDesk, page: Page, tmp_path: Path, symbol: str, quantity: float
 ) -> None:
     """The form is how most people will trade, and Retry is the button they press when in doubt."""
     venue = desk.venue()
-    held_before = _held(venue)
-    trades_before = len(venue.fetch_my_trades(SYMBOL))
+    held_before = _held(venue, symbol)
+    trades_before = len(venue.fetch_my_trades(symbol))
     runs_before = {run["id"] for run in desk.runs("place-order/paper")}
 
     page.open(f"{desk.prefect_url}/deployments/deployment/{desk.deployment('place-order/paper')['id']}/run")
-    page.type_into("symbol", "textarea", SYMBOL)
+    page.type_into("symbol", "textarea", symbol)
     page.choose("side", "buy")
-    # More digits than the form's arrows step by.
-    page.type_into("quantity", "input", "0.123")
+    page.type_into("quantity", "input", str(quantity))
     page.choose("order_type", "market")
     page.picture(tmp_path / "form.png")
     page.press("Submit")
@@ -46,18 +49,19 @@ def test_an_order_filled_in_and_submitted_in_the_ui_is_filled_once_even_after_pr
     page.has_text("place-order")
     page.picture(tmp_path / "run.png")
 
-    assert _held(venue) == pytest.approx(held_before + 0.123)
-    trades_after = len(venue.fetch_my_trades(SYMBOL))
+    assert _held(venue, symbol) - held_before == pytest.approx(quantity, rel=FEE)
+    trades_after = len(venue.fetch_my_trades(symbol))
     assert trades_after > trades_before
-    orders_after = len(venue.fetch_closed_orders(SYMBOL))
+    orders_after = len(venue.fetch_closed_orders(symbol))
 
     page.press("Retry")
     page.press("Retry", inside=DIALOG)
     wait_until(lambda: desk.api("GET", f"/flow_runs/{run_id}")["run_count"] > 1, 60, "the run to begin again")
     assert desk.wait_for_run(run_id)["state_type"] == "COMPLETED"
     page.picture(tmp_path / "retried.png")
-    assert len(venue.fetch_closed_orders(SYMBOL)) == orders_after
-    assert len(venue.fetch_my_trades(SYMBOL)) == trades_after
+    assert len(venue.fetch_closed_orders(symbol)) == orders_after
+    assert len(venue.fetch_my_trades(symbol)) == trades_after
+    wait_until(lambda: _shown(desk, symbol) == pytest.approx(_held(venue, symbol)), 90, f"{symbol} in kontor status")
     assert all(picture.stat().st_size > 10_000 for picture in tmp_path.glob("*.png"))
 
 
@@ -74,6 +78,16 @@ def _new_run(desk: RunningDesk, known: set[str]) -> str:
     return found[0]
 
 
-def _held(venue: Any) -> float:
-    """The position in base currency, as the venue has it."""
-    return sum(float(each["contracts"]) * float(each["contractSize"]) for each in venue.fetch_positions([SYMBOL]))
+def _held(venue: Any, symbol: str) -> float:
+    """What there is of a symbol in base currency, as the venue has it."""
+    if ":" not in symbol:
+        return float(venue.fetch_balance()["total"].get(symbol.partition("/")[0], 0.0))
+    return sum(float(each["contracts"]) * float(each["contractSize"]) for each in venue.fetch_positions([symbol]))
+
+
+def _shown(desk: RunningDesk, symbol: str) -> float:
+    """The same, as `kontor status` has it."""
+    status = desk.status()
+    if ":" not in symbol:
+        return status["balance"]["currencies"].get(symbol.partition("/")[0], {"total": 0.0})["total"]
+    return sum(each["quantity"] for each in status["positions"] if each["symbol"] == symbol)

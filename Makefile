@@ -9,6 +9,8 @@ STAMP := $(VENV)/.kontor-installed
 # Seconds after which a test run that hangs is ended; it takes about a quarter of that.
 TEST_SECONDS ?= 2400
 PYTEST ?=
+# How many processes run the tests; 0 runs them in one, with output as it comes.
+JOBS ?= 2
 # How many orders, kills and faults `make chaos` deals out, and from which seed.
 N ?= 200
 SEED ?= 1
@@ -25,7 +27,7 @@ down: venv ## Bring down a desk that runs in the background
 	@$(BIN)/kontor down
 
 test: venv browser ## Run all tests, the desk and the browser included
-	@$(BIN)/python -m pytest --session-timeout=$(TEST_SECONDS) $(PYTEST)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --session-timeout=$(TEST_SECONDS) $(PYTEST)
 
 check: venv ## Lint, format, types, import rules
 	@$(BIN)/ruff check .

@@ -5,16 +5,23 @@ import pytest
 # One desk for the end-to-end and the browser tests: a fixture in two conftests would be two desks.
 pytest_plugins = ["tests.support.desk"]
 
-# Quick ones first; what shares a server or a desk together, so that neither runs beside tests that have no use for it.
+# Quick ones first when one process runs them all.
 ORDER = ("unit", "contract", "chaos", "flows/blocks", "flows/updaters", "flows/worker", "flows/desk", "browser")
+# What shares a server or a desk stays in one process; any other file is a unit of its own.
+TOGETHER = {"flows/desk": "desk", "browser": "desk", "flows/blocks": "prefect", "flows/updaters": "prefect"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the folders in order; within a folder pytest's own order stays."""
+    """Put the folders in order, and say which tests belong together; within a folder pytest's own order stays.
+
+    With several processes the longest groups come first, so that the quick ones fill up what is left at the end.
+    """
     root = config.rootpath / "tests"
-
-    def place(item: pytest.Item) -> int:
+    places: dict[pytest.Item, int] = {}
+    for item in items:
         path = item.path.relative_to(root).as_posix() if item.path.is_relative_to(root) else ""
-        return next((number for number, folder in enumerate(ORDER) if path.startswith(f"{folder}/")), len(ORDER))
-
-    items.sort(key=place)
+        folder = next((folder for folder in ORDER if path.startswith(f"{folder}/")), "")
+        places[item] = ORDER.index(folder) if folder else len(ORDER)
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(folder, folder if folder == "flows/worker" else path)))
+    has_company = hasattr(config, "workerinput") or bool(getattr(config.option, "numprocesses", None))
+    items.sort(key=lambda item: -places[item] if has_company else places[item])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from prefect.server.api import collections
 from prefect.server.database import configurations
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,6 +37,44 @@ def give_sqlite_one_connection() -> None:
     configurations.create_async_engine = with_one_connection(prefects_own)  # pyright: ignore[reportPrivateImportUsage]
 
 
+def with_our_worker_type(
+    read_view: Callable[[str], Awaitable[dict[str, Any]]],
+) -> Callable[[str], Awaitable[dict[str, Any]]]:
+    """The given reader of Prefect's registry, in whose list of worker types ours stands beside Prefect's own.
+
+    The UI's page for a new work pool shows that list and nothing else; the command line knows the type by itself.
+    """
+
+    async def read(view: str) -> dict[str, Any]:
+        content = await read_view(view)
+        if view != "aggregate-worker-metadata":
+            return content
+        from deployments.worker import InProcessWorker
+
+        ours = {
+            "type": InProcessWorker.type,
+            "display_name": InProcessWorker._display_name,  # noqa: SLF001 - Prefect has no getter for it
+            "description": InProcessWorker.get_description(),
+            "documentation_url": InProcessWorker.get_documentation_url(),
+            "logo_url": InProcessWorker.get_logo_url(),
+            "install_command": "pip install kontor",
+            "is_beta": False,
+            "default_base_job_configuration": InProcessWorker.get_default_base_job_template(),
+        }
+        return {**content, "kontor": {InProcessWorker.type: ours}}
+
+    return read
+
+
+def list_our_worker_type() -> None:
+    """Make Prefect's server, in this process, list our worker type, beside those of its installed registry.
+
+    Without an address Prefect's reader takes that copy at once, instead of asking a site outside first.
+    """
+    collections.KNOWN_VIEWS = dict.fromkeys(collections.KNOWN_VIEWS, "")
+    collections.get_collection_view = with_our_worker_type(collections.get_collection_view)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run Prefect's server in the foreground; host and port default to loopback and Prefect's own setting."""
     parser = argparse.ArgumentParser(prog="python -m deployments.server", description=main.__doc__)
@@ -49,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import blocks.notifiers  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     give_sqlite_one_connection()
+    list_our_worker_type()
     sys.argv = ["prefect", "server", "start", "--host", options.host]
     if options.port is not None:
         sys.argv += ["--port", str(options.port)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import get_logger
@@ -48,6 +49,38 @@ def without_client_retries() -> Iterator[None]:
         SettingsContext.__var__.reset(token)
 
 
+def _pauses() -> Iterator[float]:
+    """How long to wait before each further try, for ever."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _raise_unless_outage(error: Exception) -> None:
+    if not is_outage(error):
+        raise error
+    logger.debug("event=api-away error=%r", error)
+
+
+class ThreadRunClient(SyncPrefectClient):
+    """A view of a started synchronous client for one flow run's engine, as patient as `RunClient`."""
+
+    def __init__(self, shared: SyncPrefectClient) -> None:
+        vars(self).update(vars(shared))
+
+    def request(self, *args: Any, **options: Any) -> httpx.Response:
+        """The API's answer, whenever it comes."""
+        for pause in _pauses():
+            try:
+                with without_client_retries():
+                    return super().request(*args, **options)
+            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                _raise_unless_outage(error)
+            time.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+
 class RunClient(PrefectClient):
     """A view of a started client for one flow run's engine.
 
@@ -61,17 +94,14 @@ class RunClient(PrefectClient):
 
     async def request(self, *args: Any, **options: Any) -> httpx.Response:
         """The API's answer, whenever it comes; the body, and so the transition's id, is the same in each try."""
-        pause = FIRST_PAUSE
-        while True:
+        for pause in _pauses():
             try:
                 with without_client_retries():
                     return await super().request(*args, **options)
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
-                if not is_outage(error):
-                    raise
-                logger.debug("event=api-away error=%r next_try_in=%.2f", error, pause)
+                _raise_unless_outage(error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        raise AssertionError  # the pauses never end
 
     async def update_flow_run(self, flow_run_id: UUID, *args: Any, **options: Any) -> Any:
         """Nothing for the run at hand: its claim has written its policy, version and infrastructure."""

@@ -57,7 +57,7 @@ class Drain:
         left = list(self._registry)
         for run in left:
             logger.error("event=abandoned run=%s: it ignores cancellation and ends with the process", run.name)
-            await abandon(run)
+        await asyncio.gather(*(abandon(run) for run in left))
         return left
 
     async def _empty_within_grace(self) -> bool:

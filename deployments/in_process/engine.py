@@ -16,13 +16,13 @@ from typing import Any
 from anyio import CancelScope
 from prefect import flow_engine
 from prefect._flow_run_suspension import FlowRunSuspensionRequest, register_flow_run_suspension_request
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.states import Crashed, Scheduled
 from prefect.types._datetime import now
 
-from deployments.in_process.client import RunClient
+from deployments.in_process.client import RunClient, ThreadRunClient
 from deployments.in_process.runs import ActiveRun, Phase, StopKind
 
 
@@ -120,6 +120,11 @@ class ThreadEngine(_SharedProcess, flow_engine.FlowRunEngine[Any, Any]):
     active: ActiveRun = field(kw_only=True)
     when_drained: str = field(kw_only=True, default="crash")
     _user_code: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    @property
+    def client(self) -> SyncPrefectClient:
+        """This run's own client, made patient."""
+        return ThreadRunClient(super().client)
 
     def handle_success(self, result: Any) -> Any:
         """Prefect's; from here on a stop comes too late to be raised in the thread."""

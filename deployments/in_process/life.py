@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from concurrent.futures import Executor
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -23,7 +24,7 @@ from prefect.utilities.engine import propose_state
 
 from deployments.in_process.backlog import due_time
 from deployments.in_process.catalog import DeploymentCatalog
-from deployments.in_process.client import RunClient
+from deployments.in_process.client import RunClient, is_outage, without_client_retries
 from deployments.in_process.containment import belongs_to
 from deployments.in_process.engine import AsyncEngine, ThreadEngine, drained_state
 from deployments.in_process.identity import ProcessIdentity
@@ -49,6 +50,8 @@ class Lives:
     registry: RunRegistry
     slots: Slots
     threads: Executor
+    #: What flows find around them: the worker's own, not that of the chore which happened to find their run.
+    surroundings: Context = field(default_factory=copy_context)
     _claims: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CLAIMS_AT_ONCE))
 
     async def begin(self, flow_run: FlowRun, work_pool: WorkPool) -> ActiveRun | None:
@@ -64,7 +67,9 @@ class Lives:
             return None
         run = ActiveRun(flow_run=flow_run, deployed=deployed, due_at=due_time(flow_run) or now("UTC"))
         self.registry.add(run)
-        run.task = asyncio.create_task(self._live(run, work_pool), name=f"flow run {flow_run.name}")
+        run.task = asyncio.create_task(
+            self._live(run, work_pool), name=f"flow run {flow_run.name}", context=self.surroundings.copy()
+        )
         belongs_to(run.task, run)
         return run
 
@@ -83,7 +88,10 @@ class Lives:
                 raise
             await self._settle_before_begin(run)
         except Exception as error:
-            logger.exception("event=run-lost run=%s", run.name)
+            if is_outage(error):
+                logger.warning("event=run-lost run=%s error=%r", run.name, error)
+            else:
+                logger.exception("event=run-lost run=%s", run.name)
             if run.phase is not Phase.CLAIMING:  # a claim that failed left nothing to settle but for the sweep
                 await self._crash_if_unsettled(run.flow_run, error)
         finally:
@@ -121,7 +129,8 @@ class Lives:
             message=f"Claimed by worker {self.worker_name} ({self.identity.infrastructure_pid(flow_run.id)})"
         )
         try:
-            state = await propose_state(self.client, proposed, flow_run_id=flow_run.id)
+            with without_client_retries():
+                state = await propose_state(self.client, proposed, flow_run_id=flow_run.id)
         except Abort as refusal:
             logger.debug("event=claim-refused flow_run_id=%s reason=%s", flow_run.id, refusal)
             return False

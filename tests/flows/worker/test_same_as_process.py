@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from prefect.states import Cancelling
 
 Traced = Callable[[str | FlowRun], list[str]]
@@ -99,6 +100,20 @@ async def test_flows_end_the_same_on_both_worker_types(common: Any, traced: Trac
     worker.kill()
     for (flow, parameters), ours, theirs in zip(CASES, seen["in-process"], seen["process"], strict=True):
         assert asdict(ours) == asdict(theirs), (flow, parameters)
+
+
+async def test_the_server_lists_the_worker_type_beside_prefects_own(common: Any) -> None:
+    """The UI offers what the server lists when somebody makes a work pool."""
+    types = await common.client.read_worker_metadata()
+    assert types["kontor"]["in-process"]["display_name"] == "In-process"
+    assert types["prefect"]["process"]["display_name"] == "Process"
+
+
+async def test_a_flow_finds_the_workers_settings_around_it(common: Any) -> None:
+    """The worker's chores call the API without retries; what a flow calls is retried as on any worker."""
+    run = await common.run("tells_its_retries")
+    done = await common.reaches(run, "Completed")
+    assert await done.state.result() == PREFECT_CLIENT_MAX_RETRIES.value() > 0
 
 
 async def test_a_paused_flow_goes_on_in_place_when_it_is_resumed(common: Any, traced: Traced) -> None:

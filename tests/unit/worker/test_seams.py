@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from prefect import flow_engine, results
+from prefect.server.api import collections
 
 from deployments.in_process.seams import DefaultResultStorage, replacements, shared_process
 
@@ -25,6 +26,12 @@ def test_the_replaced_names_are_the_ones_that_prefect_looks_up() -> None:
     storage = inspect.getsource(results)
     assert "else _read_server_default_result_storage_block_id()" in storage
     assert "else await _aread_server_default_result_storage_block_id()" in storage
+
+
+def test_the_servers_registry_reader_is_looked_up_when_it_is_called() -> None:
+    """The launcher replaces it; a bound name would leave our worker type out of the UI's list."""
+    assert "await get_collection_view(view)" in inspect.getsource(collections.read_view_content)
+    assert "KNOWN_VIEWS[view]" in inspect.getsource(collections.get_collection_view)
 
 
 def test_everything_is_put_back() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import sqlite3
-import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from prefect.server.database import configurations
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.settings import Settings
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from deployments import server
 from deployments.server_settings import client_environment, server_environment, worker_environment
@@ -73,49 +72,65 @@ def test_a_postgresql_engine_is_left_alone() -> None:
     assert options_for("sqlite+aiosqlite:////tmp/x.db")["pool_size"] == 1
 
 
-def test_a_second_connection_freezes_a_loop_that_collects_garbage(tmp_path: Path) -> None:
-    """The cause, in small: a connection's mutex is held by a thread that waits for a lock, which the loop must release.
+async def seconds_the_loop_stands_still(path: Path) -> float:
+    """How long a loop stands still that collects a cursor while two transactions of Prefect's engine want to write.
 
-    The loop's thread begins a write on one connection. A second connection's thread waits for the lock inside SQLite.
-    The loop's thread now drops a cursor of the second connection: finalizing it waits for that connection, whose
-    thread waits for the loop's own transaction. Only the busy timeout ends it.
+    The first transaction has the write lock and can go on only when the loop turns. The second one's thread waits for
+    the lock inside SQLite, which keeps that connection's mutex; finalizing a cursor of that connection waits for it.
     """
-    path = tmp_path / "locked.db"
-    frozen = _seconds_to_drop_a_cursor(path, busy_timeout=2.5)
-    assert frozen > 1, "the busy timeout passed while the loop's thread stood still"
+    engine = await AioSqliteConfiguration(connection_url=f"sqlite+aiosqlite:///{path}").engine()
+    leftovers: list[Any] = []
 
+    async def write_too() -> None:
+        async with engine.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.execute("pragma busy_timeout = 2500")  # Prefect's is 60 s, which is how long its server stops
+            cursor = await raw.execute("select 1 union select 2")
+            await cursor.fetchone()
+            leftovers.append(cursor)
+            del cursor
+            with contextlib.suppress(OperationalError):
+                await connection.exec_driver_sql("begin immediate")
+                await connection.rollback()
 
-def _seconds_to_drop_a_cursor(path: Path, busy_timeout: float) -> float:
-    import time
-
-    first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    first.execute("pragma journal_mode=wal")
-    first.execute("create table t (n)")
-    second = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=busy_timeout)
-    leftover: Any = second.execute("select 1 union select 2")
-    leftover.fetchone()
-    first.execute("begin immediate")
-    waits = threading.Event()
-
-    def write() -> None:
-        waits.set()
-        # The lock is free again before the timeout only if nothing froze, which is what the caller looks at.
-        with contextlib.suppress(sqlite3.OperationalError):
-            second.execute("begin immediate")
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    waits.wait()
-    time.sleep(0.5)  # inside SQLite's busy handler, where nothing can be observed from outside
-    began = time.monotonic()
-    del leftover
-    gc.collect()
-    took = time.monotonic() - began
-    first.execute("rollback")
-    thread.join()
-    first.close()
-    second.close()
+    async with engine.connect() as first:
+        await first.exec_driver_sql("begin immediate")
+        second = asyncio.create_task(write_too())
+        await asyncio.sleep(0.7)  # inside SQLite's busy handler, where nothing can be observed from outside
+        began = time.monotonic()
+        leftovers.clear()  # the last reference: what the garbage collector does to cursors in cycles
+        took = time.monotonic() - began
+        await first.rollback()
+    await second
+    await engine.dispose()
+    configurations.ENGINES.clear()
     return took
+
+
+@pytest.mark.usefixtures("launched")
+async def test_with_the_launcher_a_loop_that_collects_garbage_goes_on(tmp_path: Path) -> None:
+    """The remedy: the second transaction waits in the pool, in the loop, where it holds nothing."""
+    assert await seconds_the_loop_stands_still(tmp_path / "prefect.db") < 1
+
+
+async def test_without_the_launcher_a_loop_that_collects_garbage_freezes(tmp_path: Path) -> None:
+    """The cause, on Prefect's own engine: only the busy timeout ends it."""
+    assert await seconds_the_loop_stands_still(tmp_path / "prefect.db") > 1
+
+
+async def test_the_uis_list_of_worker_types_has_ours_beside_prefects() -> None:
+    """The page for a new work pool shows what the server's registry view has, and nothing else."""
+
+    async def registry(view: str) -> dict[str, Any]:
+        return {"prefect": {"process": {}}} if view == "aggregate-worker-metadata" else {"blocks": {}}
+
+    read = server.with_our_worker_type(registry)
+    types = await read("aggregate-worker-metadata")
+    assert types["prefect"] == {"process": {}}
+    ours = types["kontor"]["in-process"]
+    assert {"type", "display_name", "description", "logo_url", "default_base_job_configuration"} <= set(ours)
+    assert "when_drained" in ours["default_base_job_configuration"]["variables"]["properties"]
+    assert await read("aggregate-block-metadata") == {"blocks": {}}
 
 
 def test_prefect_takes_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

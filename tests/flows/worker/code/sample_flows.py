@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger, task
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.futures import wait
 from prefect.runtime import flow_run as this_run
+from prefect.settings import get_current_settings
 
 
 def write(trace: str, line: str) -> None:
@@ -57,6 +58,11 @@ def returns_from_thread(trace: str, number: int = 1) -> int:
     get_run_logger().info("number %s", number)
     write(trace, "ran")
     return double_in_thread(number)
+
+
+@flow(persist_result=True)
+async def tells_its_retries(trace: str) -> int:
+    return get_current_settings().client.max_retries
 
 
 @flow(log_prints=True, **HOOKS)

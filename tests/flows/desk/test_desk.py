@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.desk import RunningDesk, put_away, wait_until
+from tests.support.desk import RunningDesk, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -230,27 +230,29 @@ def test_the_executor_runs_again_within_half_a_minute_after_a_kill(
     assert placed["state_type"] == "COMPLETED", placed["state"]["message"]
 
 
-def test_a_desk_comes_back_from_a_kill_goes_down_and_remembers(tmp_path: Path) -> None:
-    """Kill -9, the next start, an orderly stop, and the stop of what is stopped: nothing lost, nothing left running."""
-    with put_away(RunningDesk.planned(tmp_path / "home")) as desk:
-        assert desk.up().returncode == 0
-        order = desk.run("place-order/paper", symbol=SWAP, side="buy", quantity=0.1, order_type="market")
-        assert order["state_type"] == "COMPLETED", order["state"]["message"]
-        first = desk.record()
-        os.kill(first.supervisor.pid, signal.SIGKILL)
+def test_a_desk_comes_back_from_a_kill_goes_down_and_remembers(desk: RunningDesk) -> None:
+    """Kill -9, the next start, an orderly stop, and the stop of what is stopped: nothing lost, nothing left running.
 
-        output = desk.up()
-        assert output.returncode == 0, output.stdout + output.stderr
-        assert [child.name for child in first.children if child.find() is not None] == []
-        assert desk.status()["orders"]["FILLED"] == 1
-        assert held(desk.venue(), SWAP) == pytest.approx(0.1)
-        assert [run["state_name"] for run in desk.runs("execute-orders/paper")].count("Running") == 1
+    The last test of the session's desk: afterwards it is down.
+    """
+    held_before, filled_before = held(desk.venue(), SWAP), desk.status()["orders"].get("FILLED", 0)
+    order = desk.run("place-order/paper", symbol=SWAP, side="buy", quantity=0.1, order_type="market")
+    assert order["state_type"] == "COMPLETED", order["state"]["message"]
+    first = desk.record()
+    os.kill(first.supervisor.pid, signal.SIGKILL)
 
-        second = desk.record()
-        assert desk.down().returncode == 0
-        assert [child.name for child in [second.supervisor, *second.children] if child.find() is not None] == []
-        assert "no desk is running" in desk.down().stdout
+    output = desk.up()
+    assert output.returncode == 0, output.stdout + output.stderr
+    assert [child.name for child in first.children if child.find() is not None] == []
+    assert desk.status()["orders"]["FILLED"] == filled_before + 1
+    assert held(desk.venue(), SWAP) == pytest.approx(held_before + 0.1)
+    assert [run["state_name"] for run in desk.runs("execute-orders/paper")].count("Running") == 1
 
-        output = desk.kontor("status", "--json")
-        assert "intervals are those of prefect.yaml" in output.stderr
-        assert position_in(desk.status(), SWAP)["quantity"] == pytest.approx(0.1)
+    second = desk.record()
+    assert desk.down().returncode == 0
+    assert [child.name for child in [second.supervisor, *second.children] if child.find() is not None] == []
+    assert "no desk is running" in desk.down().stdout
+
+    output = desk.kontor("status", "--json")
+    assert "intervals are those of prefect.yaml" in output.stderr
+    assert position_in(desk.status(), SWAP)["quantity"] == pytest.approx(held_before + 0.1)

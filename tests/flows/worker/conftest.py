@@ -21,7 +21,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, Log, State
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 from prefect.types._datetime import now
@@ -218,9 +218,11 @@ class Desk:
             print(f"run {run.name} is {seen.state!r}\n", *(worker.log[-6000:] for worker in self.workers))
             raise
 
+    async def log_records(self, run: FlowRun) -> list[Log]:
+        return await self.client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+
     async def logs(self, run: FlowRun) -> list[str]:
-        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-        return [log.message for log in await self.client.read_logs(wanted)]
+        return [log.message for log in await self.log_records(run)]
 
 
 def lines(trace: str | FlowRun) -> list[str]:
@@ -231,15 +233,10 @@ def lines(trace: str | FlowRun) -> list[str]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    server = PrefectServer(tmp_path_factory.mktemp("prefect-home"))
+    # It looks for old rows every few seconds instead of every quarter of an hour.
+    server = PrefectServer(tmp_path_factory.mktemp("prefect-home"), PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS="3")
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def server_type() -> type[PrefectServer]:
-    """For tests that break a server of their own."""
-    return PrefectServer
 
 
 @pytest.fixture(scope="session")
@@ -255,7 +252,10 @@ async def common(server: PrefectServer, common_worker: WorkerProcess, tmp_path: 
     """A desk whose worker is up already."""
     await eventually(lambda: "started!" in common_worker.log or None, 90, "the common worker")
     async with PrefectClient(api=server.url) as client:
-        yield Desk(server=server, client=client, home=tmp_path, pool="common", workers=[common_worker])
+        desk = Desk(server=server, client=client, home=tmp_path, pool="common", workers=[common_worker])
+        yield desk
+        for worker in desk.workers[1:]:
+            worker.kill()
 
 
 @pytest.fixture
@@ -268,12 +268,6 @@ async def desk(server: PrefectServer, tmp_path: Path) -> AsyncIterator[Desk]:
         for worker in desk.workers:
             worker.kill()
         await client.delete_work_pool(desk.pool)
-
-
-@pytest.fixture
-def make_desk() -> type[Desk]:
-    """For a test that brings a server of its own."""
-    return Desk
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import asyncio
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,29 +23,9 @@ from prefect.types._datetime import now
 Traced = Callable[[str | FlowRun], list[str]]
 
 OUTAGE = float(os.environ.get("KONTOR_OUTAGE_SECONDS", "8"))
-LOAD = float(os.environ.get("KONTOR_LOAD_SECONDS", "25"))
+LOAD = float(os.environ.get("KONTOR_LOAD_SECONDS", "20"))
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def own_server(server_type: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A server that these tests may break, and that cleans up every two seconds."""
-    mine = server_type(tmp_path_factory.mktemp("own-home"), PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS="2")
-    yield mine
-    mine.stop()
-
-
-@pytest.fixture
-async def own_desk(own_server: Any, make_desk: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    """A desk on that server."""
-    async with PrefectClient(api=own_server.url) as client:
-        desk = make_desk(server=own_server, client=client, home=tmp_path, pool="")
-        desk.pool = await desk.add_pool("in-process")
-        yield desk
-        for worker in desk.workers:
-            worker.kill()
-        await client.delete_work_pool(desk.pool)
 
 
 async def runs_of(client: PrefectClient, *deployments: Any) -> list[Any]:
@@ -56,35 +35,41 @@ async def runs_of(client: PrefectClient, *deployments: Any) -> list[Any]:
 
 @pytest.mark.timeout(300 + 2 * OUTAGE)
 async def test_runs_outlive_an_outage_of_the_api_and_no_due_time_is_lost_or_doubled(
-    own_desk: Any, own_server: Any, traced: Traced, wait_until: Any
+    desk: Any, server: Any, traced: Traced, wait_until: Any
 ) -> None:
     """The executor must not stop because the UI's server does, and polling resumes by itself."""
-    worker = own_desk.worker()
-    going_on = await own_desk.run("ticks")
-    ending_meanwhile = await own_desk.run("takes", parameters={"seconds": OUTAGE / 2})
-    polls = await own_desk.deploy("returns", every=timedelta(seconds=3))
+    worker = desk.worker()
+    going_on = await desk.run("ticks")
+    ending_meanwhile = [
+        await desk.run(flow, parameters={"seconds": OUTAGE / 2}) for flow in ("takes", "takes_in_thread")
+    ]
+    polls = await desk.deploy("returns", every=timedelta(seconds=3))
     await wait_until(lambda: "tick" in traced(going_on) or None, 90, "the long-running flow to begin")
-    await wait_until(lambda: "began" in traced(ending_meanwhile) or None, 90, "the other one to begin")
+    for run in ending_meanwhile:
+        await wait_until(lambda run=run: "began" in traced(run) or None, 90, "the others to begin")
 
-    own_server.kill()
-    ticks = traced(going_on).count("tick")
-    await asyncio.sleep(OUTAGE)
-    assert traced(going_on).count("tick") > ticks + OUTAGE, "ten ticks a second are meant; one is plenty of proof"
-    own_server.start()
+    server.kill()
+    try:
+        ticks = traced(going_on).count("tick")
+        await asyncio.sleep(OUTAGE)
+        assert traced(going_on).count("tick") > ticks + OUTAGE, "ten ticks a second are meant; one is plenty of proof"
+    finally:
+        server.start()
     back_at = now("UTC")
 
-    await own_desk.reaches(ending_meanwhile, "Completed")
-    assert (await own_desk.read(going_on)).state_name == "Running"
+    for run in ending_meanwhile:
+        await desk.reaches(run, "Completed")
+    assert (await desk.read(going_on)).state_name == "Running"
 
     async def goes_on() -> Any:
-        done = [run for run in await runs_of(own_desk.client, polls) if run.start_time and run.start_time > back_at]
+        done = [run for run in await runs_of(desk.client, polls) if run.start_time and run.start_time > back_at]
         return done if len([run for run in done if run.state_name == "Completed"]) >= 2 else None
 
     await wait_until(goes_on, 90, "the schedule to go on")
     until = now("UTC")
 
     async def answered() -> list[Any] | None:
-        runs = [run for run in await runs_of(own_desk.client, polls) if run.expected_start_time < until]
+        runs = [run for run in await runs_of(desk.client, polls) if run.expected_start_time < until]
         return runs if {run.state_name for run in runs} <= {"Completed", "Skipped"} else None
 
     runs = await wait_until(answered, 90, "every due time to be answered for")
@@ -94,16 +79,14 @@ async def test_runs_outlive_an_outage_of_the_api_and_no_due_time_is_lost_or_doub
     assert worker.process.poll() is None
 
 
-async def test_old_runs_and_their_logs_are_deleted_and_young_ones_kept(
-    own_desk: Any, own_server: Any, wait_until: Any
-) -> None:
+async def test_old_runs_and_their_logs_are_deleted_and_young_ones_kept(desk: Any, server: Any, wait_until: Any) -> None:
     """22,000 runs a day: without this, the database of a desk that is left alone fills the disk."""
-    own_desk.worker()
-    old, young = await own_desk.run("returns"), await own_desk.run("returns")
+    desk.worker()
+    old, young = await desk.run("returns"), await desk.run("returns")
     for run in (old, young):
-        await own_desk.reaches(run, "Completed")
-        await wait_until(lambda run=run: _logs(own_desk, run), 20, "the run's logs to arrive")
-    with sqlite3.connect(own_server.home / "prefect" / "prefect.db", timeout=30) as database:
+        await desk.reaches(run, "Completed")
+        await wait_until(lambda run=run: _logs(desk, run), 20, "the run's logs to arrive")
+    with sqlite3.connect(server.home / "prefect" / "prefect.db", timeout=30) as database:
         long_ago = (now("UTC") - timedelta(days=3, hours=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
         changed = database.execute("update flow_run set end_time = ? where id = ?", (long_ago, str(old.id)))
         assert changed.rowcount == 1
@@ -111,14 +94,14 @@ async def test_old_runs_and_their_logs_are_deleted_and_young_ones_kept(
 
     async def is_deleted() -> bool | None:
         try:
-            await own_desk.read(old)
+            await desk.read(old)
         except ObjectNotFound:
-            return not await own_desk.logs(old) or None
+            return not await desk.logs(old) or None
         return None
 
     await wait_until(is_deleted, 90, "the old run and its logs to be deleted")
-    assert (await own_desk.read(young)).state_name == "Completed"
-    assert await own_desk.logs(young)
+    assert (await desk.read(young)).state_name == "Completed"
+    assert await desk.logs(young)
 
 
 async def _logs(desk: Any, run: FlowRun) -> list[str] | None:
@@ -127,25 +110,25 @@ async def _logs(desk: Any, run: FlowRun) -> list[str] | None:
 
 @pytest.mark.timeout(300 + 2 * LOAD)
 async def test_at_120_runs_a_minute_that_are_due_together_sqlite_neither_locks_nor_freezes(
-    own_desk: Any, own_server: Any, wait_until: Any
+    desk: Any, server: Any, wait_until: Any
 ) -> None:
     """The stock server stops for 60 s at a time under this load: docs/adr/0002-one-connection-for-sqlite.md."""
-    own_desk.worker(PREFECT_WORKER_QUERY_SECONDS="5", PREFECT_WORKER_PREFETCH_SECONDS="25")
+    desk.worker(PREFECT_WORKER_QUERY_SECONDS="5", PREFECT_WORKER_PREFETCH_SECONDS="25")
     anchor = now("UTC").replace(microsecond=0) - timedelta(days=1)
-    deployments = [await own_desk.deploy("returns", every=timedelta(seconds=10), anchor=anchor) for _ in range(20)]
+    deployments = [await desk.deploy("returns", every=timedelta(seconds=10), anchor=anchor) for _ in range(20)]
     began = now("UTC")
     await asyncio.sleep(LOAD)
     ended = now("UTC")
 
     async def due_and_done() -> list[Any] | None:
-        runs = await runs_of_window(own_desk.client, deployments, began, ended)
+        runs = await runs_of_window(desk.client, deployments, began, ended)
         return runs if runs and all(run.state_type == "COMPLETED" for run in runs) else None
 
     runs = await wait_until(due_and_done, 120, "every due run to be done")
     assert len(runs) >= 20 * int(LOAD / 10 - 1)
     late = [(run.start_time - run.expected_start_time).total_seconds() for run in runs if run.state_name == "Completed"]
     assert max(late) < 30, "a freeze is 60 s"
-    assert "database is locked" not in own_server.log.read_text()
+    assert "database is locked" not in server.log.read_text()
 
 
 async def runs_of_window(client: PrefectClient, deployments: list[Any], since: Any, until: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -75,7 +76,8 @@ async def test_after_kill_9_runs_are_crashed_and_claims_given_back(desk: Any, tr
     family = await begun(desk, "parent_of_endless", traced, wait_until)
     retrying = await begun(desk, "retries_later", traced, wait_until)
     await desk.reaches(retrying, "AwaitingRetry")
-    claimed = await desk.run("returns", due=now("UTC") + timedelta(seconds=30))
+    polls = await desk.deploy("returns", every=timedelta(seconds=5))
+    claimed = await desk.run("returns", due=now("UTC") + timedelta(seconds=12))
     await desk.reaches(claimed, "Pending")
     worker.kill()
     killed_at = now("UTC")
@@ -94,15 +96,22 @@ async def test_after_kill_9_runs_are_crashed_and_claims_given_back(desk: Any, tr
     assert done.start_time >= done.expected_start_time
     assert traced(claimed).count("ran") == 1
 
+    async def goes_on() -> list[FlowRun] | None:
+        runs = await runs_of(desk, polls)
+        return runs if sum(bool(run.start_time and run.start_time > killed_at) for run in runs) >= 2 else None
 
-async def test_a_run_of_a_living_process_is_left_alone(desk: Any, traced: Traced, wait_until: Any) -> None:
+    runs = await wait_until(goes_on, 40, "the schedule to go on")
+    assert max(Counter(run.expected_start_time for run in runs).values()) == 1
+
+
+async def test_a_run_of_a_living_process_is_left_alone(common: Any, traced: Traced, wait_until: Any) -> None:
     """Two workers on one pool: the second one's sweep must not end what the first one is doing."""
-    desk.worker()
-    run = await begun(desk, "endless", traced, wait_until)
-    second = desk.worker(KONTOR_WORKER_SWEEP_INTERVAL="0.5")
+    run = await begun(common, "endless", traced, wait_until)
+    second = common.worker(KONTOR_WORKER_SWEEP_INTERVAL="0.5")
     await second.says("started!")
-    await asyncio.sleep(3)  # several sweeps
-    assert (await desk.read(run)).state_name == "Running"
+    await asyncio.sleep(2)  # several sweeps
+    assert (await common.read(run)).state_name == "Running"
+    second.kill()
 
 
 async def test_a_late_backlog_is_collapsed_and_adhoc_runs_are_not(desk: Any, traced: Traced, wait_until: Any) -> None:

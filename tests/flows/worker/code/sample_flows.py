@@ -65,15 +65,6 @@ async def tells_its_retries(trace: str) -> int:
     return get_current_settings().client.max_retries
 
 
-@flow(log_prints=True, **HOOKS)
-async def submits(trace: str) -> int:
-    futures = [double_in_thread.submit(number) for number in range(3)]
-    wait(futures)
-    total = sum(future.result() for future in futures)
-    print("the total is", total)
-    return total
-
-
 @flow(retries=1, retry_delay_seconds=1, **HOOKS)
 async def fails_once(trace: str) -> str:
     write(trace, f"attempt {this_run.run_count}")
@@ -123,9 +114,12 @@ async def child(trace: str) -> str:
     return "child's result"
 
 
-@flow(**HOOKS)
+@flow(log_prints=True, **HOOKS)
 async def parent(trace: str) -> str:
     write(trace, "parent")
+    futures = [double_in_thread.submit(number) for number in range(3)]
+    wait(futures)
+    print("the total is", sum(future.result() for future in futures))
     return await child(trace)
 
 
@@ -189,6 +183,13 @@ async def blocks_the_loop(trace: str) -> None:
 async def takes(trace: str, seconds: float) -> None:
     write(trace, "began")
     await asyncio.sleep(seconds)
+    write(trace, "ended")
+
+
+@flow(**HOOKS)
+def takes_in_thread(trace: str, seconds: float) -> None:
+    write(trace, "began")
+    time.sleep(seconds)
     write(trace, "ended")
 
 

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,29 +81,52 @@ async def test_runs_outlive_an_outage_of_the_api_and_no_due_time_is_lost_or_doub
     assert worker.process.poll() is None
 
 
-async def test_old_runs_and_their_logs_are_deleted_and_young_ones_kept(desk: Any, server: Any, wait_until: Any) -> None:
+async def test_old_runs_with_their_logs_and_events_are_deleted_and_young_ones_kept(
+    common: Any, server: Any, wait_until: Any
+) -> None:
     """22,000 runs a day: without this, the database of a desk that is left alone fills the disk."""
-    desk.worker()
-    old, young = await desk.run("returns"), await desk.run("returns")
+    old, young = await common.run("returns"), await common.run("returns")
+    database = server.home / "prefect" / "prefect.db"
     for run in (old, young):
-        await desk.reaches(run, "Completed")
-        await wait_until(lambda run=run: _logs(desk, run), 20, "the run's logs to arrive")
-    with sqlite3.connect(server.home / "prefect" / "prefect.db", timeout=30) as database:
-        long_ago = (now("UTC") - timedelta(days=3, hours=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
-        changed = database.execute("update flow_run set end_time = ? where id = ?", (long_ago, str(old.id)))
-        assert changed.rowcount == 1
-    database.close()
+        await common.reaches(run, "Completed")
+        await wait_until(lambda run=run: _logs(common, run), 20, "the run's logs to arrive")
+        await wait_until(lambda run=run: rows_of(database, run)["events"] >= 3 or None, 20, "its events to arrive")
+    long_ago = (now("UTC") - timedelta(days=3, hours=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        named = {"ago": long_ago, "id": str(old.id), "resource": f"prefect.flow-run.{old.id}"}
+        connection.execute("update flow_run set end_time = :ago where id = :id", named)
+        # Its tasks' events are related to the run too.
+        events = "select event_id from event_resources where resource_id = :resource"
+        connection.execute("create temp table aged as " + events, named)
+        connection.execute("update events set occurred = :ago where id in (select event_id from aged)", named)
+        connection.execute(
+            "update event_resources set occurred = :ago where event_id in (select event_id from aged)", named
+        )
 
-    async def is_deleted() -> bool | None:
-        try:
-            await desk.read(old)
-        except ObjectNotFound:
-            return not await desk.logs(old) or None
-        return None
+    def is_deleted() -> bool | None:
+        left = rows_of(database, old)
+        return not any(left.values()) or None
 
-    await wait_until(is_deleted, 90, "the old run and its logs to be deleted")
-    assert (await desk.read(young)).state_name == "Completed"
-    assert await desk.logs(young)
+    await wait_until(is_deleted, 30, "the old run and all that belongs to it to be deleted")
+    with pytest.raises(ObjectNotFound):
+        await common.read(old)
+    assert (await common.read(young)).state_name == "Completed"
+    assert all(rows_of(database, young).values())
+
+
+def rows_of(database: Path, run: FlowRun) -> dict[str, int]:
+    """How many rows of each kind Prefect's database has for a run."""
+    queries = {
+        "runs": "select count(*) from flow_run where id = :id",
+        "states": "select count(*) from flow_run_state where flow_run_id = :id",
+        "tasks": "select count(*) from task_run where flow_run_id = :id",
+        "logs": "select count(*) from log where flow_run_id = :id",
+        "events": "select count(*) from events where resource_id = :resource",
+        "resources": "select count(*) from event_resources where resource_id = :resource",
+    }
+    names = {"id": str(run.id), "resource": f"prefect.flow-run.{run.id}"}
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+        return {kind: connection.execute(query, names).fetchone()[0] for kind, query in queries.items()}
 
 
 async def _logs(desk: Any, run: FlowRun) -> list[str] | None:

@@ -30,6 +30,8 @@ class Spec:
     rest_url: str
     log_file: str
     account: str = "paper"
+    # API key, secret and passphrase; those of a paper exchange on its own follow from the account's name.
+    key: tuple[str, str, str] | None = None
     lease_seconds: float = 1.0
     request_seconds: float = 0.8
     absence_seconds: float = 2.0
@@ -47,12 +49,14 @@ class Spec:
 
     def open_exchange(self) -> Exchange:
         """The real adapter on the campaign's venue."""
+        names = ("key", "secret", "passphrase")
+        api_key, secret, password = self.key or [f"{self.account}-{name}" for name in names]
         settings = ExchangeSettings(
             exchange_id="okx",
             account=self.account,
-            api_key=f"{self.account}-key",
-            secret=f"{self.account}-secret",
-            password=f"{self.account}-passphrase",
+            api_key=api_key,
+            secret=secret,
+            password=password,
             urls={"rest": self.rest_url, "ws": self.rest_url.replace("http", "ws") + "/ws/v5"},
             request_timeout=timedelta(seconds=self.request_seconds),
             requests_per_second=500,

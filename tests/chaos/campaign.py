@@ -220,13 +220,11 @@ async def run_all(plans: tuple[Plan, ...], home: Path, *, under_prefect: bool) -
         folder.mkdir()
         grounds = DeskGrounds(folder) if under_prefect else BareGrounds(folder, markets=10, seed=plan.seed)
         campaigns.append(Campaign(plan, grounds))
-    # All of them, also when one fails: their processes have to be ended.
-    done = await asyncio.gather(*(campaign.run() for campaign in campaigns), return_exceptions=True)
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(campaign.run()) for campaign in campaigns]
     tally = Tally()
-    for found in done:
-        if isinstance(found, BaseException):
-            raise found
-        tally.add(found)
+    for task in running:
+        tally.add(task.result())
     return tally
 
 

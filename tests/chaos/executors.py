@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 
+import psutil
+
 from kontor.config import OrderSettings
 from kontor.domain.venue_profile import VenueProfile
 from kontor.exchange.opening import open_exchange
@@ -119,8 +121,21 @@ def main(argument: str) -> None:
     # Killed children are nobody's zombies.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
+    children: list[int] = []
     for _ in sys.stdin:
-        print(spawn(spec), flush=True)
+        children.append(spawn(spec))
+        print(children[-1], flush=True)
+    for pid in children:
+        # Those that its reader has lost track of; a pid of one that is gone may not be ours any more.
+        if _is_child(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_child(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).ppid() == os.getpid()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def as_argument(spec: Spec) -> str:

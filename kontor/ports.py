@@ -206,6 +206,18 @@ class AccountStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DueOrders:
+    """What an executor looks at, as of one moment."""
+
+    # As `OrderQueue.pending` has them.
+    pending: Sequence[Order] = ()
+    # Sent, or about to be, and not yet answered for.
+    submitted: Sequence[Order] = ()
+    # Live at the venue, and somebody has asked for their cancel.
+    to_cancel: Sequence[Order] = ()
+
+
 class OrderQueue(Protocol):
     """Every order ever wanted, its history and fills; the queue is the orders that are INITIALIZED."""
 
@@ -217,6 +229,10 @@ class OrderQueue(Protocol):
         """INITIALIZED orders by priority and age, at most the first one per symbol; those with a SUBMITTED order of
         unknown outcome ahead on their symbol wait.
         """
+        ...
+
+    async def due(self, account: str, *, limit: int = 100) -> DueOrders:
+        """Everything an executor has to look at, in one consistent reading: it is on every order's way."""
         ...
 
     async def record(

@@ -18,6 +18,9 @@ THE_DESK = 1
 DURATION = "duration = coalesce(excluded.duration, heartbeats.duration)"
 SUCCEEDED = f"DO UPDATE SET last_success_at = excluded.last_success_at, {DURATION}"
 FAILED = f"DO UPDATE SET last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, {DURATION}"
+ATTRIBUTE = select(tables.attributes.c.value, tables.attributes.c.at).where(
+    tables.attributes.c.account == bindparam("of_account"), tables.attributes.c.name == bindparam("of_name")
+)
 LEASE_ROW = select(*columns_of(tables.leases, Lease), tables.leases.c.held_at).where(
     tables.leases.c.name == bindparam("name")
 )
@@ -128,8 +131,7 @@ class SqlDeskState:
 
 def load_attribute(conn: Connection, account: str, name: str) -> Snapshot[Any] | None:
     """A value with the moment it was set, as part of a larger transaction."""
-    t = tables.attributes.c
-    row = conn.execute(select(t.value, t.at).where(t.account == account, t.name == name)).one_or_none()
+    row = conn.execute(ATTRIBUTE, {"of_account": account, "of_name": name}).one_or_none()
     return None if row is None else Snapshot(row.value, row.at)
 
 

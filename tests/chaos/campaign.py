@@ -107,7 +107,7 @@ class Campaign:
             if len(await self.store.orders.find(self.account, states=OPEN, limit=MOST_OPEN)) < MOST_OPEN:
                 number += 1
                 await self._place(client_order_id(prefix, "chaos", self._plan.seed, number))
-            if self._rng.random() < 0.4:
+            if self._rng.random() < 0.25:
                 await self._cancel_some()
 
     async def _place(self, name: str) -> None:
@@ -139,7 +139,7 @@ class Campaign:
 
     async def _cancel_some(self) -> None:
         live = await self.store.orders.find(self.account, states=OPEN, limit=MOST_OPEN)
-        chosen = [order.client_order_id for order in live if self._rng.random() < 0.15]
+        chosen = [order.client_order_id for order in live if self._rng.random() < 0.08]
         if chosen:
             await request_cancels(self, actor="chaos", client_order_ids=chosen)
 

@@ -77,6 +77,8 @@ class ExecutorProcesses:
         self._spec = replace(spec)
         self._parent: asyncio.subprocess.Process | None = None
         self.pids: list[int] = []
+        # One question to the parent at a time: its answers name nobody.
+        self._asking = asyncio.Lock()
 
     async def open(self) -> None:
         """Import everything once."""
@@ -93,10 +95,11 @@ class ExecutorProcesses:
         """Start one more executor."""
         assert self._parent is not None
         assert self._parent.stdin is not None
-        self._parent.stdin.write(b"spawn\n")
-        await self._parent.stdin.drain()
-        pid = int(await self._read())
-        self.pids.append(pid)
+        async with self._asking:
+            self._parent.stdin.write(b"spawn\n")
+            await self._parent.stdin.drain()
+            pid = int(await self._read())
+            self.pids.append(pid)
         return pid
 
     def kill(self, pid: int) -> None:

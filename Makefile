@@ -14,6 +14,7 @@ JOBS ?= 2
 # How many orders, kills and faults `make chaos` deals out, and from which seed.
 N ?= 200
 SEED ?= 1
+CHAOS ?=
 
 .PHONY: help up down test check bench chaos clean lock browser venv
 
@@ -38,8 +39,8 @@ check: venv ## Lint, format, types, import rules
 bench: venv ## Measure Kontor against what one would use instead
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-chaos: venv ## Break the desk on purpose, for longer than the tests do
-	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED)
+chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
+	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
 
 clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays
 	@rm -rf $(VENV) build ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

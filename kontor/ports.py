@@ -10,6 +10,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.order import Order, OrderEvent, OrderReport, OrderState
+from kontor.domain.outside import OutsideMove, Transfer
 from kontor.domain.ranges import Range
 from kontor.domain.snapshot import Snapshot
 from kontor.domain.venue_profile import VenueProfile
@@ -86,6 +87,10 @@ class Exchange(Protocol):
     async def fetch_fills(
         self, symbol: str | None = None, *, venue_order_id: str | None = None, since: datetime | None = None
     ) -> Sequence[Fill]: ...
+
+    async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
+        """Money that came or left by anything but trading, oldest first; NotSupported where no venue list tells."""
+        ...
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once, never retried here; the error raised says whether it may be sent again."""
@@ -177,6 +182,41 @@ class AccountStore(Protocol):
 
     async def open_orders(self, account: str) -> Snapshot[tuple[OrderReport, ...]] | None: ...
 
+    async def settle(
+        self,
+        account: str,
+        moves: Sequence[OutsideMove],
+        name: str,
+        baseline: Any,
+        at: datetime,
+        *,
+        since: datetime | None,
+    ) -> Sequence[OutsideMove] | None:
+        """Book moves from outside and set the attribute `name` to the holdings they lead to, in one transaction.
+
+        Returns the moves whose source had not been booked yet. None, and nothing is written, when the attribute is not
+        the one of `since` (None: not set) any more: somebody else has compared meanwhile.
+        """
+        ...
+
+    async def outside_moves(
+        self, account: str, *, since: datetime | None = None, limit: int = 1000
+    ) -> Sequence[OutsideMove]:
+        """Booked moves, oldest first; of more than `limit` the newest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DueOrders:
+    """What an executor looks at, as of one moment."""
+
+    # As `OrderQueue.pending` has them.
+    pending: Sequence[Order] = ()
+    # Sent, or about to be, and not yet answered for.
+    submitted: Sequence[Order] = ()
+    # Live at the venue, and somebody has asked for their cancel.
+    to_cancel: Sequence[Order] = ()
+
 
 class OrderQueue(Protocol):
     """Every order ever wanted, its history and fills; the queue is the orders that are INITIALIZED."""
@@ -189,6 +229,10 @@ class OrderQueue(Protocol):
         """INITIALIZED orders by priority and age, at most the first one per symbol; those with a SUBMITTED order of
         unknown outcome ahead on their symbol wait.
         """
+        ...
+
+    async def due(self, account: str, *, limit: int = 100) -> DueOrders:
+        """Everything an executor has to look at, in one consistent reading: it is on every order's way."""
         ...
 
     async def record(

@@ -4,8 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
 from kontor.domain.order import Side
+
+
+class FillCause(StrEnum):
+    """Why the venue itself made a trade that nobody had asked for."""
+
+    LIQUIDATION = "liquidation"
+    AUTO_DELEVERAGING = "auto_deleveraging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,8 @@ class Fill:
     fee: Decimal | None = None
     fee_currency: str | None = None
     is_maker: bool | None = None
+    # None for a trade that somebody's order made, which is nearly all of them.
+    cause: FillCause | None = None
 
     @property
     def signed_quantity(self) -> Decimal:

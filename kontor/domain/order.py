@@ -68,6 +68,8 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
 
 # At the venue, or perhaps there: tracked until the venue says otherwise.
 LIVE = frozenset({S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED})
+# At the venue by its own word: what a cancel can be asked of it for.
+CANCELABLE = frozenset({S.ACCEPTED, S.PARTIALLY_FILLED})
 # Wanted or live: what may still change a position.
 OPEN = LIVE | {S.INITIALIZED}
 FINISHED = frozenset({S.DENIED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED})

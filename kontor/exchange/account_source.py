@@ -9,6 +9,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import OrderReport
+from kontor.domain.outside import Transfer
 from kontor.errors import NotSupported
 from kontor.exchange.accounts import is_flat, parse_balance, parse_position
 from kontor.exchange.capabilities import page_size
@@ -16,6 +17,7 @@ from kontor.exchange.connection import Connection
 from kontor.exchange.fills import parse_fill
 from kontor.exchange.order_reports import parse_order
 from kontor.exchange.paging import Entry, collect_by_id, collect_by_time
+from kontor.exchange.transfers import parse_transfers
 from kontor.exchange.venues import milliseconds
 from kontor.resilience.rate_budget import Priority
 
@@ -71,6 +73,15 @@ class AccountSource:
         found = [parse_fill(entry, market, now) for entry, market in self._known("fill", raw, markets)]
         mine = [fill for fill in found if venue_order_id in {None, fill.venue_order_id}]
         return sorted(mine, key=lambda fill: fill.filled_at)
+
+    async def transfers(self, since: datetime) -> Sequence[Transfer]:
+        """Money that came or left by anything but trading since then, oldest first; the newest page of it."""
+        client, params = self._connection.client, dict(self._connection.venue.ledger_params)
+
+        async def request() -> Sequence[Transfer]:
+            return parse_transfers(await client.fetch_ledger(None, milliseconds(since), None, params), since)
+
+        return await self._ask("fetch_ledger", request)
 
     async def _open_order_pages(self, symbol: str | None) -> Sequence[Entry]:
         client, after = self._connection.client, self._connection.venue.open_orders_after

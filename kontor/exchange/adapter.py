@@ -11,6 +11,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import Candles, Market, MarketKind, Ticker
 from kontor.domain.order import Order, OrderReport
+from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError, NotSupported
 from kontor.exchange.account_source import AccountSource
@@ -83,6 +84,11 @@ class CcxtExchange:
         """Our own trades, oldest first; without `since` and order id the newest page of them."""
         self._require("fetchMyTrades")
         return await self._account.fills(symbol, venue_order_id, since)
+
+    async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
+        """Money that came or left by anything but trading, oldest first."""
+        self._require("fetchLedger")
+        return await self._account.transfers(since)
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from kontor.domain.fill import Fill
+from kontor.domain.fill import Fill, FillCause
 from kontor.domain.market import Market
 from kontor.domain.order import Side
 from kontor.exchange.markets import to_base
 from kontor.exchange.numbers import decimal, moment, positive
+
+# How venues mark a trade that they made themselves, by the raw key: OKX numbers it, the others have a word for it.
+_LIQUIDATIONS = frozenset({*map(str, range(100, 108)), "bustTrade", "liquidation", "full_liquidation"})
+_DELEVERAGINGS = frozenset({*map(str, range(125, 129)), "adlTrade", "adl"})
+_CAUSE_KEYS = ("subType", "execType", "category", "fillType")
 
 
 def parse_fill(raw: Mapping[str, Any], market: Market, now: datetime) -> Fill:
@@ -28,13 +33,29 @@ def parse_fill(raw: Mapping[str, Any], market: Market, now: datetime) -> Fill:
         client_order_id=_client_order_id(raw),
         fee=decimal(fee.get("cost")),
         fee_currency=fee.get("currency"),
+        cause=_cause(raw),
         is_maker={"maker": True, "taker": False}.get(raw.get("takerOrMaker") or ""),
     )
 
 
-def _client_order_id(raw: Mapping[str, Any]) -> str | None:
+def _cause(raw: Mapping[str, Any]) -> FillCause | None:
+    words = {_lower_first(str(_info(raw).get(key) or "")) for key in _CAUSE_KEYS}
+    if words & _LIQUIDATIONS:
+        return FillCause.LIQUIDATION
+    return FillCause.AUTO_DELEVERAGING if words & _DELEVERAGINGS else None
+
+
+def _lower_first(word: str) -> str:
+    return word[:1].lower() + word[1:]
+
+
+def _info(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     info = raw.get("info")
-    info = info if isinstance(info, Mapping) else {}
+    return info if isinstance(info, Mapping) else {}
+
+
+def _client_order_id(raw: Mapping[str, Any]) -> str | None:
+    info = _info(raw)
     found = raw.get("clientOrderId") or next(
         (info[key] for key in ("clOrdId", "clientOrderId", "orderLinkId", "cl_ord_id") if info.get(key)), None
     )

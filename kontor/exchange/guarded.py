@@ -17,6 +17,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
+from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError, NotPlaced, NotSent, OutcomeUnknown
 from kontor.exchange.wire import calling
@@ -103,6 +104,10 @@ class GuardedExchange:
             lambda: self.inner.fetch_fills(symbol, venue_order_id=venue_order_id, since=since),
             Priority.ACCOUNT,
         )
+
+    async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
+        """Money that came or left by anything but trading, oldest first."""
+        return await self._read("fetch_transfers", lambda: self.inner.fetch_transfers(since), Priority.ACCOUNT)
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""

@@ -11,6 +11,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
+from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError
 from kontor.ports import Exchange, ExchangeSettings
@@ -107,6 +108,11 @@ class Session:
         """Our own trades, oldest first."""
         async with self._client.in_use() as exchange:
             return await exchange.fetch_fills(symbol, venue_order_id=venue_order_id, since=since)
+
+    async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
+        """Money that came or left by anything but trading, oldest first."""
+        async with self._client.in_use() as exchange:
+            return await exchange.fetch_transfers(since)
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""

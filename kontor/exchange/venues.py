@@ -34,6 +34,8 @@ class Venue:
     fills_after: tuple[str, str] | None = None
     # Fills of all symbols must be asked for kind by kind.
     fills_by_kind: bool = False
+    # Parameters that narrow the account's ledger down to transfers.
+    ledger_params: Mapping[str, str] = field(default_factory=dict)
     # A batch may hold orders of several kinds of market.
     mixed_batches: bool = False
     # Column of a raw candle, and its text while the candle is unfinished.
@@ -57,6 +59,7 @@ OKX = Venue(
     },
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
+    ledger_params={"type": "1"},
     open_orders_after="after",
     fills_after=("after", "billId"),
     fills_by_kind=True,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from kontor.ports import DeskState
 
@@ -35,15 +36,14 @@ async def load_baseline(state: DeskState, account: str) -> Baseline | None:
     )
 
 
-async def save_baseline(state: DeskState, account: str, baseline: Baseline) -> None:
-    """Keep it for the next reconciliation."""
-    value = {
+def as_value(baseline: Baseline) -> dict[str, Any]:
+    """How it is stored, as the attribute RECONCILED."""
+    return {
         "at": baseline.at.isoformat(),
         "positions": {name: str(quantity) for name, quantity in baseline.positions.items()},
         "balances": {name: str(total) for name, total in baseline.balances.items()},
         "counted": sorted(baseline.counted),
     }
-    await state.set_attribute(account, RECONCILED, value, baseline.at)
 
 
 def _decimals(values: Mapping[str, str]) -> dict[str, Decimal]:

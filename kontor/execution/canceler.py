@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from kontor.domain.order import Order, OrderState
+from kontor.domain.order import CANCELABLE, Order
 from kontor.errors import AuthenticationFailed, ExchangeError, NotPlaced, OrderNotFound
 from kontor.execution.collect import refresh_or_close
 from kontor.execution.pauses import Pauses
@@ -12,8 +12,6 @@ from kontor.execution.shift import Shift
 from kontor.resilience.deadline import DeadlineExceeded, deadline
 
 log = logging.getLogger(__name__)
-
-CANCELABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 
 
 class Canceler:

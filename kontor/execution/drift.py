@@ -1,10 +1,20 @@
-"""Drift: holdings at the venue that neither the last reconciliation nor the fills since explain."""
+"""Comparing holdings: what fills and transfers explain, what came from outside the desk, and what is drift."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from kontor.domain.fill import Fill
+from kontor.domain.identity import EXTERNAL, belongs_to
+from kontor.domain.outside import (
+    OutsideMove,
+    Transfer,
+    move_of_drift,
+    move_of_transfer,
+    moves_of_fills,
+    with_transfers,
+)
 from kontor.domain.reconcile import (
     Drift,
     drifts,
@@ -14,7 +24,7 @@ from kontor.domain.reconcile import (
     totals,
     unsettled,
 )
-from kontor.execution.baseline import Baseline, load_baseline, save_baseline
+from kontor.execution.baseline import RECONCILED, Baseline, as_value, load_baseline
 from kontor.execution.parts import Parts
 from kontor.execution.view import load_markets
 
@@ -28,27 +38,45 @@ LOOKS = 3
 RECENT = timedelta(minutes=5)
 
 
-async def compare_holdings(parts: Parts, book_fills: Callable[[], Awaitable[int]]) -> tuple[Drift, ...]:
-    """How the venue's positions and balances differ from what our fills make of the last baseline; sets a new one.
+class News(Protocol):
+    """What the venue says has happened since the last baseline."""
 
-    The snapshots of positions and balance are renewed on the way. `book_fills` books the venue's fills and says how
-    many were new. The first time there is nothing to compare with.
+    # By name, as far as they were collected; None when the venue does not list its transfers.
+    transfers: dict[str, Transfer] | None
+
+    async def collect(self) -> int:
+        """Book the venue's fills and note its transfers; how many were new."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the holdings say: moves from outside, booked just now, and differences that nothing explains."""
+
+    moves: tuple[OutsideMove, ...] = ()
+    drift: tuple[Drift, ...] = ()
+
+
+async def compare_holdings(parts: Parts, news: News) -> Comparison:
+    """How the venue's positions and balances came about since the last baseline; books it, and sets a new baseline.
+
+    The snapshots of positions and balance are renewed on the way. The first time there is nothing to compare with.
     """
     before = await load_baseline(parts.store.desk, parts.account)
     for look in range(LOOKS):
         if look:
             await parts.clock.sleep(SETTLE_SECONDS)
-            await book_fills()
+            await news.collect()
         found = await _holdings(parts)
-        if await book_fills():
+        if await news.collect():
             # Somebody traded meanwhile: which of it the holdings contain is unknown, so look again.
             continue
-        found_drift = await _compare(parts, before, found)
-        if not found_drift or look == LOOKS - 1:
-            return await _settle(parts, found, found_drift)
+        comparison = await _compare(parts, before, found, news)
+        if not comparison.drift or look == LOOKS - 1:
+            return await _settle(parts, before, found, news, comparison)
     # Never quiet: keep the old baseline, the next reconciliation compares with it again.
     log.info("holdings not compared account=%s: fills kept coming", parts.account)
-    return ()
+    return Comparison()
 
 
 async def _holdings(parts: Parts) -> Baseline:
@@ -60,27 +88,69 @@ async def _holdings(parts: Parts) -> Baseline:
     return Baseline(at, positions_by_symbol(positions), totals(balance))
 
 
-async def _compare(parts: Parts, before: Baseline | None, found: Baseline) -> tuple[Drift, ...]:
+async def _compare(parts: Parts, before: Baseline | None, found: Baseline, news: News) -> Comparison:
     if before is None:
-        return ()
+        return Comparison()
     markets = await load_markets(parts)
-    recent = await parts.store.orders.fills(parts.account, since=before.at - RECENT, limit=100_000)
-    fills = [fill for fill in recent if _name(fill) not in before.counted]
-    balances = expected_balances(before.balances, fills, markets)
-    return (
-        *drifts(expected_positions(before.positions, fills, markets), found.positions),
-        *drifts(unsettled(balances, markets), unsettled(found.balances, markets)),
+    fills = [fill for fill in await _recent_fills(parts, before.at) if _name(fill) not in before.counted]
+    transfers = [each for name, each in (news.transfers or {}).items() if name not in before.counted]
+    balances = with_transfers(expected_balances(before.balances, fills, markets), transfers)
+    positions = drifts(expected_positions(before.positions, fills, markets), found.positions)
+    currencies = drifts(unsettled(balances, markets), unsettled(found.balances, markets))
+    held = {**before.balances, **before.positions}
+    moves = moves_of_fills(held, await _owned(parts, fills), markets)
+    moves += [move_of_transfer(transfer) for transfer in transfers]
+    for drift, is_symbol in [*((drift, True) for drift in positions), *((drift, False) for drift in currencies)]:
+        moves.append(
+            move_of_drift(
+                drift,
+                since=before.at,
+                at=found.at,
+                is_symbol=is_symbol,
+                transfers_are_known=news.transfers is not None,
+            )
+        )
+    return Comparison(tuple(moves), (*positions, *currencies))
+
+
+async def _settle(
+    parts: Parts, before: Baseline | None, found: Baseline, news: News, comparison: Comparison
+) -> Comparison:
+    """Book what came from outside and believe the venue from here on; keep what differed for people to see."""
+    counted = {_name(fill) for fill in await _recent_fills(parts, found.at)} | set(news.transfers or {})
+    baseline = Baseline(found.at, found.positions, found.balances, frozenset(counted))
+    since = before.at if before is not None else None
+    booked = await parts.store.account.settle(
+        parts.account, comparison.moves, RECONCILED, as_value(baseline), found.at, since=since
     )
-
-
-async def _settle(parts: Parts, found: Baseline, drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
-    """Believe the venue from here on, and keep what differed for people to see."""
-    recent = await parts.store.orders.fills(parts.account, since=found.at - RECENT, limit=100_000)
-    counted = frozenset(_name(fill) for fill in recent)
-    await save_baseline(parts.store.desk, parts.account, Baseline(found.at, found.positions, found.balances, counted))
-    figures = [{"name": d.name, "expected": str(d.expected), "found": str(d.found)} for d in drift]
+    if booked is None:
+        log.info("holdings compared twice account=%s: another reconciliation was faster", parts.account)
+        return Comparison()
+    for move in booked:
+        log.warning("outside move booked account=%s %s", parts.account, move)
+    figures = [{"name": d.name, "expected": str(d.expected), "found": str(d.found)} for d in comparison.drift]
     await parts.store.desk.set_attribute(parts.account, DRIFT, figures, found.at)
-    return drift
+    return Comparison(tuple(booked), comparison.drift)
+
+
+async def _recent_fills(parts: Parts, at: datetime) -> list[Fill]:
+    return list(await parts.store.orders.fills(parts.account, since=at - RECENT, limit=100_000))
+
+
+async def _owned(parts: Parts, fills: list[Fill]) -> list[tuple[Fill, bool]]:
+    """Each fill, and whether it came from outside: its order was adopted, or is known to nobody."""
+    prefix = await parts.store.desk.desk_prefix()
+    orders = await parts.store.orders.by_venue_order_id(parts.account, {fill.venue_order_id for fill in fills})
+    outside = {
+        venue_order_id
+        for venue_order_id, order in orders.items()
+        # One with this desk's own prefix was only forgotten, by a restored backup for instance.
+        if order.strategy == EXTERNAL and not belongs_to(prefix, order.client_order_id)
+    }
+    return [
+        (fill, fill.venue_order_id in outside or (fill.venue_order_id not in orders and fill.client_order_id is None))
+        for fill in fills
+    ]
 
 
 def _name(fill: Fill) -> str:

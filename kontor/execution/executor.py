@@ -7,9 +7,9 @@ from datetime import timedelta
 from uuid import uuid4
 
 from kontor.config import OrderSettings
-from kontor.domain.order import OrderState
+from kontor.domain.order import CANCELABLE
 from kontor.errors import KontorError, LeaseLost, StoreError
-from kontor.execution.canceler import CANCELABLE, Canceler
+from kontor.execution.canceler import Canceler
 from kontor.execution.follower import Follower, ends_by_itself
 from kontor.execution.halt import halted
 from kontor.execution.journal import Journal
@@ -58,7 +58,6 @@ class Executor:
         self._ttl = timedelta(seconds=settings.lease_seconds)
         self._stopping = asyncio.Event()
         self._store_pauses = Pauses(longest=5.0)
-        self._beaten_at = float("-inf")
 
     async def run(self) -> None:
         """Work until stopped or canceled; a lost lease sends it back to waiting for the next."""
@@ -94,7 +93,7 @@ class Executor:
     async def _work(self, held: HeldLease) -> None:
         async with asyncio.TaskGroup() as tasks:
             shift = self._begin(held, tasks)
-            background = [tasks.create_task(held.keep()), tasks.create_task(self._watch(shift))]
+            background = [tasks.create_task(work) for work in (held.keep(), self._watch(shift), self._beat(shift))]
             try:
                 await self._loop(shift)
             finally:
@@ -129,6 +128,7 @@ class Executor:
             try:
                 await self._cycle(shift, canceler, resolver, sender)
                 self._store_pauses.worked("store")
+                shift.came_round.set()
             except LeaseLost:
                 raise
             except StoreError as error:
@@ -152,27 +152,28 @@ class Executor:
 
     async def _cycle(self, shift: Shift, canceler: Canceler, resolver: Resolver, sender: Sender) -> None:
         """One look at everything there is to do; the work itself runs beside it. Cancels go first."""
-        orders, account = self._store.orders, self._account
+        account = self._account
         # What is being worked on while we read may be finished when we look at it, and then looks untouched.
         in_hand = frozenset(shift.at_work)
         # Together: what is read costs an order its time on the way.
-        halt, submitted, to_cancel, pending = await asyncio.gather(
-            halted(self._store.desk, account),
-            orders.find(account, states={OrderState.SUBMITTED}),
-            orders.find(account, states=CANCELABLE, cancel_requested=True),
-            orders.pending(account, limit=LOOK_AHEAD),
+        halt, due = await asyncio.gather(
+            halted(self._store.desk, account), self._store.orders.due(account, limit=LOOK_AHEAD)
         )
         if halt is None or not halt.blocked:
-            canceler.drain([order for order in to_cancel if order.client_order_id not in in_hand])
-        resolver.drain([order for order in submitted if order.client_order_id not in in_hand])
-        await sender.drain(pending, halt)
-        await self._beat()
+            canceler.drain([order for order in due.to_cancel if order.client_order_id not in in_hand])
+        resolver.drain([order for order in due.submitted if order.client_order_id not in in_hand])
+        await sender.drain(due.pending, halt)
 
-    async def _beat(self) -> None:
-        now = self._clock.monotonic()
-        if self._beat_as is not None and now - self._beaten_at >= BEAT_SECONDS:
-            self._beaten_at = now
-            await self._store.desk.beat(self._account, self._beat_as, self._clock.now())
+    async def _beat(self, shift: Shift) -> None:
+        """Report success for as long as the loop comes round: a heartbeat of its own task would prove nothing."""
+        while self._beat_as is not None:
+            await shift.came_round.wait()
+            shift.came_round.clear()
+            try:
+                await self._store.desk.beat(self._account, self._beat_as, self._clock.now())
+            except StoreError as error:
+                log.warning("executor cannot report account=%s error=%s", self._account, error)
+            await self._clock.sleep(BEAT_SECONDS)
 
     async def _watch(self, shift: Shift) -> None:
         """Wake the loop as soon as anybody has committed something."""

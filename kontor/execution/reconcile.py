@@ -8,8 +8,9 @@ from datetime import datetime
 from kontor.domain.fill import Fill
 from kontor.domain.identity import is_foreign
 from kontor.domain.order import LIVE, OrderReport, apply_report, reopen
+from kontor.domain.outside import OutsideKind, OutsideMove, Transfer
 from kontor.domain.reconcile import Drift, adopted, match
-from kontor.errors import ExchangeError, NotSupported, OrderNotFound
+from kontor.errors import AuthenticationFailed, ExchangeError, NotSupported, OrderNotFound, Rejected
 from kontor.execution.baseline import load_baseline
 from kontor.execution.drift import compare_holdings
 from kontor.execution.halt import halt
@@ -33,13 +34,29 @@ class ReconcileReport:
     new_fills: int = 0
     # Fills whose order the venue no longer knows: saved, but booked to no order.
     unowned_fills: list[str] = field(default_factory=list)
+    # What happened outside the desk and is booked as such: an operator's hand is normal.
+    outside: tuple[OutsideMove, ...] = ()
+    # What neither fills nor transfers explain, with figures; booked as well.
     drift: tuple[Drift, ...] = ()
     tracked: TrackReport = field(default_factory=TrackReport)
 
     @property
     def is_clean(self) -> bool:
         """Nothing was found that a person should look at."""
-        return not (self.adopted or self.foreign or self.reopened or self.unowned_fills or self.drift)
+        return not (self.adopted or self.outside or self.needs_a_look)
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Something was found that an operator's hand does not explain."""
+        return bool(self.foreign or self.reopened or self.unowned_fills or self.drift)
+
+    @property
+    def severity(self) -> str:
+        """Of the alert about it: a liquidation is an emergency, a trade by hand is news."""
+        forced = {OutsideKind.LIQUIDATION, OutsideKind.AUTO_DELEVERAGING}
+        if any(move.kind in forced for move in self.outside):
+            return "critical"
+        return "warning" if self.needs_a_look else "info"
 
     def __str__(self) -> str:
         parts = [f"{self.open_orders} open orders, {self.new_fills} new fills"]
@@ -47,6 +64,7 @@ class ReconcileReport:
         parts += [f"reopened {', '.join(self.reopened)}"] if self.reopened else []
         parts += [f"orders of another Kontor desk: {', '.join(self.foreign)}"] if self.foreign else []
         parts += [f"fills without an order: {', '.join(self.unowned_fills)}"] if self.unowned_fills else []
+        parts += [f"outside: {', '.join(map(str, self.outside))}"] if self.outside else []
         parts += [f"drift: {'; '.join(map(str, self.drift))}"] if self.drift else []
         return "; ".join(parts)
 
@@ -57,18 +75,21 @@ async def reconcile(
     """Compare everything with the venue and mend our books.
 
     Orders that somebody else placed are adopted as EXTERNAL and never canceled; those of another Kontor desk halt
-    trading. Missed fills are booked by trade id. What fills do not explain is reported as drift, with figures.
+    trading. Missed fills are booked by trade id. Trades by hand, partial closes, liquidations and transfers are booked
+    as moves from outside; what nothing explains is reported as drift, with figures.
     """
     work = _Reconciliation(parts, actor, notifier)
     await work.orders()
-    since = await work.since()
-    await work.fills(since)
+    await work.begin()
+    await work.collect()
     work.report.tracked = await track(parts, actor=actor)
-    work.report.drift = await compare_holdings(parts, lambda: work.fills(since))
+    compared = await compare_holdings(parts, work)
+    work.report.outside, work.report.drift = compared.moves, compared.drift
     for drift in work.report.drift:
         log.warning("drift account=%s %s", parts.account, drift)
     if not work.report.is_clean:
-        work.alert("Reconciliation found differences", str(work.report), "warning")
+        title = "Reconciliation found differences" if work.report.needs_a_look else "Activity outside the desk"
+        work.alert(title, str(work.report), work.report.severity)
     return work.report
 
 
@@ -77,6 +98,10 @@ class _Reconciliation:
         self._parts, self._actor, self._notifier = parts, actor, notifier
         self._journal = Journal(parts.store.orders, parts.clock, actor)
         self.report = ReconcileReport()
+        # From when fills and transfers are asked for.
+        self._since = parts.clock.now()
+        # None once the venue has said that it does not list them.
+        self.transfers: dict[str, Transfer] | None = {}
 
     async def orders(self) -> None:
         """Match the venue's open orders with ours; each is known, contradicted, external or foreign."""
@@ -99,32 +124,51 @@ class _Reconciliation:
         for report in matches.foreign:
             await self._foreign(report.client_order_id or report.venue_order_id)
 
-    async def since(self) -> datetime:
-        """From when fills are asked for: the last reconciliation, or our oldest live order."""
+    async def begin(self) -> None:
+        """Decide from when fills are asked for: the last reconciliation, or our oldest live order."""
         parts = self._parts
         baseline = await load_baseline(parts.store.desk, parts.account)
         live = await parts.store.orders.find(parts.account, states=LIVE, limit=10_000)
         moments = [order.submitted_at for order in live if order.submitted_at is not None]
         moments.append(baseline.at if baseline else parts.clock.now())
-        return min(moments) - CLOCK_SLACK
+        self._since = min(moments) - CLOCK_SLACK
 
-    async def fills(self, since: datetime) -> int:
-        """Book the fills the venue has since then; returns how many were new."""
+    async def collect(self) -> int:
+        """Book the fills the venue has, and note its transfers; how many were new."""
+        return await self._fills() + await self._transfers()
+
+    async def _transfers(self) -> int:
+        if self.transfers is None:
+            return 0
+        try:
+            found = await self._parts.exchange.fetch_transfers(self._since)
+        except (NotSupported, Rejected, AuthenticationFailed) as error:
+            log.info("transfers not listed account=%s error=%s", self._parts.account, error)
+            self.transfers = None
+            return 0
+        known = len(self.transfers)
+        self.transfers |= {transfer.name: transfer for transfer in found}
+        return len(self.transfers) - known
+
+    async def _fills(self) -> int:
         parts = self._parts
-        fills = await self._fetch_fills(since)
+        fills = await self._fetch_fills(self._since)
         prefix = await parts.store.desk.desk_prefix()
         for foreign in {fill.client_order_id for fill in fills if is_foreign(prefix, fill.client_order_id)}:
             await self._foreign(str(foreign))
-        await self._own(fills)
+        named = await self._own(fills)
         # The venue's client ids are not our names for adopted orders: the store links fills by venue order id.
         new = await parts.store.orders.save_fills(
-            parts.account, [replace(fill, client_order_id=None) for fill in fills]
+            parts.account, [replace(fill, client_order_id=named.get(fill.venue_order_id)) for fill in fills]
         )
         self.report.new_fills += len(new)
         owners = await parts.store.orders.by_venue_order_id(parts.account, {fill.venue_order_id for fill in new})
-        for order in owners.values():
+        by_name = [await parts.store.orders.get(name) for name in {*named.values()}]
+        for order in {each.client_order_id: each for each in (*owners.values(), *by_name) if each is not None}.values():
             await self._journal.book_fills(order)
-        self.report.unowned_fills += [fill.trade_id for fill in new if fill.venue_order_id not in owners]
+        self.report.unowned_fills += [
+            fill.trade_id for fill in new if fill.venue_order_id not in owners and fill.venue_order_id not in named
+        ]
         return len(new)
 
     async def _fetch_fills(self, since: datetime) -> Sequence[Fill]:
@@ -137,10 +181,14 @@ class _Reconciliation:
             symbols = sorted({order.symbol for order in recent})
             return [fill for symbol in symbols for fill in await parts.exchange.fetch_fills(symbol, since=since)]
 
-    async def _own(self, fills: Sequence[Fill]) -> None:
-        """Adopt the finished orders behind fills that are not ours, so that every fill belongs to an order."""
+    async def _own(self, fills: Sequence[Fill]) -> dict[str, str]:
+        """Adopt the finished orders behind fills that are not ours, so that every fill belongs to an order.
+
+        Returns our names, by venue order id, for orders that the venue has forgotten although it still has their fills.
+        """
         parts = self._parts
         names = {fill.venue_order_id: fill for fill in fills}
+        named: dict[str, str] = {}
         known = await parts.store.orders.by_venue_order_id(parts.account, list(names))
         for venue_order_id, fill in names.items():
             if venue_order_id in known:
@@ -148,12 +196,16 @@ class _Reconciliation:
             try:
                 report = await parts.exchange.fetch_order(fill.symbol, venue_order_id=venue_order_id)
             except OrderNotFound:
+                ours = await parts.store.orders.get(fill.client_order_id) if fill.client_order_id else None
+                if ours is not None and ours.account == parts.account:
+                    named[venue_order_id] = ours.client_order_id
                 continue
             mine = await parts.store.orders.get(report.client_order_id) if report.client_order_id else None
             if mine is not None and mine.account == parts.account:
                 await self._journal.change(mine, lambda stored, report=report: reopen(stored, report))
             else:
                 await self._adopt(report)
+        return named
 
     async def _adopt(self, report: OrderReport) -> None:
         parts = self._parts

@@ -43,6 +43,8 @@ class Shift:
     failpoint: Failpoint = no_failpoint
     # Set whenever there may be something to do.
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    # Set whenever the loop has been through everything.
+    came_round: asyncio.Event = field(default_factory=asyncio.Event)
     # Symbols with a create or a first cancel on the wire: their next order waits, so that order is kept.
     busy: Counter[str] = field(default_factory=Counter)
     # Client order ids that some task of this process is working on.

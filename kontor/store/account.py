@@ -10,10 +10,13 @@ from sqlalchemy import Connection, delete, select
 
 from kontor.domain.account import Balance, CurrencyBalance, Position
 from kontor.domain.order import OrderReport
+from kontor.domain.outside import OutsideMove
 from kontor.domain.snapshot import Snapshot
 from kontor.store import tables
 from kontor.store.columns import plain
 from kontor.store.database import Database
+from kontor.store.desk import load_attribute, save_attribute
+from kontor.store.outside import book_moves, load_moves
 from kontor.store.rows import columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
 
@@ -70,6 +73,34 @@ class SqlAccountStore:
             tables.balance_history.c.account == account, tables.balance_history.c.at < before
         )
         return await self._database.write(lambda conn: conn.execute(statement).rowcount)
+
+    async def settle(
+        self,
+        account: str,
+        moves: Sequence[OutsideMove],
+        name: str,
+        baseline: Any,
+        at: datetime,
+        *,
+        since: datetime | None,
+    ) -> Sequence[OutsideMove] | None:
+        """Book moves from outside and set the attribute `name` in one transaction; see the port."""
+
+        def work(conn: Connection) -> Sequence[OutsideMove] | None:
+            self._database.serialize(conn, "attribute", account, name)
+            stored = load_attribute(conn, account, name)
+            if (stored.at if stored else None) != since:
+                return None
+            save_attribute(conn, account, name, baseline, at)
+            return book_moves(conn, account, moves)
+
+        return await self._database.write(work)
+
+    async def outside_moves(
+        self, account: str, *, since: datetime | None = None, limit: int = 1000
+    ) -> Sequence[OutsideMove]:
+        """Booked moves, oldest first; of more than `limit` the newest."""
+        return await self._database.read(lambda conn: load_moves(conn, account, since=since, limit=limit))
 
     async def save_positions(self, account: str, positions: Sequence[Position], at: datetime) -> None:
         """Replace the account's positions."""

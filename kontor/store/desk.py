@@ -18,6 +18,9 @@ THE_DESK = 1
 DURATION = "duration = coalesce(excluded.duration, heartbeats.duration)"
 SUCCEEDED = f"DO UPDATE SET last_success_at = excluded.last_success_at, {DURATION}"
 FAILED = f"DO UPDATE SET last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, {DURATION}"
+ATTRIBUTE = select(tables.attributes.c.value, tables.attributes.c.at).where(
+    tables.attributes.c.account == bindparam("of_account"), tables.attributes.c.name == bindparam("of_name")
+)
 LEASE_ROW = select(*columns_of(tables.leases, Lease), tables.leases.c.held_at).where(
     tables.leases.c.name == bindparam("name")
 )
@@ -34,14 +37,14 @@ class SqlDeskState:
 
         def work(conn: Connection) -> None:
             self._database.serialize(conn, "attribute", account, name)
-            stored = _attribute(conn, account, name) if merge else None
-            _set_attribute(conn, account, name, merged(name, stored, value) if merge else value, at)
+            stored = load_attribute(conn, account, name) if merge else None
+            save_attribute(conn, account, name, merged(name, stored, value) if merge else value, at)
 
         await self._database.write(work)
 
     async def attribute(self, account: str, name: str) -> Snapshot[Any] | None:
         """A value with the moment it was set."""
-        return await self._database.read(lambda conn: _attribute(conn, account, name))
+        return await self._database.read(lambda conn: load_attribute(conn, account, name))
 
     async def attributes(self, account: str) -> Mapping[str, Snapshot[Any]]:
         """Every attribute by name."""
@@ -55,8 +58,8 @@ class SqlDeskState:
 
         def work(conn: Connection) -> int:
             self._database.serialize(conn, "attribute", account, name)
-            number = added(name, _attribute(conn, account, name))
-            _set_attribute(conn, account, name, number, at)
+            number = added(name, load_attribute(conn, account, name))
+            save_attribute(conn, account, name, number, at)
             return number
 
         return await self._database.write(work)
@@ -126,13 +129,14 @@ class SqlDeskState:
         return known or await self._database.write(work)
 
 
-def _attribute(conn: Connection, account: str, name: str) -> Snapshot[Any] | None:
-    t = tables.attributes.c
-    row = conn.execute(select(t.value, t.at).where(t.account == account, t.name == name)).one_or_none()
+def load_attribute(conn: Connection, account: str, name: str) -> Snapshot[Any] | None:
+    """A value with the moment it was set, as part of a larger transaction."""
+    row = conn.execute(ATTRIBUTE, {"of_account": account, "of_name": name}).one_or_none()
     return None if row is None else Snapshot(row.value, row.at)
 
 
-def _set_attribute(conn: Connection, account: str, name: str, value: Any, at: datetime) -> None:
+def save_attribute(conn: Connection, account: str, name: str, value: Any, at: datetime) -> None:
+    """Set a value, as part of a larger transaction."""
     row = {"account": account, "name": name, "value": value, "at": at}
     conn.execute(upsert(tables.attributes), row)
 

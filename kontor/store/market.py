@@ -17,7 +17,7 @@ from kontor.store.snapshots import load_snapshot, save_snapshot
 
 # A refresh of all candles in one transaction would hold the write lock for 100 ms and more, and orders would wait: in
 # batches of so many pages, with a breath between them that is longer than the pause of those who ask for the lock.
-PAGES_AT_ONCE = 128
+PAGES_AT_ONCE = 64
 BREATH_SECONDS = 0.005
 
 # The sides of the book are as new as the ticker; a price and its time go together, and only a price replaces a price.
@@ -96,7 +96,7 @@ class SqlMarketStore:
         return {row.symbol: Ticker(*row) for row in rows}
 
     async def save_candles(self, account: str, timeframe: str, candles: Mapping[str, Candles]) -> None:
-        """Insert or replace by symbol and open time; one statement and one transaction for each 128 pages."""
+        """Insert or replace by symbol and open time; one statement and one transaction for each 64 pages."""
         for i, batch in enumerate(pages.batches(candles, PAGES_AT_ONCE)):
             if i:
                 await asyncio.sleep(BREATH_SECONDS)

@@ -9,6 +9,7 @@ import orjson
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.order import OrderReport
+from kontor.domain.outside import OutsideMove
 from kontor.domain.snapshot import Snapshot
 from kontor.ports import Heartbeat, Lease
 from kontor.store.columns import to_json
@@ -23,8 +24,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.market = MemoryMarketStore()
-        self.account = MemoryAccountStore()
         self.desk = MemoryDeskState()
+        self.account = MemoryAccountStore(self.desk)
         self.orders = MemoryOrderQueue(self.desk)
 
     async def migrate(self) -> None:
@@ -38,7 +39,10 @@ class MemoryStore:
 class MemoryAccountStore:
     """The AccountStore port in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, desk: "MemoryDeskState") -> None:
+        self._desk = desk
+        # By account and source, in the order of booking.
+        self._moves: dict[str, dict[str, OutsideMove]] = {}
         self._balances: dict[str, Balance] = {}
         self._history: dict[str, dict[datetime, Decimal]] = {}
         self._initial: dict[str, Decimal] = {}
@@ -73,6 +77,33 @@ class MemoryAccountStore:
             del history[at]
         return len(old)
 
+    async def settle(
+        self,
+        account: str,
+        moves: Sequence[OutsideMove],
+        name: str,
+        baseline: Any,
+        at: datetime,
+        *,
+        since: datetime | None,
+    ) -> Sequence[OutsideMove] | None:
+        """Book moves from outside and set the attribute `name` at once; see the port."""
+        stored = self._desk.load_attribute(account, name)
+        if (stored.at if stored else None) != since:
+            return None
+        self._desk.save_attribute(account, name, baseline, at)
+        booked = self._moves.setdefault(account, {})
+        new = [move for move in {move.source_id: move for move in moves}.values() if move.source_id not in booked]
+        booked.update({move.source_id: move for move in new})
+        return new
+
+    async def outside_moves(
+        self, account: str, *, since: datetime | None = None, limit: int = 1000
+    ) -> Sequence[OutsideMove]:
+        """Booked moves, oldest first; of more than `limit` the newest."""
+        moves = [move for move in self._moves.get(account, {}).values() if since is None or move.at >= since]
+        return sorted(moves, key=lambda move: move.at)[-limit:] if limit > 0 else []
+
     async def save_positions(self, account: str, positions: Sequence[Position], at: datetime) -> None:
         """Replace the account's positions."""
         self._positions[account] = Snapshot(tuple(positions), at)
@@ -102,12 +133,13 @@ class MemoryDeskState:
 
     async def set_attribute(self, account: str, name: str, value: Any, at: datetime, *, merge: bool = False) -> None:
         """Store a JSON value under a name; with `merge`, update an object key by key."""
-        new = merged(name, self._attribute(account, name), value) if merge else value
-        self._attributes[account, name] = to_json(new), at
+        self.save_attribute(
+            account, name, merged(name, self.load_attribute(account, name), value) if merge else value, at
+        )
 
     async def attribute(self, account: str, name: str) -> Snapshot[Any] | None:
         """A value with the moment it was set."""
-        return self._attribute(account, name)
+        return self.load_attribute(account, name)
 
     async def attributes(self, account: str) -> Mapping[str, Snapshot[Any]]:
         """Every attribute by name."""
@@ -119,8 +151,8 @@ class MemoryDeskState:
 
     async def increment(self, account: str, name: str, at: datetime) -> int:
         """Add one to a counter attribute and return it."""
-        number = added(name, self._attribute(account, name))
-        self._attributes[account, name] = to_json(number), at
+        number = added(name, self.load_attribute(account, name))
+        self.save_attribute(account, name, number, at)
         return number
 
     async def beat(
@@ -173,6 +205,11 @@ class MemoryDeskState:
         row = self._leases.get(name)
         return None if row is None else row.lease.fencing
 
-    def _attribute(self, account: str, name: str) -> Snapshot[Any] | None:
+    def save_attribute(self, account: str, name: str, value: Any, at: datetime) -> None:
+        """Set a value, also as part of something larger."""
+        self._attributes[account, name] = to_json(value), at
+
+    def load_attribute(self, account: str, name: str) -> Snapshot[Any] | None:
+        """A value with the moment it was set."""
         found = self._attributes.get((account, name))
         return None if found is None else Snapshot(orjson.loads(found[0]), found[1])

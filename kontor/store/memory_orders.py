@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Protocol
 
 from kontor.domain.fill import Fill
-from kontor.domain.order import Order, OrderEvent, OrderState
+from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
+from kontor.ports import DueOrders
 from kontor.store.changes import Changes
 from kontor.store.ordering import (
     CANCEL_REQUESTED,
@@ -64,6 +65,15 @@ class MemoryOrderQueue:
         for order in sorted(ready, key=lambda order: (order.priority, order.created_at)):
             firsts.setdefault(order.symbol, order)
         return list(firsts.values())[:limit]
+
+    async def due(self, account: str, *, limit: int = 100) -> DueOrders:
+        """Everything an executor has to look at."""
+        mine = sorted(self._of(account), key=lambda order: (order.priority, order.created_at))
+        return DueOrders(
+            pending=await self.pending(account, limit=limit),
+            submitted=[order for order in mine if order.state is OrderState.SUBMITTED],
+            to_cancel=[order for order in mine if order.state in CANCELABLE and order.cancel_requested_at is not None],
+        )
 
     async def record(
         self,

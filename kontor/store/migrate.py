@@ -1,6 +1,7 @@
 """Bringing a database to the newest schema, inside one transaction that no other writer can join."""
 
 import logging
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -9,6 +10,9 @@ from kontor.errors import StoreError
 from kontor.store.migrations import HEAD
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Alembic keeps what it works on in globals: two stores of one process migrate one after the other.
+_one_at_a_time = threading.Lock()
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +36,8 @@ def run_migrations(conn: Connection, place: str) -> None:
             f"store {place}: it was migrated by a newer Kontor (revision {found}, this one knows {HEAD}): "
             "update Kontor, or restore the backup made before"
         )
-    command.upgrade(config, "head")
+    with _one_at_a_time:
+        command.upgrade(config, "head")
     logger.info("store migrated place=%s from=%s to=%s", place, found, HEAD)
 
 

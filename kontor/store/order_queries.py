@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, func, select, update
 
-from kontor.domain.order import Order, OrderEvent, OrderState
+from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
 from kontor.store import tables
 from kontor.store.rows import columns_of, one_of, upsert
 
@@ -40,6 +40,8 @@ BY_VENUE_ORDER_ID = (
     select(*ORDER).where(MINE, one_of(o.venue_order_id, "venue_order_ids")).order_by(o.created_at, o.number)
 )
 SHORT = select(*ORDER).where(MINE, o.is_short.is_(True)).order_by(o.created_at, o.number).limit(bindparam("limit"))
+SUBMITTED = select(*ORDER).where(MINE, o.state == OrderState.SUBMITTED).order_by(*BY_AGE)
+TO_CANCEL = select(*ORDER).where(MINE, o.state.in_(CANCELABLE), o.cancel_requested_at.is_not(None)).order_by(*BY_AGE)
 COUNTS = select(o.state, func.count()).where(MINE).group_by(o.state)
 INSERT_NEW = upsert(
     tables.orders, "DO NOTHING", columns=tuple(column.name for column in tables.orders.c if column.name != "number")

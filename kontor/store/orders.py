@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, insert
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderEvent, OrderState
+from kontor.ports import DueOrders
 from kontor.store import fills as booking
 from kontor.store import tables
 from kontor.store.database import Database
@@ -22,6 +23,8 @@ from kontor.store.order_queries import (
     LOCKED,
     PENDING,
     SHORT,
+    SUBMITTED,
+    TO_CANCEL,
     TOLD,
     UPDATE,
     find,
@@ -59,6 +62,20 @@ class SqlOrderQueue:
         """INITIALIZED orders by priority and age, at most the first one per symbol; see the port."""
         await self._database.watch(account)
         return await self._orders(PENDING, account=account, limit=limit)
+
+    async def due(self, account: str, *, limit: int = 100) -> DueOrders:
+        """Everything an executor has to look at, in one consistent reading."""
+        await self._database.watch(account)
+        mine = {"account": account}
+
+        def work(conn: Connection) -> DueOrders:
+            return DueOrders(
+                pending=_read(conn, PENDING, {**mine, "limit": limit}),
+                submitted=_read(conn, SUBMITTED, mine),
+                to_cancel=_read(conn, TO_CANCEL, mine),
+            )
+
+        return await self._database.read(work)
 
     async def record(
         self,
@@ -170,7 +187,7 @@ class SqlOrderQueue:
         return await self._database.wait_for_change(account, seconds=seconds)
 
     async def _orders(self, query: Select[Any], **given: Any) -> Sequence[Order]:
-        return [Order(*row) for row in await self._database.read(lambda conn: conn.execute(query, given).all())]
+        return await self._database.read(lambda conn: _read(conn, query, given))
 
     def _enqueue(self, conn: Connection, orders: Sequence[Order], actor: str) -> Sequence[Order]:
         self._one_at_a_time(conn, orders)
@@ -221,6 +238,10 @@ class SqlOrderQueue:
     def _announce(self, conn: Connection, orders: Iterable[Order]) -> None:
         for account in sorted({order.account for order in orders}):
             self._database.announce(conn, account)
+
+
+def _read(conn: Connection, query: Select[Any], given: Mapping[str, Any]) -> list[Order]:
+    return [Order(*row) for row in conn.execute(query, given)]
 
 
 def _booking(order: Order) -> tuple[str | None, Decimal]:

@@ -17,6 +17,7 @@ from kontor.errors import StoreUnavailable
 from kontor.store.changes import Changes
 from kontor.store.faults import is_locked, translated
 from kontor.store.migrate import run_migrations
+from kontor.store.sqlite_checkpointer import SqliteCheckpointer
 from kontor.store.sqlite_watcher import SqliteWatcher
 from kontor.store.sqlite_writer import SqliteWriter
 
@@ -30,7 +31,8 @@ COUNT_CHANGE = (
     "INSERT INTO changes (account, number) VALUES (?, 1) "
     "ON CONFLICT (account) DO UPDATE SET number = number + 1 RETURNING number"
 )
-FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.001, 0.003
+# Between two tries for the lock: an order asks often, candles have time.
+PAUSES_SECONDS = {True: (0.0003, 0.001), False: (0.001, 0.003)}
 
 
 class SqliteDatabase:
@@ -47,7 +49,8 @@ class SqliteDatabase:
         # The same connection: what is written with it is safe from a crash, but not from a power cut.
         self._writing_loosely = self.writing.execution_options(synchronous="NORMAL")
         self.reading = _engine(path, "BEGIN", connections=READERS, query_only=True)
-        self._writer = SqliteWriter(self._commit)
+        self._checkpointer = SqliteCheckpointer(path)
+        self._writer = SqliteWriter(self._commit, self._checkpointer.committed)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._changes = Changes()
         self._watcher = SqliteWatcher(path, self._changes)
@@ -101,6 +104,7 @@ class SqliteDatabase:
         self._changes.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._readers, self._writer.finish, self.writing.dispose)
+        await loop.run_in_executor(self._readers, self._checkpointer.close)
         self._readers.shutdown()
         self.reading.dispose()
 
@@ -109,12 +113,12 @@ class SqliteDatabase:
             raise StoreUnavailable(f"store {self._place}: it has been closed: open it again")
 
     def _commit(self, work: Callable[[Connection], T], durable: bool) -> T:
-        return self._run(self.writing if durable else self._writing_loosely, work)
+        return self._run(self.writing if durable else self._writing_loosely, work, urgent=durable)
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+    def _run(self, engine: Engine, work: Callable[[Connection], T], *, urgent: bool = True) -> T:
         """In a thread: run a unit of work, again and again while somebody else has the lock."""
         give_up_at = time.monotonic() + LOCK_PATIENCE_SECONDS
-        pause = FIRST_PAUSE_SECONDS
+        pause, longest = PAUSES_SECONDS[urgent]
         with translated(self._place):
             while True:
                 try:
@@ -124,7 +128,7 @@ class SqliteDatabase:
                     if not is_locked(error) or time.monotonic() > give_up_at:
                         raise
                 time.sleep(pause * random.uniform(0.5, 1))
-                pause = min(pause * 1.5, LAST_PAUSE_SECONDS)
+                pause = min(pause * 1.5, longest)
 
 
 def _engine(path: Path, begin: str, *, connections: int, query_only: bool = False) -> Engine:
@@ -144,6 +148,8 @@ def _engine(path: Path, begin: str, *, connections: int, query_only: bool = Fals
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        # Not in a commit that somebody waits for: see the checkpointer.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         if query_only:
             connection.execute("PRAGMA query_only = ON")
 

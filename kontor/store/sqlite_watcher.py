@@ -9,7 +9,7 @@ from kontor.store.changes import Changes
 
 # A look costs 6 microseconds and the timer around it some times that (docs/adr/0005-sqlite-writer.md): often while
 # orders are coming in, seldom when nothing has happened for a while.
-BUSY_POLL_SECONDS, IDLE_POLL_SECONDS = 0.002, 0.01
+BUSY_POLL_SECONDS, IDLE_POLL_SECONDS = 0.001, 0.01
 BUSY_FOR_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 """The one writing thread of a process: units of work that pile up while the disk is busy share the next commit."""
 
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,10 @@ from sqlalchemy import Connection
 from kontor.errors import StoreUnavailable
 
 T = TypeVar("T")
+
+# After a unit of work that was not durable (candles), the lock is left alone for as long as it was held, at most so
+# long: another process's order then gets its turn between two of them.
+MOST_COURTESY_SECONDS = 0.004
 
 # What one commit may carry: beyond this the write lock would be held for long.
 MOST_AT_ONCE = 64
@@ -31,12 +36,16 @@ class Job(Generic[T]):
 class SqliteWriter:
     """Runs jobs in order, in one thread; `commit` runs a function in one transaction, again while others hold the lock.
 
+    `committed` is called in that thread after each transaction.
+
     Durable jobs that wait go into one transaction, for one wait on the disk. Should any of them fail, each runs alone:
     an error is its own job's.
     """
 
-    def __init__(self, commit: Callable[[Callable[[Connection], Any], bool], Any]) -> None:
-        self._commit = commit
+    def __init__(
+        self, commit: Callable[[Callable[[Connection], Any], bool], Any], committed: Callable[[], None]
+    ) -> None:
+        self._commit, self._committed = commit, committed
         self._jobs: deque[Job[Any]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
 
@@ -57,7 +66,10 @@ class SqliteWriter:
         if len(batch) > 1 and self._all_at_once(batch):
             return
         for job in batch:
+            began = time.monotonic()
             self._alone(job)
+            if not job.durable:
+                time.sleep(min(time.monotonic() - began, MOST_COURTESY_SECONDS))
 
     def _take(self) -> list[Job[Any]]:
         """The next job that nobody has canceled, with the durable ones behind it."""
@@ -82,6 +94,7 @@ class SqliteWriter:
         else:
             for job, result in zip(batch, results, strict=True):
                 job.done.set_result(result)
+            self._committed()
         return True
 
     def _alone(self, job: Job[Any]) -> None:
@@ -91,6 +104,7 @@ class SqliteWriter:
             job.done.set_exception(error)
         else:
             job.done.set_result(result)
+            self._committed()
 
 
 def _run(job: Job[T], conn: Connection) -> tuple[T, Announced]:

@@ -15,8 +15,10 @@ from sqlalchemy import (
 )
 
 from kontor.domain.account import PositionSide
+from kontor.domain.fill import FillCause
 from kontor.domain.market import MarketKind
 from kontor.domain.order import OrderState, OrderType, Side, TimeInForce
+from kontor.domain.outside import OutsideKind
 from kontor.store.columns import Duration, Json, Moment, Money, Word
 
 metadata = MetaData(
@@ -241,10 +243,31 @@ fills = Table(
     Column("fee", Money),
     Column("fee_currency", Text),
     Column("is_maker", Boolean),
+    Column("cause", Word(FillCause)),
     UniqueConstraint("account", "symbol", "trade_id"),
     Index(None, "account", "client_order_id"),
     Index(None, "account", "venue_order_id"),
     Index(None, "account", "filled_at"),
+)
+
+# Trades by hand, liquidations, transfers, and what nobody explains; the source names what a row was made from.
+outside_moves = Table(
+    "outside_moves",
+    metadata,
+    Column("number", Sequence, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("kind", Word(OutsideKind), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("quantity", Money, nullable=False),
+    Column("symbol", Text),
+    Column("currency", Text),
+    Column("price", Money),
+    Column("fee", Money),
+    Column("fee_currency", Text),
+    Column("client_order_id", Text),
+    UniqueConstraint("account", "source_id"),
+    Index(None, "account", "at"),
 )
 
 # Counts commits of orders, cancels and fills for the waiters of other processes; PostgreSQL notifies instead.

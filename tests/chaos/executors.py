@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 
+import psutil
+
 from kontor.config import OrderSettings
 from kontor.domain.venue_profile import VenueProfile
 from kontor.exchange.opening import open_exchange
@@ -30,6 +32,8 @@ class Spec:
     rest_url: str
     log_file: str
     account: str = "paper"
+    # API key, secret and passphrase; those of a paper exchange on its own follow from the account's name.
+    key: tuple[str, str, str] | None = None
     lease_seconds: float = 1.0
     request_seconds: float = 0.8
     absence_seconds: float = 2.0
@@ -47,12 +51,14 @@ class Spec:
 
     def open_exchange(self) -> Exchange:
         """The real adapter on the campaign's venue."""
+        names = ("key", "secret", "passphrase")
+        api_key, secret, password = self.key or [f"{self.account}-{name}" for name in names]
         settings = ExchangeSettings(
             exchange_id="okx",
             account=self.account,
-            api_key=f"{self.account}-key",
-            secret=f"{self.account}-secret",
-            password=f"{self.account}-passphrase",
+            api_key=api_key,
+            secret=secret,
+            password=password,
             urls={"rest": self.rest_url, "ws": self.rest_url.replace("http", "ws") + "/ws/v5"},
             request_timeout=timedelta(seconds=self.request_seconds),
             requests_per_second=500,
@@ -115,8 +121,21 @@ def main(argument: str) -> None:
     # Killed children are nobody's zombies.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
+    children: list[int] = []
     for _ in sys.stdin:
-        print(spawn(spec), flush=True)
+        children.append(spawn(spec))
+        print(children[-1], flush=True)
+    for pid in children:
+        # Those that its reader has lost track of; a pid of one that is gone may not be ours any more.
+        if _is_child(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_child(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).ppid() == os.getpid()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def as_argument(spec: Spec) -> str:

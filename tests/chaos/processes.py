@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import signal
 import sys
@@ -19,12 +20,14 @@ class VenueProcess:
 
     def __init__(self, home: Path, *, markets: int, seed: int) -> None:
         self.home, self._markets, self._seed = home, markets, seed
+        # An address of its own: while the venue is down nobody else's connection, from 127.0.0.1, may take its port.
+        self.host = "127." + ".".join(str(random.SystemRandom().randint(1, 254)) for _ in range(3))
         self._process: asyncio.subprocess.Process | None = None
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def books(self) -> Path:
@@ -32,18 +35,27 @@ class VenueProcess:
 
     async def start(self) -> None:
         """Listen; from the second start on the same port."""
-        arguments = ["--port", self.port, "--home", self.home, "--markets", self._markets, "--seed", self._seed]
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "kontor.paper", "--rate-limit-factor", "0", *map(str, arguments)),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        options = {
+            "host": self.host,
+            "port": self.port,
+            "home": self.home,
+            "markets": self._markets,
+            "seed": self._seed,
+        }
+        given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        log = self.home / "venue.log"
+        with log.open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "kontor.paper", "--rate-limit-factor", "0", *given),
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+            )
         assert self._process.stdout is not None
         line = (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode()
         found = re.search(r":(\d+)\s*$", line)
-        assert found, f"the paper exchange did not start: {line!r}"
+        assert found, f"the paper exchange did not start: {line!r}; {log.read_text()[-2000:]}"
         self.port = int(found[1])
 
     async def stop(self, signum: signal.Signals = signal.SIGTERM) -> None:
@@ -65,6 +77,8 @@ class ExecutorProcesses:
         self._spec = replace(spec)
         self._parent: asyncio.subprocess.Process | None = None
         self.pids: list[int] = []
+        # One question to the parent at a time: its answers name nobody.
+        self._asking = asyncio.Lock()
 
     async def open(self) -> None:
         """Import everything once."""
@@ -81,10 +95,11 @@ class ExecutorProcesses:
         """Start one more executor."""
         assert self._parent is not None
         assert self._parent.stdin is not None
-        self._parent.stdin.write(b"spawn\n")
-        await self._parent.stdin.drain()
-        pid = int(await self._read())
-        self.pids.append(pid)
+        async with self._asking:
+            self._parent.stdin.write(b"spawn\n")
+            await self._parent.stdin.drain()
+            pid = int(await self._read())
+            self.pids.append(pid)
         return pid
 
     def kill(self, pid: int) -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from kontor.domain.order import OrderState
 from tests.chaos.books import VenueOrder, compare
-from tests.chaos.campaign import Campaign, Plan
+from tests.chaos.campaign import Campaign
+from tests.chaos.grounds import BareGrounds
+from tests.chaos.plan import Plan
 from tests.fakes.desk import FakeDesk
 from tests.fakes.virtual_time import in_virtual_time
 
@@ -17,13 +19,23 @@ S = OrderState
 @pytest.mark.timeout(180)
 async def test_kills_faults_and_restarts_leave_both_books_equal(tmp_path: Path) -> None:
     """The promise, on the real adapter, SQLite and the paper exchange: nothing lost, doubled, untracked or stuck."""
-    plan = Plan(orders=40, seed=11, kills=6, faults=20, venue_restarts=1, stops=2)
-    tally = await Campaign(plan, tmp_path).run()
+    plan = Plan(
+        orders=30,
+        seed=11,
+        kills=8,
+        faults=20,
+        venue_restarts=1,
+        stops=1,
+        orders_per_second=4,
+        seconds_between_venue_restarts=(3, 8),
+    )
+    tally = await Campaign(plan, BareGrounds(tmp_path, markets=10, seed=plan.seed)).run()
     verdict = tally.verdict
     assert verdict.is_clean, [*verdict.lost, *verdict.duplicated, *verdict.untracked, *verdict.stuck]
-    assert tally.orders == 40
-    assert tally.kills >= 6
+    assert tally.orders >= 30
+    assert tally.kills >= 8
     assert tally.faults >= 20
+    assert tally.at_venue >= 10, "hardly anything reached the venue: the campaign proves nothing"
 
 
 @in_virtual_time

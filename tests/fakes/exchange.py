@@ -14,6 +14,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import NO_CANDLES, Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
+from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import (
     AuthenticationFailed,
@@ -158,6 +159,12 @@ class FakeExchange:
                 and (since is None or fill.filled_at >= since)
             ],
         )
+
+    async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
+        if self.venue.transfers is None:
+            raise NotSupported("fake has no fetchLedger")
+        transfers = self.venue.transfers
+        return await self._request("transfers", lambda: [each for each in transfers if each.at >= since])
 
     async def fetch_positions(self) -> Sequence[Position]:
         return await self._request("positions", lambda: self.venue.positions(self.clock.now()))

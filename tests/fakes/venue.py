@@ -10,6 +10,7 @@ from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSi
 from kontor.domain.fill import Fill
 from kontor.domain.market import Market, MarketKind, Ticker
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side
+from kontor.domain.outside import Transfer
 from kontor.errors import AlreadyPlaced, InvalidOrder, OrderNotFound
 
 PRICE = Decimal(100)
@@ -50,6 +51,8 @@ class Venue:
     fills: list[Fill] = field(default_factory=list)
     markets: Mapping[str, Market] = field(default_factory=lambda: MARKETS)
     cash: Decimal = Decimal(100_000)
+    # None is a venue that does not tell.
+    transfers: list[Transfer] | None = None
 
     def accept(self, order: Order, at: datetime) -> OrderReport:
         """Take an order; a client id that is known is refused, as every venue with such ids does."""

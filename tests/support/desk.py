@@ -40,12 +40,14 @@ class RunningDesk:
     home: Home
     prefect_port: int
     paper_port: int
+    # The folder whose prefect.yaml and kontor.yaml decide.
+    project: Path = REPOSITORY
 
     @classmethod
-    def planned(cls, folder: Path) -> RunningDesk:
+    def planned(cls, folder: Path, project: Path = REPOSITORY) -> RunningDesk:
         """A desk that nobody has brought up yet."""
         prefect, paper = free_ports(2)
-        return cls(Home(folder), prefect, paper)
+        return cls(Home(folder), prefect, paper, project)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -150,7 +152,7 @@ class RunningDesk:
         return subprocess.run(
             command,
             env=self.environment,
-            cwd=REPOSITORY,
+            cwd=self.project,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,9 +1,11 @@
 """Balances and their history, positions and open orders, on every adapter."""
 
 from decimal import Decimal
+from typing import Any
 
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
 from kontor.domain.order import OrderReport, OrderState, OrderType, Side
+from kontor.domain.outside import OutsideKind, OutsideMove
 from kontor.domain.snapshot import Snapshot
 from kontor.ports import Store
 from tests.contract.store.builders import BTC, ETH, NOW, at
@@ -99,3 +101,48 @@ async def test_open_orders_are_a_snapshot_with_its_time(store: Store) -> None:
     await store.account.save_open_orders("paper", [], at(3))
     assert await store.account.open_orders("paper") == Snapshot((), at(3))
     assert await store.account.open_orders("other") is None
+
+
+def make_move(source: str, seconds: float = 0, **values: Any) -> OutsideMove:
+    """A withdrawal of two coins, to the last digit."""
+    given: dict[str, Any] = {
+        "kind": OutsideKind.TRANSFER,
+        "at": at(seconds),
+        "quantity": Decimal("-2.000000000000000001"),
+    }
+    return OutsideMove(source, **{**given, "currency": "SOL", **values})
+
+
+async def test_moves_from_outside_are_booked_once_with_the_baseline_they_lead_to(store: Store) -> None:
+    """A crash in between, or a second look, must neither lose nor double one."""
+    trade = make_move(
+        "fill:BTC:t1",
+        1,
+        kind=OutsideKind.PARTIAL_CLOSE,
+        symbol=BTC,
+        currency=None,
+        price=Decimal("60000.10"),
+        fee=Decimal("0.01"),
+        fee_currency="USD",
+        client_order_id="ext1",
+    )
+    first, second = make_move("transfer:1"), make_move("transfer:2", 2)
+    account = store.account
+    assert await account.settle("paper", [first, first], "reconciled", {"n": 1}, at(0), since=None) == [first]
+    assert await account.settle("paper", [trade, first], "reconciled", {"n": 2}, at(1), since=at(0)) == [trade]
+    assert await account.settle("other", [first], "reconciled", {"n": 1}, at(0), since=None) == [first]
+    assert await account.settle("paper", [second], "reconciled", {"n": 3}, at(2), since=at(1)) == [second]
+    assert await account.outside_moves("paper") == [first, trade, second]
+    assert await account.outside_moves("paper", since=at(1)) == [trade, second]
+    assert await account.outside_moves("paper", limit=1) == [second]
+    assert await store.desk.attribute("paper", "reconciled") == Snapshot({"n": 3}, at(2))
+
+
+async def test_a_comparison_with_an_old_baseline_books_nothing(store: Store) -> None:
+    """Two reconciliations at once: the slower one has compared with holdings that are not the last ones any more."""
+    account = store.account
+    assert await account.settle("paper", [], "reconciled", {"n": 1}, at(0), since=None) == []
+    for since in (None, at(5)):
+        assert await account.settle("paper", [make_move("m")], "reconciled", {"n": 2}, at(1), since=since) is None
+    assert await account.outside_moves("paper") == []
+    assert await store.desk.attribute("paper", "reconciled") == Snapshot({"n": 1}, at(0))

@@ -1,8 +1,10 @@
 """The schema: what migrations make is what the tables say; a store of another version is refused clearly."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -10,11 +12,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from kontor.errors import StoreError, StoreUnavailable
+from kontor.store.columns import EPOCH
 from kontor.store.migrate import MIGRATIONS
 from kontor.store.migrations import HEAD
 from kontor.store.sql_store import SqlStore
 from kontor.store.tables import metadata
-from tests.contract.store.builders import enqueued, make_order
+from tests.contract.store.builders import enqueued, make_fill, make_order
 from tests.contract.store.conftest import OpenStore
 
 
@@ -69,3 +72,33 @@ async def test_migrating_makes_the_folder(tmp_path: Path, opened: OpenStore) -> 
     store = opened(f"sqlite:///{tmp_path}/new/home/kontor.db")
     await store.migrate()
     assert await enqueued(store, make_order("a"))
+
+
+async def test_an_old_store_keeps_its_fills_through_every_migration(fresh_url: str, opened: OpenStore) -> None:
+    """A desk that traded with the first tables brings its history along."""
+    store = opened(fresh_url)
+    assert isinstance(store, SqlStore)
+
+    def first_tables(conn: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+        conn.execute(
+            text(
+                "INSERT INTO fills (account, trade_id, symbol, side, quantity, price, filled_at, venue_order_id) "
+                "VALUES ('paper', 't1', 'BTC/USD:USD', 'buy', '0.04', '60000', 0, 'v1')"
+            )
+        )
+
+    await store.database.write(first_tables)
+    await store.migrate()
+    assert await store.orders.fills("paper") == [make_fill("t1", filled_at=EPOCH)]
+
+
+async def test_two_stores_of_one_process_migrate_at_once(tmp_path: Path, opened: OpenStore) -> None:
+    """Two accounts with stores of their own in one worker: Alembic keeps what it works on in globals."""
+    stores = [opened(f"sqlite:///{tmp_path}/{number}.db") for number in range(6)]
+    await asyncio.gather(*(store.migrate() for store in stores))
+    for store in stores:
+        assert await enqueued(store, make_order("a"))

@@ -12,6 +12,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import NO_CANDLES, Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport, OrderState
+from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError
 from kontor.exchange.wire import current_call
@@ -55,6 +56,10 @@ class FakeExchange:
     ) -> Candles:
         await self._do("fetch_candles")
         return NO_CANDLES
+
+    async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
+        await self._do("fetch_transfers")
+        return []
 
     async def fetch_balance(self) -> Balance:
         await self._do("fetch_balance")

@@ -138,14 +138,14 @@ async def test_an_order_that_only_a_list_shows_is_found() -> None:
 async def test_an_order_that_was_answered_while_we_read_is_not_looked_up() -> None:
     """What we read of the store is a moment old; an order whose answer came meanwhile is not unknown."""
     desk = FakeDesk()
-    find = desk.store.orders.find
+    due = desk.store.orders.due
 
     async def slowly(*args: Any, **kwargs: Any) -> Any:
-        found = await find(*args, **kwargs)
+        found = await due(*args, **kwargs)
         await asyncio.sleep(0.03)
         return found
 
-    desk.store.orders.find = slowly
+    desk.store.orders.due = slowly
     async with desk.executing():
         for number in range(20):
             await desk.until_state(await desk.want(price=f"9{number % 10}"), S.ACCEPTED)

@@ -70,7 +70,7 @@ async def test_a_persons_order_is_adopted_and_never_canceled() -> None:
     assert (await desk.order(name)).state is S.FILLED
     [fill] = await desk.store.orders.fills(desk.account, client_order_id=name)
     assert fill.quantity == 1
-    assert [alert.severity for alert in desk.alerts.sent] == ["warning"]
+    assert [alert.severity for alert in desk.alerts.sent] == ["info"]
 
 
 @in_virtual_time

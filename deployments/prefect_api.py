@@ -131,7 +131,13 @@ class PrefectApi:
         return [each for each in every if account is None or each.account == account]
 
     async def start_run(
-        self, deployment: Deployment, *, key: str, at: datetime | None = None, tags: Collection[str] = ()
+        self,
+        deployment: Deployment,
+        *,
+        key: str,
+        at: datetime | None = None,
+        tags: Collection[str] = (),
+        parameters: Mapping[str, Any] | None = None,
     ) -> Run:
         """A run of the deployment, now or at a moment; the same key gives the same run again."""
         details = {"scheduled_time": at.isoformat()} if at else {}
@@ -139,6 +145,8 @@ class PrefectApi:
             "state": {"type": "SCHEDULED", "state_details": details},
             "idempotency_key": key,
         }
+        if parameters:
+            body["parameters"] = {**deployment.parameters, **parameters}
         if tags:
             body["tags"] = list(tags)
         return _run(await self._call("POST", f"/deployments/{deployment.id}/create_flow_run", body))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,17 @@ from kontor.updaters.naming import account_of, updater_of
 DEPLOYMENTS_FILE = "prefect.yaml"
 CONFIG_FILE = "kontor.yaml"
 CONFIG_VARIABLE = "KONTOR_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectEntry:
+    """A deployment as prefect.yaml names it."""
+
+    flow: str
+    name: str
+    entrypoint: str
+    parameters: Mapping[str, Any]
+    queue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,17 @@ class Project:
     def accounts(self) -> frozenset[str]:
         """The accounts that prefect.yaml has deployments for."""
         return frozenset(account_of(*_identity(entry)) for entry in self._deployments() if entry.get("name"))
+
+    def entries(self) -> Sequence[ProjectEntry]:
+        """Every deployment that has a name and a flow."""
+        found = []
+        for entry in self._deployments():
+            pool = entry.get("work_pool")
+            queue = pool.get("work_queue_name") if isinstance(pool, Mapping) else ""
+            flow, name, parameters = _identity(entry)
+            if flow and name:
+                found.append(ProjectEntry(flow, name, str(entry["entrypoint"]), parameters, str(queue)))
+        return found
 
     def _deployments(self) -> Iterator[Mapping[str, Any]]:
         # numpy and PyYAML, which `kontor --help` need not wait for.

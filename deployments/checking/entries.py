@@ -149,11 +149,9 @@ def _without_templates(document: Document, problems: list[Problem]) -> list[Prob
 def _text_at(data: Any, path: tuple[str | int, ...]) -> str:
     """The text at a place; empty where there is something else, or nothing."""
     for part in path:
-        if (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
+        try:
             data = data[part]
-        else:
+        except (KeyError, IndexError, TypeError):
             return ""
     return data if isinstance(data, str) else ""
 

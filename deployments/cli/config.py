@@ -20,9 +20,7 @@ app = App(name="config", help="kontor.yaml and prefect.yaml: what is traded, wit
 
 @app.command
 def check(
-    path: Annotated[
-        Path | None, Parameter(help="A folder with both files, or one of them; else the project's.")
-    ] = None,
+    file: Annotated[Path | None, Parameter(help="One of the files, or a folder with both; else the project's.")] = None,
 ) -> int:
     """Read both files and say everything that is wrong with them, each mistake with file, line and remedy.
 
@@ -30,7 +28,7 @@ def check(
     """
     from deployments.checking.project import check_files
 
-    config_file, deployments_file = _files(path)
+    config_file, deployments_file = _files(file)
     markets, remarks = _markets(deployments_file or config_file)
     found = check_files(config_file, deployments_file, markets)
     out = Console(soft_wrap=True, markup=False, highlight=False)
@@ -64,7 +62,7 @@ def schema(file: Literal["kontor", "prefect"]) -> None:
 
 
 def _files(path: Path | None) -> tuple[Path | None, Path | None]:
-    """kontor.yaml and prefect.yaml; None for the one that is not meant. Raises ConfigError for a path that is neither."""
+    """kontor.yaml and prefect.yaml; None for the one that is not meant. Raises ConfigError when there is nothing."""
     if path is None:
         project = Project.find()
         return project.config_file, project.deployments_file

@@ -95,7 +95,7 @@ class Bootstrap:
 
     async def _close_gates(self, store: Store, deployments: Sequence[Deployment]) -> None:
         """Nothing works before initialize has run in this boot, whatever is due from before."""
-        for account in {each.name for each in deployments if each.flow == "initialize"} | self.project.accounts():
+        for account in {each.account for each in deployments if each.flow == "initialize"} | self.project.accounts():
             await close_gate(store.desk, account, datetime.now(UTC))
 
     async def _step(self, name: str, command: Sequence[str]) -> None:

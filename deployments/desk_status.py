@@ -97,7 +97,10 @@ async def _ask(api: PrefectApi, home: Home, account: str) -> Source:
     if not await api.is_healthy():
         url, intervals, _ = await _without_server(home, account)
         return url, intervals, (f"Prefect's server at {api.url} does not answer: intervals are those of prefect.yaml",)
-    intervals = {each.flow: each.interval for each in await api.deployments(account) if each.interval is not None}
+    intervals: dict[str, timedelta] = {}
+    for each in await api.deployments(account):
+        if each.interval is not None:
+            intervals[each.updater] = min(each.interval, intervals.get(each.updater, each.interval))
     return await store_url(api, home), intervals, ()
 
 

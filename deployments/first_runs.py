@@ -110,10 +110,10 @@ class FirstRuns:
 
     async def _without_success(self, scheduled: Sequence[Deployment]) -> list[Deployment]:
         """The updaters that have not succeeded since the desk came up."""
-        beats = {name: await self.store.desk.heartbeats(name) for name in {each.name for each in scheduled}}
+        beats = {name: await self.store.desk.heartbeats(name) for name in {each.account for each in scheduled}}
         silent = []
         for each in scheduled:
-            beat = beats[each.name].get(each.flow)
+            beat = beats[each.account].get(each.updater)
             if beat is None or beat.last_success_at is None or beat.last_success_at < self.boot_at:
                 silent.append(each)
         return silent

@@ -13,6 +13,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from kontor.errors import KontorError
+from kontor.updaters.naming import account_of, updater_of
 
 AUTH_VARIABLE = "PREFECT_API_AUTH_STRING"
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -42,6 +43,17 @@ class Deployment:
     flow: str
     name: str
     interval: timedelta | None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def account(self) -> str:
+        """The account it works for."""
+        return account_of(self.flow, self.name, self.parameters)
+
+    @property
+    def updater(self) -> str:
+        """The name its heartbeat has."""
+        return updater_of(self.flow, self.name, self.parameters)
 
     @property
     def full_name(self) -> str:
@@ -107,14 +119,25 @@ class PrefectApi:
             return False
 
     async def deployments(self, account: str | None = None) -> Sequence[Deployment]:
-        """Every deployment, or those named like an account."""
-        wanted = {"deployments": {"name": {"any_": [account]}}} if account else {}
-        found = await self._filter("deployments", wanted)
+        """Every deployment, or those of an account."""
+        found = await self._filter("deployments", {})
         flows = {flow["id"]: flow["name"] for flow in await self._filter("flows", {})}
-        return [Deployment(each["id"], flows.get(each["flow_id"], ""), each["name"], _interval(each)) for each in found]
+        every = [
+            Deployment(
+                each["id"], flows.get(each["flow_id"], ""), each["name"], _interval(each), each.get("parameters") or {}
+            )
+            for each in found
+        ]
+        return [each for each in every if account is None or each.account == account]
 
     async def start_run(
-        self, deployment: Deployment, *, key: str, at: datetime | None = None, tags: Collection[str] = ()
+        self,
+        deployment: Deployment,
+        *,
+        key: str,
+        at: datetime | None = None,
+        tags: Collection[str] = (),
+        parameters: Mapping[str, Any] | None = None,
     ) -> Run:
         """A run of the deployment, now or at a moment; the same key gives the same run again."""
         details = {"scheduled_time": at.isoformat()} if at else {}
@@ -122,6 +145,8 @@ class PrefectApi:
             "state": {"type": "SCHEDULED", "state_details": details},
             "idempotency_key": key,
         }
+        if parameters:
+            body["parameters"] = {**deployment.parameters, **parameters}
         if tags:
             body["tags"] = list(tags)
         return _run(await self._call("POST", f"/deployments/{deployment.id}/create_flow_run", body))

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from kontor.errors import ConfigError
+from kontor.updaters.naming import account_of, updater_of
 
 DEPLOYMENTS_FILE = "prefect.yaml"
 CONFIG_FILE = "kontor.yaml"
+CONFIG_VARIABLE = "KONTOR_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectEntry:
+    """A deployment as prefect.yaml names it."""
+
+    flow: str
+    name: str
+    entrypoint: str
+    parameters: Mapping[str, Any]
+    queue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +53,34 @@ class Project:
 
     @property
     def config_file(self) -> Path:
-        """What is traded and within which limits."""
-        return self.path / CONFIG_FILE
+        """What is traded and within which limits; KONTOR_CONFIG names another file than the folder's."""
+        named = os.environ.get(CONFIG_VARIABLE)
+        return Path(named).absolute() if named else self.path / CONFIG_FILE
 
     def intervals(self, account: str) -> Mapping[str, timedelta]:
-        """Flow name to interval for each scheduled deployment of an account, as prefect.yaml has them."""
-        found = {}
+        """Updater to interval for each scheduled deployment of an account, as prefect.yaml has them."""
+        found: dict[str, timedelta] = {}
         for entry in self._deployments():
             spans = [timedelta(seconds=seconds) for seconds in _intervals(entry)]
-            if entry.get("name") == account and spans:
-                found[flow_name(str(entry.get("entrypoint", "")))] = min(spans)
+            if spans and account_of(*_identity(entry)) == account:
+                name = updater_of(*_identity(entry))
+                found[name] = min([*spans, found.get(name, spans[0])])
         return found
 
     def accounts(self) -> frozenset[str]:
-        """The accounts that prefect.yaml has deployments for: a deployment is named like its account."""
-        return frozenset(str(entry["name"]) for entry in self._deployments() if entry.get("name"))
+        """The accounts that prefect.yaml has deployments for."""
+        return frozenset(account_of(*_identity(entry)) for entry in self._deployments() if entry.get("name"))
+
+    def entries(self) -> Sequence[ProjectEntry]:
+        """Every deployment that has a name and a flow."""
+        found = []
+        for entry in self._deployments():
+            pool = entry.get("work_pool")
+            queue = pool.get("work_queue_name") if isinstance(pool, Mapping) else ""
+            flow, name, parameters = _identity(entry)
+            if flow and name:
+                found.append(ProjectEntry(flow, name, str(entry["entrypoint"]), parameters, str(queue)))
+        return found
 
     def _deployments(self) -> Iterator[Mapping[str, Any]]:
         # numpy and PyYAML, which `kontor --help` need not wait for.
@@ -67,6 +94,13 @@ class Project:
 def flow_name(entrypoint: str) -> str:
     """A flow's name from its module path: `flows.account.update_balance` is update-balance."""
     return entrypoint.replace(":", ".").rpartition(".")[2].replace("_", "-")
+
+
+def _identity(entry: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
+    """Flow, deployment and parameters of an entry."""
+    parameters = entry.get("parameters")
+    flow, name = flow_name(str(entry.get("entrypoint", ""))), str(entry.get("name", ""))
+    return flow, name, parameters if isinstance(parameters, Mapping) else {}
 
 
 def _intervals(entry: Mapping[str, Any]) -> list[float]:

@@ -38,7 +38,7 @@ async def update_watchlist(account: str = "paper") -> dict[str, Any]:
 
 @flow(
     name="update-tickers",
-    timeout_seconds=15,
+    timeout_seconds=10,
     retries=2,
     retry_delay_seconds=1,
     on_failure=[alert],

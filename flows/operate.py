@@ -1,10 +1,13 @@
 """Operating the desk: initialize, restart the exchange session, check the system's status."""
 
+from datetime import timedelta
 from typing import Any
 
 from prefect import flow, get_run_logger
 
 from flows.shell import run_named_flow
+from kontor.desk import Desk
+from kontor.updaters.step import Step
 from tasks.account import refresh_balance, refresh_open_orders, refresh_positions
 from tasks.desk import open_desk, updater
 from tasks.hooks import alert
@@ -22,35 +25,39 @@ from tasks.market_data import (
 from tasks.orders import reconcile
 from tasks.session import missing_capabilities, open_gate, renew_session
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
+from tasks.updater import forget_ranges, take_steps
+
+INITIALIZE_SECONDS = 180
+INITIALIZE_OVERLAP = timedelta(seconds=INITIALIZE_SECONDS + 15)
 
 
 @flow(
     name="initialize",
-    timeout_seconds=180,
+    timeout_seconds=INITIALIZE_SECONDS,
     retries=5,
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
 )
 @updater
-async def initialize(account: str = "paper") -> dict[str, Any]:
+async def initialize(account: str = "paper", steps: list[Step] | None = None) -> dict[str, Any]:
     """Load watchlist, candles, ranges, prices and account, in this order, reconcile the orders, and open the gate.
 
-    Every other flow waits for the gate. A failed initialization is retried, and then reported; the gate stays closed.
+    With `steps`, those are taken instead of the standard ones for watchlist, candles, ranges and prices; the account
+    is loaded and reconciled in any case. Every other flow waits for the gate. A failed initialization is retried,
+    and then reported; the gate stays closed.
     """
-    async with open_desk(account, updater="initialize", gated=False) as desk:
+    async with open_desk(account, updater="initialize", gated=False, overlap=INITIALIZE_OVERLAP) as desk:
         lacking = await missing_capabilities(desk)
         for sentence in lacking:
             get_run_logger().warning(sentence)
         await check_restricted(desk)
-        passed = await select_watchlist(desk)
-        await save_watchlist(desk, passed)
-        # The ranges look at the same candles: fetched once, stored, and not asked for again a moment later.
-        await refresh_candles(desk, passed)
-        ranges, _ = await find_ranges(desk, passed)
-        without = await save_ranges(desk, ranges, passed)
+        if steps:
+            await forget_ranges(desk)
+            told = {"steps": await take_steps(desk, steps, seconds=INITIALIZE_SECONDS)}
+        else:
+            told = {"without_range": await _load_market(desk)}
         symbols = await watched(desk)
-        await refresh_tickers(desk, symbols)
         balance = await refresh_balance(desk)
         positions = await refresh_positions(desk)
         await refresh_open_orders(desk)
@@ -58,7 +65,7 @@ async def initialize(account: str = "paper") -> dict[str, Any]:
         await open_gate(desk)
     return {
         "symbols": len(symbols),
-        "without_range": list(without),
+        **told,
         "total": str(balance.total),
         "positions": len(positions),
         "exchange_lacks": list(lacking),
@@ -103,6 +110,18 @@ async def check_system_status(account: str = "paper") -> dict[str, Any]:
         "down": {verdict.updater: verdict.reason for verdict in verdicts if not verdict.ok},
         "capital": {name: str(figure) for name, figure in capital.items()},
     }
+
+
+async def _load_market(desk: Desk) -> list[str]:
+    """The standard steps: watchlist, candles, ranges, prices; returns the symbols without a range."""
+    passed = await select_watchlist(desk)
+    await save_watchlist(desk, passed)
+    # The ranges look at the same candles: fetched once, stored, and not asked for again a moment later.
+    await refresh_candles(desk, passed)
+    ranges, _ = await find_ranges(desk, passed)
+    without = await save_ranges(desk, ranges, passed)
+    await refresh_tickers(desk, await watched(desk))
+    return list(without)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ KontorError
 ├── StoreError             the state store could not do it
 │   ├── StoreUnavailable   disk full, read-only, locked or unreachable: halt, nothing unrecorded is sent
 │   └── LeaseLost          somebody else holds the lease now: stop at once, write nothing
+├── StepFailed             a step of a config-defined updater failed; what the steps before it stored stays
 ├── OrderError
 │   ├── IllegalTransition  the order cannot go from this state to that one
 │   └── OrderDenied        our own gate refused: rule, limit and figure
@@ -79,6 +80,14 @@ class StoreUnavailable(StoreError):
 
 class LeaseLost(StoreError):
     """The lease is held by somebody else or has lapsed."""
+
+
+class StepFailed(KontorError):
+    """A step of an updater failed; the results of the steps before it are stored."""
+
+    def __init__(self, number: int, steps: int, call: str, reason: str) -> None:
+        self.number, self.steps, self.call = number, steps, call
+        super().__init__(f"step {number} of {steps}, {call}: {reason}")
 
 
 class OrderError(KontorError):

@@ -56,12 +56,15 @@ def by_hand(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corout
 
 
 @asynccontextmanager
-async def open_desk(account: str, *, updater: str | None = None, gated: bool = True) -> AsyncIterator[Desk]:
+async def open_desk(
+    account: str, *, updater: str | None = None, gated: bool = True, overlap: timedelta = OVERLAP
+) -> AsyncIterator[Desk]:
     """The account's desk.
 
     With `updater`, the run is that updater: it raises StillRunning while another run of it works, and reports a
-    heartbeat at its end, of success or of failure. `gated=False` is for what must work before initialization. Raises
-    ConfigError when kontor.yaml or a block is wrong, GateClosed before initialization.
+    heartbeat at its end, of success or of failure. `gated=False` is for what must work before initialization;
+    `overlap` is how long a killed run holds its place. Raises ConfigError when kontor.yaml or a block is wrong,
+    GateClosed before initialization.
     """
     resources = Resources.here()
     resources.enter()
@@ -72,7 +75,7 @@ async def open_desk(account: str, *, updater: str | None = None, gated: bool = T
         if updater is None:
             yield desk
         else:
-            async with _only_run(desk, updater), _heartbeat(desk, updater):
+            async with _only_run(desk, updater, overlap), _heartbeat(desk, updater):
                 yield desk
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_SECONDS):
@@ -90,10 +93,10 @@ async def _assemble(resources: Resources, account: str) -> Desk:
 
 
 @asynccontextmanager
-async def _only_run(desk: Desk, updater: str) -> AsyncIterator[Lease]:
+async def _only_run(desk: Desk, updater: str, overlap: timedelta) -> AsyncIterator[Lease]:
     state = desk.store.desk
     owner = str(flow_run.id or uuid4())
-    lease = await state.acquire_lease(f"updater:{desk.account}:{updater}", owner, OVERLAP, desk.clock.now())
+    lease = await state.acquire_lease(f"updater:{desk.account}:{updater}", owner, overlap, desk.clock.now())
     if lease is None:
         raise StillRunning(f"the previous run of {updater} is still at work")
     try:

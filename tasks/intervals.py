@@ -2,26 +2,43 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
+
+from kontor.updaters.naming import account_of, updater_of
+
+PAGE = 200
 
 
 async def updater_intervals(account: str) -> Mapping[str, timedelta]:
-    """Interval by flow name, for every scheduled deployment named like the account; the shortest active one counts."""
+    """Interval by updater, for every scheduled deployment of the account; the shortest active one counts."""
+    intervals: dict[str, timedelta] = {}
     async with get_client() as client:
-        deployments = await client.read_deployments(
-            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[account]))
-        )
-        intervals: dict[str, timedelta] = {}
-        for deployment in deployments:
+        flows: dict[UUID, str] = {}
+        for deployment in await _deployments(client):
             spans = [
                 schedule.schedule.interval
                 for schedule in deployment.schedules
                 if schedule.active and isinstance(schedule.schedule, IntervalSchedule)
             ]
-            if spans and not deployment.paused:
-                flow = await client.read_flow(deployment.flow_id)
-                intervals[flow.name] = min(spans)
+            if not spans or deployment.paused:
+                continue
+            if deployment.flow_id not in flows:
+                flows[deployment.flow_id] = (await client.read_flow(deployment.flow_id)).name
+            flow, parameters = flows[deployment.flow_id], deployment.parameters or {}
+            if account_of(flow, deployment.name, parameters) == account:
+                name = updater_of(flow, deployment.name, parameters)
+                intervals[name] = min([*spans, intervals.get(name, spans[0])])
     return intervals
+
+
+async def _deployments(client: PrefectClient) -> list[DeploymentResponse]:
+    found: list[DeploymentResponse] = []
+    while True:
+        page = await client.read_deployments(limit=PAGE, offset=len(found))
+        found += page
+        if len(page) < PAGE:
+            return found

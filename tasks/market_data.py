@@ -9,19 +9,25 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from kontor.config import CandleSettings
 from kontor.desk import Desk
 from kontor.domain.market import TIMEFRAMES, Candles, Ticker
 from kontor.domain.ranges import RANGE_CANDLES, RANGE_TIMEFRAMES, Range, nearest_levels
-from kontor.domain.watchlist import select
+from kontor.domain.watchlist import ConditionLike, select
 from kontor.errors import ConfigError, ExchangeError
-
-CANDIDATES = "watchlist_candidates"
-WITHOUT_RANGE = "symbols_without_range"
+from kontor.updaters.shared import CANDIDATES, WITHOUT_RANGE
 
 
 @task(cache_policy=NO_CACHE)
-async def select_watchlist(desk: Desk) -> tuple[str, ...]:
-    """The symbols that pass the filter, plus those held; markets are loaded afresh and stored on the way."""
+async def select_watchlist(
+    desk: Desk,
+    conditions: Mapping[str, ConditionLike] | None = None,
+    restricted: Collection[str] | None = None,
+) -> tuple[str, ...]:
+    """The symbols that pass the filter, plus those held; markets are loaded afresh and stored on the way.
+
+    Filter and restricted symbols are those of kontor.yaml where none are given.
+    """
     settings = desk.config.watchlist
     markets = await desk.exchange.load_markets(reload=True)
     tickers = await desk.exchange.fetch_tickers()
@@ -31,7 +37,12 @@ async def select_watchlist(desk: Desk) -> tuple[str, ...]:
         for symbol, market in markets.items()
         if market.active and symbol in tickers and (not settings.kinds or market.kind in settings.kinds)
     }
-    symbols = select(settings.filter, candidates, restricted=settings.restricted, held=held)
+    symbols = select(
+        settings.filter if conditions is None else conditions,
+        candidates,
+        restricted=settings.restricted if restricted is None else restricted,
+        held=held,
+    )
     await desk.store.market.save_markets(desk.account, markets, desk.clock.now())
     return _bounded(symbols, settings.max_symbols, tickers, held)
 
@@ -73,14 +84,21 @@ async def refresh_tickers(desk: Desk, symbols: Sequence[str]) -> tuple[str, ...]
 
 
 @task(cache_policy=NO_CACHE)
-async def refresh_candles(desk: Desk, symbols: Sequence[str]) -> tuple[int, dict[str, str]]:
+async def refresh_candles(
+    desk: Desk,
+    symbols: Sequence[str],
+    series: CandleSettings | None = None,
+    *,
+    anew: bool = False,
+) -> tuple[int, dict[str, str]]:
     """Fetch what is missing of each symbol's candles and store it in one batch.
 
+    Which candles, and how many, is kontor.yaml's to say where no `series` is given; `anew` fetches all of them.
     Returns how many symbols got new candles, and which failed with the reason; one failure fails only itself.
     """
-    settings = desk.config.candles
+    settings = series or desk.config.candles
     span = TIMEFRAMES[settings.timeframe]
-    known = await desk.store.market.last_candle_at(desk.account, settings.timeframe)
+    known = {} if anew else await desk.store.market.last_candle_at(desk.account, settings.timeframe)
     now = desk.clock.now()
     due = [symbol for symbol in symbols if symbol not in known or now - known[symbol] >= 2 * span]
     limit = asyncio.Semaphore(settings.fan_out)
@@ -99,7 +117,9 @@ async def refresh_candles(desk: Desk, symbols: Sequence[str]) -> tuple[int, dict
     new = {symbol: candles for symbol, candles in fetched.items() if len(candles)}
     if new:
         await desk.store.market.save_candles(desk.account, settings.timeframe, new)
-        await desk.store.market.prune_candles(desk.account, settings.timeframe, keep=settings.keep)
+        # Another updater may want more of the same candles: kontor.yaml's figure bounds them all.
+        keep = max(settings.keep, desk.config.candles.keep)
+        await desk.store.market.prune_candles(desk.account, settings.timeframe, keep=keep)
     return len(new), failed
 
 

@@ -33,7 +33,7 @@ class Resources:
     _stores: dict[str, Store] = field(default_factory=dict)
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
-    _config: tuple[Path, float, KontorConfig] | None = None
+    _config: tuple[Path, tuple[int, ...], KontorConfig] | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _by_loop: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Resources]"] = WeakKeyDictionary()
 
@@ -52,9 +52,10 @@ class Resources:
     def config(self) -> KontorConfig:
         """kontor.yaml, read again when the file has changed."""
         path = config_path()
-        changed_at = path.stat().st_mtime if path.exists() else 0.0
-        if self._config is None or self._config[:2] != (path, changed_at):
-            self._config = (path, changed_at, load_config(path))
+        if self._config is None or self._config[:2] != (path, _stamp(path)):
+            # The stamp of before reading: an edit while it is read makes the next run read again.
+            stamp = _stamp(path)
+            self._config = (path, stamp, load_config(path))
         return self._config[2]
 
     async def store(self) -> Store:
@@ -105,6 +106,15 @@ class Resources:
             await sessions.close()
         for store in stores.values():
             await store.close()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes with every edit, also with two in one tick of the clock, or one that is moved into place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def config_path() -> Path:

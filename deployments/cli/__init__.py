@@ -9,7 +9,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from deployments.cli import config, env, orders, paper, status, up
+from deployments.cli import config, env, importing, orders, paper, run, shared, status, up
 from kontor.errors import KontorError
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -27,9 +27,13 @@ app.command(up.up)
 app.command(up.down)
 app.command(status.status)
 app.command(env.env)
+app.command(run.run)
+app.command(shared.get)
+app.command(shared.updaters)
 app.command(paper.paper)
 app.command(orders.app)
 app.command(config.app)
+app.command(importing.import_, name="import")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

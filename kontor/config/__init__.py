@@ -1,6 +1,7 @@
 """The settings in kontor.yaml: what is traded, and within which limits. One sentence per mistake, with its place."""
 
-from kontor.config.reading import describe, load_config, parse_config, read_yaml
+from kontor.config.document import Document, Problem, parse_document, read_document, spelled
+from kontor.config.reading import check_config, describe, load_config, parse_config, problems_of, read_yaml
 from kontor.config.root import KontorConfig
 from kontor.config.sections import (
     CandleSettings,
@@ -14,13 +15,20 @@ from kontor.config.sections import (
 __all__ = [
     "CandleSettings",
     "Condition",
+    "Document",
     "HistorySettings",
     "KontorConfig",
     "OrderSettings",
+    "Problem",
     "RiskSettings",
     "WatchlistSettings",
+    "check_config",
     "describe",
     "load_config",
     "parse_config",
+    "parse_document",
+    "problems_of",
+    "read_document",
     "read_yaml",
+    "spelled",
 ]

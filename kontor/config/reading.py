@@ -1,11 +1,13 @@
 """Reading kontor.yaml: the settings, or one sentence per mistake with its place."""
 
+import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from kontor.config.document import Document, Path_, Problem, read_document, spelled
 from kontor.config.root import KontorConfig
 from kontor.errors import ConfigError
 
@@ -24,31 +26,73 @@ def parse_config(data: Any, *, where: str) -> KontorConfig:
     try:
         return KontorConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(describe(error), where=where) from None
+        raise ConfigError(describe(error, KontorConfig), where=where) from None
+
+
+def check_config(document: Document) -> tuple[KontorConfig | None, list[Problem]]:
+    """The settings in a document, None when there are mistakes; and the mistakes, each with its line."""
+    problems = list(document.problems)
+    data = {} if document.data is None else document.data
+    if not isinstance(data, dict):
+        return None, [*problems, document.problem((), "must hold keys and values, such as 'watchlist:'")]
+    try:
+        return KontorConfig.model_validate(data), problems
+    except ValidationError as error:
+        return None, problems + problems_of(document, (), error, KontorConfig)
+
+
+def problems_of(
+    document: Document, within: Path_, error: ValidationError, model: type[BaseModel] | None = None
+) -> list[Problem]:
+    """Pydantic's findings about the part of a document at `within`, one for each place."""
+    found: dict[Path_, Problem] = {}
+    for finding in error.errors():
+        place = _known(document, (*within, *finding["loc"]), finding["type"])
+        sentence = _sentence(finding, model)
+        found.setdefault(place, document.problem(place, sentence))
+    return list(found.values())
 
 
 def read_yaml(path: Path) -> Any:
     """What a YAML file holds; raises ConfigError when it is missing, unreadable or not YAML."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError("there is no such file; start from the one in the repository", where=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=str(path)) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise ConfigError(f"{problem}; mend the YAML there", where=f"{path.name}{line}") from None
+    return read_document(path).data
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Pydantic's findings as one line: `key.path: what is wrong`, joined by semicolons."""
-    return "; ".join(_one(finding["loc"], finding["type"], finding["msg"]) for finding in error.errors())
+    return "; ".join(
+        f"{spelled(tuple(map(str, each['loc']))) or '(top)'} {_sentence(each, model)}" for each in error.errors()
+    )
 
 
-def _one(loc: tuple[int | str, ...], kind: str, message: str) -> str:
-    key = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in ".".join(map(str, loc))) or "(top)"
-    if kind == "extra_forbidden":
-        return f"{key} is not a known key; remove it or mend its spelling"
-    return f"{key} {message[0].lower()}{message[1:]}".replace("value error, ", "")
+def _known(document: Document, loc: Sequence[str | int], kind: str) -> Path_:
+    """Where a finding is in the file: pydantic adds the branches of a union to the place."""
+    place = tuple(str(part) if not isinstance(part, int) else part for part in loc)
+    end = len(place) - (kind == "missing")
+    while end and place[:end] not in document.lines:
+        end -= 1
+    return place[:end] + (place[-1:] if kind == "missing" else ())
+
+
+def _sentence(finding: Any, model: type[BaseModel] | None) -> str:
+    if finding["type"] == "extra_forbidden":
+        return f"is not a known key; remove it or mend its spelling{_hint(finding['loc'], model)}"
+    if finding["type"] == "missing":
+        return "field required; add it"
+    message = finding["msg"]
+    return f"{message[0].lower()}{message[1:]}".replace("value error, ", "").replace("\n", " ")
+
+
+def _hint(loc: Sequence[str | int], model: type[BaseModel] | None) -> str:
+    """The key that was perhaps meant, where the sections' models tell it."""
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part)) if model is not None else None
+        kind = field.annotation if field is not None else None
+        model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    near = difflib.get_close_matches(str(loc[-1]), _names(model), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _names(model: type[BaseModel] | None) -> Iterator[str]:
+    for name, field in (model.model_fields if model is not None else {}).items():
+        yield field.alias or name

@@ -2,6 +2,9 @@
 
 from datetime import timedelta
 
+from pydantic import Field
+
+from kontor.config.attributes import Attributes
 from kontor.config.base import Settings
 from kontor.config.sections import CandleSettings, HistorySettings, OrderSettings, RiskSettings, WatchlistSettings
 
@@ -15,6 +18,8 @@ class KontorConfig(Settings):
     risk: RiskSettings = RiskSettings()
     orders: OrderSettings = OrderSettings()
     history: HistorySettings = HistorySettings()
+    # Start values of shared state, for the updaters of prefect.yaml: `$name`.
+    attributes: Attributes = Field(default_factory=dict)
 
     @property
     def good_for(self) -> timedelta:

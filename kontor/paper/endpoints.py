@@ -53,6 +53,7 @@ ENDPOINTS = (
     _public("public/time", rest_public.server_time, 10, 2),
     _public("public/mark-price", rest_public.mark_price, 10, 2, Scope.IP_INSTRUMENT),
     _public("public/funding-rate", rest_public.funding_rate, 10, 2, Scope.IP_INSTRUMENT),
+    _public("public/open-interest", rest_public.open_interest, 20, 2, Scope.IP_INSTRUMENT),
     _public("market/tickers", rest_public.tickers, 20, 2),
     _public("market/ticker", rest_public.ticker, 20, 2),
     _public("market/books", rest_public.books, 40, 2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kontor.paper import rendering
-from kontor.paper.model import Instrument
+from kontor.paper.model import Instrument, Ticker
 from kontor.paper.paging import optional, row_limit, whole
 from kontor.paper.replies import Call, Reply, missing, wrong
 
@@ -51,6 +51,24 @@ def funding_rate(call: Call) -> Reply:
     kind = "SWAP" if inst_id == "ANY" else None
     chosen = call.venue.instruments(kind, None if inst_id == "ANY" else inst_id)
     return Reply([_funding(item, call.venue.now()) for item in chosen if item.is_swap])
+
+
+def open_interest(call: Call) -> Reply:
+    """How much is held open in swaps: half a day's turnover here, since nobody but our accounts holds anything."""
+    kind, inst_id = _kind(call, needed=True), call.params.get("instId") or None
+    chosen = {item.inst_id for item in call.venue.instruments(kind, inst_id, call.params.get("uly") or None)}
+    return Reply([_open_interest(item) for item in call.venue.tickers(kind) if item.inst_id in chosen])
+
+
+def _open_interest(item: Ticker) -> rendering.Json:
+    return {
+        "instType": item.inst_type,
+        "instId": item.inst_id,
+        "oi": rendering.number(item.vol_24h / 2),
+        "oiCcy": rendering.number(item.vol_ccy_24h / 2),
+        "oiUsd": rendering.number(item.volume_usd_24h / 2),
+        "ts": rendering.moment(item.ts),
+    }
 
 
 def _funding(item: Instrument, now: int) -> rendering.Json:

@@ -358,3 +358,7 @@ class Alert:
     url: str | None = None
     # buy or sell for trade alerts: it decides the colour.
     side: str | None = None
+    # What happened, in dotted words, for filters and automations: order.filled, flow.failed, updater.down.
+    event: str = ""
+    # Alerts of one group are news of one thing: while it flaps, the latest of them speaks for all.
+    group: str = ""

@@ -1,5 +1,6 @@
 """The settings in kontor.yaml: what is traded, and within which limits. One sentence per mistake, with its place."""
 
+from kontor.config.alerts import AlertSettings, ChannelRules
 from kontor.config.reading import describe, load_config, parse_config, read_yaml
 from kontor.config.root import KontorConfig
 from kontor.config.sections import (
@@ -12,7 +13,9 @@ from kontor.config.sections import (
 )
 
 __all__ = [
+    "AlertSettings",
     "CandleSettings",
+    "ChannelRules",
     "Condition",
     "HistorySettings",
     "KontorConfig",

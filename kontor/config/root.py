@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from kontor.config.alerts import AlertSettings
 from kontor.config.base import Settings
 from kontor.config.sections import CandleSettings, HistorySettings, OrderSettings, RiskSettings, WatchlistSettings
 
@@ -15,6 +16,7 @@ class KontorConfig(Settings):
     risk: RiskSettings = RiskSettings()
     orders: OrderSettings = OrderSettings()
     history: HistorySettings = HistorySettings()
+    alerts: AlertSettings = AlertSettings()
 
     @property
     def good_for(self) -> timedelta:

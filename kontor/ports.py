@@ -178,6 +178,23 @@ class AccountStore(Protocol):
     async def open_orders(self, account: str) -> Snapshot[tuple[OrderReport, ...]] | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryMark:
+    """A place in the history of an account: the numbers of the last event and the last fill that were seen."""
+
+    event: int = 0
+    fill: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A piece of history: events with their orders as they are now, fills, and where to read on."""
+
+    events: Sequence[tuple[OrderEvent, Order]]
+    fills: Sequence[Fill]
+    mark: HistoryMark
+
+
 class OrderQueue(Protocol):
     """Every order ever wanted, its history and fills; the queue is the orders that are INITIALIZED."""
 
@@ -243,6 +260,14 @@ class OrderQueue(Protocol):
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""
+        ...
+
+    async def history_end(self, account: str) -> HistoryMark:
+        """Where the history of orders and fills ends now: whoever follows it from here hears of nothing before."""
+        ...
+
+    async def news(self, account: str, since: HistoryMark, *, limit: int = 200) -> News:
+        """What was committed after `since`, each once, oldest first; at most `limit` events and as many fills."""
         ...
 
     async def wait_for_change(self, account: str, *, seconds: float) -> bool:

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import aiohttp
@@ -30,7 +30,7 @@ class Outlet:
     """A channel and what it is told."""
 
     channel: Channel
-    rules: ChannelRules = ChannelRules()
+    rules: ChannelRules = field(default_factory=ChannelRules)
 
 
 class Lane:

@@ -30,7 +30,7 @@ def wants(rules: ChannelRules, alert: Alert) -> bool:
 
 
 def quiet_until(hours: QuietHours, now: datetime) -> datetime | None:
-    """When the quiet hours that `now` lies in end; None when it lies in none. Equal start and end are no quiet hours."""
+    """When the quiet hours that `now` lies in end; None when it lies in none."""
     local = now.astimezone(hours.zone)
     clock = local.time()
     over_midnight = hours.start > hours.end

@@ -33,9 +33,9 @@ class BackgroundSender:
     """A Notifier for one event loop.
 
     `source` says which channels there are and what each is told; it is asked in the background, at most every
-    `refresh_seconds`, so that an edited block or kontor.yaml takes effect without a restart. Each channel has its own queue of at most `capacity` alerts and its own
-    task: a stalled one delays nobody. `context` is what the background work runs in; a flow run's own would tie it to
-    that run.
+    `refresh_seconds`, so that an edited block or kontor.yaml takes effect without a restart. Each channel has its own
+    queue of at most `capacity` alerts and its own task: a stalled one delays nobody. `context` is what the background
+    work runs in; a flow run's own would tie it to that run.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ _GROWTH = 5.0
 class Pacing:
     """When the next message may go out, given those before: `free` at once, then after growing pauses.
 
-    The pauses are `first`, five times that, and so on, up to six hours. They start afresh only when nothing has happened
-    for six hours: what comes back once an hour, all day, is held back as well.
+    The pauses are `first`, five times that, and so on, up to six hours. They start afresh only when nothing has
+    happened for six hours: what comes back once an hour, all day, is held back as well.
     """
 
     first: float

@@ -19,7 +19,7 @@ from tests.contract.notify.conftest import QUICK, Rig, an_alert
 from tests.support.chat_server import Answer, FakeTime
 from tests.support.discord import DiscordServer
 
-LOUD = ChannelRules(grouping=Grouping(burst=100_000))
+LOUD = ChannelRules(grouping=Grouping(burst=1000))
 
 
 async def test_an_alert_arrives_with_all_its_facts(rig: Rig) -> None:

@@ -1,8 +1,10 @@
 """Operating the desk: initialize, restart the exchange session, check the system's status."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
+from pydantic import Field
 
 from flows.shell import run_named_flow
 from tasks.account import refresh_balance, refresh_open_orders, refresh_positions
@@ -23,6 +25,8 @@ from tasks.orders import reconcile
 from tasks.session import missing_capabilities, open_gate, renew_session
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
 
+Minutes = Annotated[int, Field(ge=0, le=7 * 24 * 60)]
+
 
 @flow(
     name="initialize",
@@ -31,6 +35,7 @@ from tasks.status import judge_updaters, send_capital_message, show_updaters, te
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def initialize(account: str = "paper") -> dict[str, Any]:
@@ -72,6 +77,7 @@ async def initialize(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def restart_exchange(account: str = "paper") -> dict[str, Any]:
@@ -88,16 +94,20 @@ async def restart_exchange(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
-async def check_system_status(account: str = "paper") -> dict[str, Any]:
-    """Judge every updater against its own interval, tell what went down or came back, and send the capital message."""
+async def check_system_status(account: str = "paper", capital_every_minutes: Minutes = 60) -> dict[str, Any]:
+    """Judge every updater against its own interval, and tell what went down or came back.
+
+    The capital message comes at most every `capital_every_minutes`; 0 is with each run.
+    """
     async with open_desk(account, updater="check-system-status") as desk:
         verdicts = await judge_updaters(desk, await updater_intervals(account))
         # This run is the status check's own sign of life.
         verdicts = tuple(verdict for verdict in verdicts if verdict.updater != "check-system-status")
         await tell_changes(desk, verdicts)
-        capital = await send_capital_message(desk)
+        capital = await send_capital_message(desk, timedelta(minutes=capital_every_minutes))
         await show_updaters(account, verdicts)
     return {
         "down": {verdict.updater: verdict.reason for verdict in verdicts if not verdict.ok},

@@ -68,7 +68,8 @@ async def reconcile(
     for drift in work.report.drift:
         log.warning("drift account=%s %s", parts.account, drift)
     if not work.report.is_clean:
-        work.alert("Reconciliation found differences", str(work.report), "warning")
+        severity, event = ("critical", "drift") if work.report.drift else ("warning", "reconcile.differences")
+        work.alert("Reconciliation found differences", str(work.report), severity, event)
     return work.report
 
 
@@ -193,10 +194,10 @@ class _Reconciliation:
         parts = self._parts
         reason = f"order {name} was placed by another Kontor desk: two desks trade account {parts.account}"
         await halt(parts.store.desk, parts.account, reason, actor=self._actor, at=parts.clock.now())
-        self.alert("Trading halted: another desk on this account", reason, "critical")
+        self.alert("Trading halted: another desk on this account", reason, "critical", "trading.halted")
 
-    def alert(self, title: str, text: str, severity: str) -> None:
+    def alert(self, title: str, text: str, severity: str, event: str) -> None:
         """Tell a person, if the desk has a way to."""
         if self._notifier is not None:
             at = self._parts.clock.now()
-            self._notifier.notify(Alert(title, text, severity, at, account=self._parts.account))
+            self._notifier.notify(Alert(title, text, severity, at, account=self._parts.account, event=event))

@@ -110,11 +110,11 @@ class Teller:
             alert = order_alert(replace(order, state=event.new_state, unknown_since=None), event.at, mode=self.mode)
             limit = (order.reason or "").partition(":")[0]
             if event.new_state is S.DENIED and limit in LIMITS:
-                return news.limit_hit(order.account, event.at, limit=limit, text=alert.title, fields=_facts(alert))
-            return alert
+                alert = news.limit_hit(order.account, event.at, limit=limit, text=alert.title, fields=_facts(alert))
         except Exception as error:  # noqa: BLE001 - one odd order must not keep all that follow from being told
             logger.warning("order not told client_order_id=%s: %s", order.client_order_id, redact(str(error)))
             return None
+        return alert
 
     def _fill(self, told: Told, fill: Fill) -> tuple[Told, list[Alert]]:
         alerts: list[Alert] = []

@@ -1,15 +1,18 @@
-"""The blocks DiscordWebhook and TelegramBot: where alerts go, from Kontor and from Prefect's own automations."""
+"""The blocks of the channels and of the heartbeat: where alerts go, from Kontor and from Prefect's own automations."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar
 
 from prefect.blocks.abstract import NotificationBlock, NotificationError
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from blocks.base import StrictFields, remember_secrets
+from blocks.base import KontorBlock, StrictFields, remember_secrets
 from kontor.errors import ConfigError
 from kontor.notify import Channel, Discord, NotDelivered, Telegram, deliver, redact
+from kontor.notify.apprise_channel import Apprise, instantiate
+from kontor.notify.heartbeat import check_url
 from kontor.notify.telegram import API, check_bot
 from kontor.ports import Alert
 
@@ -92,3 +95,59 @@ class TelegramBot(ChannelBlock):
     def to_channel(self) -> Telegram:
         """The Telegram chat."""
         return Telegram(self.token.get_secret_value(), self.chat_id, self.thread_id, self.api_url)
+
+
+class AppriseUrl(ChannelBlock):
+    """Any service that Apprise knows."""
+
+    _block_type_name: ClassVar[str | None] = "Kontor Apprise URL"
+    _block_type_slug: ClassVar[str | None] = "kontor-apprise-url"
+    _description: ClassVar[str | None] = (
+        "Alerts to any service that Apprise knows: Slack, Matrix, ntfy, e-mail; Kontor's own go to the block default."
+    )
+
+    url: SecretStr = Field(
+        title="Apprise URL", description="As Apprise's documentation gives it, such as ntfys://topic."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_service(cls, value: SecretStr) -> SecretStr:
+        try:
+            instantiate(value.get_secret_value())
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    def to_channel(self) -> Apprise:
+        """The service."""
+        return Apprise(self.url.get_secret_value())
+
+
+class HeartbeatUrl(KontorBlock):
+    """Where the desk says once a minute that all is well."""
+
+    _block_type_name: ClassVar[str | None] = "Kontor Heartbeat"
+    _block_type_slug: ClassVar[str | None] = "kontor-heartbeat"
+    _description: ClassVar[str | None] = (
+        "An address that is asked once a minute while all is well, such as one of healthchecks.io; the block default."
+    )
+
+    url: SecretStr = Field(title="Address", description="Asked by GET; the service should alarm after three minutes.")
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_asked(cls, value: SecretStr) -> SecretStr:
+        try:
+            check_url(value.get_secret_value())
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+# Every kind of channel by the name that kontor.yaml has for it.
+CHANNELS: Mapping[str, type[ChannelBlock]] = {
+    "discord": DiscordWebhook,
+    "telegram": TelegramBot,
+    "apprise": AppriseUrl,
+}

@@ -21,14 +21,17 @@ from pydantic import SecretStr
 
 from blocks.exchange_account import ExchangeAccount, ExchangeUrls
 from blocks.loading import find_block
-from blocks.notifiers import DiscordWebhook, TelegramBot
+from blocks.notifiers import CHANNELS, HeartbeatUrl
 from blocks.state_store import StateStore
 from deployments.home import LOOPBACK, Home
 from deployments.lineup import POOL, POOL_TYPE, QUEUES
 from deployments.paper_keys import PaperKey, read_keys
 from deployments.prefect_api import PrefectApi
 from deployments.worker import InProcessWorker
+from kontor.config import load_config
 from kontor.errors import ConfigError, KontorError
+from tasks.automations import ensure_automations
+from tasks.resources import config_path
 
 STORE_BLOCK = "default"
 PAPER_ACCOUNT = "paper"
@@ -61,10 +64,12 @@ async def prepare(home: Home, paper: PaperPlace) -> list[str]:
     await wait_for_server()
     async with get_client() as client:
         done = await ensure_pool(client)
-    for block_class in (ExchangeAccount, StateStore, DiscordWebhook, TelegramBot):
+    for block_class in (ExchangeAccount, StateStore, HeartbeatUrl, *CHANNELS.values()):
         await block_class.aregister_type_and_schema()
     done += await ensure_store()
     done += await ensure_paper_account(read_keys(home.paper_keys_file)[PAPER_ACCOUNT], paper)
+    async with get_client() as client:
+        done += await ensure_automations(client, load_config(config_path()).alerts, POOL)
     return done
 
 

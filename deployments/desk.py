@@ -46,7 +46,7 @@ async def run_desk(
             try:
                 await asyncio.wait({life})
                 if record.ready:
-                    await say_farewell(ports, project, say)
+                    await say_farewell(ports, home, project, say)
             finally:
                 left = await crew.stop()
         if not life.cancelled():

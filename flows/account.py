@@ -18,6 +18,7 @@ from tasks.hooks import alert
     retry_delay_seconds=2,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def update_balance(account: str = "paper") -> dict[str, Any]:
@@ -34,6 +35,7 @@ async def update_balance(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=2,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def update_positions(account: str = "paper") -> dict[str, Any]:
@@ -50,6 +52,7 @@ async def update_positions(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=2,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def update_open_orders(account: str = "paper") -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tasks.market_data import (
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def update_watchlist(account: str = "paper") -> dict[str, Any]:
@@ -43,6 +44,7 @@ async def update_watchlist(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=1,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def update_tickers(account: str = "paper") -> dict[str, Any]:
@@ -60,6 +62,7 @@ async def update_tickers(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=3,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def update_candles(account: str = "paper") -> dict[str, Any]:
@@ -76,6 +79,7 @@ async def update_candles(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=10,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def update_ranges(account: str = "paper") -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Operating the desk: initialize, restart the exchange session, check the system's status."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
+from pydantic import Field
 
 from flows.shell import run_named_flow
 from kontor.desk import Desk
@@ -30,6 +31,8 @@ from tasks.updater import forget_ranges, take_steps
 INITIALIZE_SECONDS = 180
 INITIALIZE_OVERLAP = timedelta(seconds=INITIALIZE_SECONDS + 15)
 
+Minutes = Annotated[int, Field(ge=0, le=7 * 24 * 60)]
+
 
 @flow(
     name="initialize",
@@ -38,6 +41,7 @@ INITIALIZE_OVERLAP = timedelta(seconds=INITIALIZE_SECONDS + 15)
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def initialize(account: str = "paper", steps: list[Step] | None = None) -> dict[str, Any]:
@@ -79,6 +83,7 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def restart_exchange(account: str = "paper") -> dict[str, Any]:
@@ -95,16 +100,20 @@ async def restart_exchange(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
-async def check_system_status(account: str = "paper") -> dict[str, Any]:
-    """Judge every updater against its own interval, tell what went down or came back, and send the capital message."""
+async def check_system_status(account: str = "paper", capital_every_minutes: Minutes = 60) -> dict[str, Any]:
+    """Judge every updater against its own interval, and tell what went down or came back.
+
+    The capital message comes at most every `capital_every_minutes`; 0 is with each run.
+    """
     async with open_desk(account, updater="check-system-status") as desk:
         verdicts = await judge_updaters(desk, await updater_intervals(account))
         # This run is the status check's own sign of life.
         verdicts = tuple(verdict for verdict in verdicts if verdict.updater != "check-system-status")
         await tell_changes(desk, verdicts)
-        capital = await send_capital_message(desk)
+        capital = await send_capital_message(desk, timedelta(minutes=capital_every_minutes))
         await show_updaters(account, verdicts)
     return {
         "down": {verdict.updater: verdict.reason for verdict in verdicts if not verdict.ok},

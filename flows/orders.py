@@ -15,7 +15,7 @@ from tasks.orders import reconcile, track
 GATE_SECONDS = 0.5
 
 
-@flow(name="execute-orders", on_failure=[alert], on_crashed=[alert])
+@flow(name="execute-orders", on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 async def execute_orders(account: str = "paper") -> None:
     """Send the account's orders for as long as the desk runs; a second executor waits for the first one's lease.
 
@@ -48,6 +48,7 @@ async def execute_orders(account: str = "paper") -> None:
     retry_delay_seconds=2,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def track_orders(account: str = "paper") -> dict[str, Any]:
@@ -63,6 +64,7 @@ async def track_orders(account: str = "paper") -> dict[str, Any]:
     retry_delay_seconds=5,
     on_failure=[alert],
     on_crashed=[alert],
+    on_cancellation=[alert],
 )
 @updater
 async def reconcile_orders(account: str = "paper") -> dict[str, Any]:

@@ -21,7 +21,6 @@ from tasks.orders import (
     resolve,
     resume,
     show_order,
-    tell_order,
     wait_for_order,
 )
 
@@ -35,7 +34,7 @@ Price = Annotated[Decimal, Field(gt=0), WithJsonSchema({"type": "number", "exclu
 Seconds = Annotated[float, Field(ge=0, le=300)]
 
 
-@flow(name="place-order", timeout_seconds=330, on_failure=[alert], on_crashed=[alert])
+@flow(name="place-order", timeout_seconds=330, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @by_hand
 async def place_order(
     symbol: str,
@@ -81,13 +80,12 @@ async def place_order(
         order = await place(desk, intent, run_id(), actor())
         order = await wait_for_order(desk, order, wait_seconds)
         figures = await show_order(desk, order)
-        # A refused order fails the run, and the hook tells of that.
+        # watch-desk tells what became of the order.
         raise_if_refused(order)
-        await tell_order(desk, order)
     return figures
 
 
-@flow(name="cancel-orders", timeout_seconds=120, on_failure=[alert], on_crashed=[alert])
+@flow(name="cancel-orders", timeout_seconds=120, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @by_hand
 async def cancel_orders(
     symbol: str | None = None,
@@ -103,7 +101,7 @@ async def cancel_orders(
         return await cancel(desk, symbol, client_order_ids, actor(), wait_seconds)
 
 
-@flow(name="close-position", timeout_seconds=330, on_failure=[alert], on_crashed=[alert])
+@flow(name="close-position", timeout_seconds=330, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @by_hand
 async def close_position(symbol: str, account: str = "paper", wait_seconds: Seconds = 15) -> dict[str, Any]:
     """Close what the venue says is open on a symbol with a reduce-only market order.
@@ -113,12 +111,10 @@ async def close_position(symbol: str, account: str = "paper", wait_seconds: Seco
     async with open_desk(account) as desk:
         said, order = await close(desk, symbol, run_id(), actor(), wait_seconds)
         raise_if_refused(order)
-        if order is not None:
-            await tell_order(desk, order)
     return said
 
 
-@flow(name="halt-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert])
+@flow(name="halt-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @by_hand
 async def halt_trading(reason: str = "halted by hand", account: str = "paper") -> dict[str, Any]:
     """Refuse new risk until a person resumes it: only reduce-only orders and cancels go out. Safe to repeat."""
@@ -126,7 +122,7 @@ async def halt_trading(reason: str = "halted by hand", account: str = "paper") -
         return await halt(desk, reason, actor())
 
 
-@flow(name="resume-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert])
+@flow(name="resume-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @by_hand
 async def resume_trading(account: str = "paper") -> dict[str, Any]:
     """End a halt, whoever or whatever called it. Safe to repeat."""
@@ -134,7 +130,7 @@ async def resume_trading(account: str = "paper") -> dict[str, Any]:
         return await resume(desk, actor())
 
 
-@flow(name="resolve-order", timeout_seconds=60, on_failure=[alert], on_crashed=[alert])
+@flow(name="resolve-order", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @by_hand
 async def resolve_order(
     client_order_id: str,

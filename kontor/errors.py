@@ -11,7 +11,8 @@ KontorError
 ├── StepFailed             a step of a config-defined updater failed; what the steps before it stored stays
 ├── OrderError
 │   ├── IllegalTransition  the order cannot go from this state to that one
-│   └── OrderDenied        our own gate refused: rule, limit and figure
+│   ├── OrderDenied        our own gate refused: rule, limit and figure
+│   └── OrderRefused       an order that a person wanted came to nothing
 ├── (DeadlineExceeded       a network operation took longer than it may: see kontor.resilience.deadline)
 └── ExchangeError
     ├── NotSent            YES      the request never left this machine
@@ -110,6 +111,10 @@ class OrderDenied(OrderError):
     ) -> None:
         self.rule, self.limit, self.figure = rule, limit, figure
         super().__init__(sentence)
+
+
+class OrderRefused(OrderError):
+    """The order came to nothing: our gate, the venue or its time said no; its history has the reason."""
 
 
 class ExchangeError(KontorError):

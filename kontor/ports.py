@@ -218,6 +218,23 @@ class DueOrders:
     to_cancel: Sequence[Order] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryMark:
+    """A place in the history of an account: the numbers of the last event and the last fill that were seen."""
+
+    event: int = 0
+    fill: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A piece of history: events with their orders as they are now, fills, and where to read on."""
+
+    events: Sequence[tuple[OrderEvent, Order]]
+    fills: Sequence[Fill]
+    mark: HistoryMark
+
+
 class OrderQueue(Protocol):
     """Every order ever wanted, its history and fills; the queue is the orders that are INITIALIZED."""
 
@@ -287,6 +304,14 @@ class OrderQueue(Protocol):
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""
+        ...
+
+    async def history_end(self, account: str) -> HistoryMark:
+        """Where the history of orders and fills ends now: whoever follows it from here hears of nothing before."""
+        ...
+
+    async def news(self, account: str, since: HistoryMark, *, limit: int = 200) -> News:
+        """What was committed after `since`, each once, oldest first; at most `limit` events and as many fills."""
         ...
 
     async def wait_for_change(self, account: str, *, seconds: float) -> bool:
@@ -402,3 +427,7 @@ class Alert:
     url: str | None = None
     # buy or sell for trade alerts: it decides the colour.
     side: str | None = None
+    # What happened, in dotted words, for filters and automations: order.filled, flow.failed, updater.down.
+    event: str = ""
+    # Alerts of one group are news of one thing: while it flaps, the latest of them speaks for all.
+    group: str = ""

@@ -13,8 +13,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from kontor.desk import EXCHANGE_GENERATION, Desk, is_gate_open
-from kontor.errors import GateClosed, KontorError, NotNow, StillRunning
+from kontor.errors import GateClosed, KontorError, NotNow, OrderRefused, StillRunning
 from kontor.ports import Lease
+from tasks.hooks import REFUSED
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
 from tasks.resources import Resources
 
@@ -50,7 +51,9 @@ def by_hand(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corout
         try:
             return await function(*args, **kwargs)
         except KontorError as error:
-            return cast("R", Failed(message=str(error)))
+            # A refused order is told as such; its run is no second alert.
+            name = REFUSED if isinstance(error, OrderRefused) else "Failed"
+            return cast("R", Failed(name=name, message=str(error)))
 
     return run
 

@@ -1,4 +1,4 @@
-"""The hook that every flow has on failure and on crash: one alert, with a link to the run."""
+"""The hook that every flow has on failure, on crash and on cancellation: one alert, with a link to the run."""
 
 import logging
 from datetime import UTC, datetime
@@ -29,8 +29,20 @@ _ENDINGS = {
 }
 
 
+_EVENTS = {
+    "TimedOut": "flow.timed_out",
+    "Crashed": "flow.crashed",
+    "Cancelling": "flow.canceled",
+    "Cancelled": "flow.canceled",
+}
+# A run that a person started and that the gate or the venue refused: its order is told, and its run says why.
+REFUSED = "Refused"
+
+
 async def alert(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Tell people that this run has ended badly; never raises, and waits only where the process ends with the run."""
+    if state.name == REFUSED:
+        return
     try:
         process_sender().notify(describe_run(flow, flow_run, state))
         await settle_alerts()
@@ -52,6 +64,7 @@ def describe_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
         account=str((flow_run.parameters or {}).get("account", "")),
         fields=tuple(fields),
         url=url_for("flow-run", obj_id=flow_run.id),
+        event=_EVENTS.get(name, "flow.failed"),
     )
 
 

@@ -11,10 +11,18 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from kontor.updaters.naming import account_of, updater_of
 
 PAGE = 200
+# A long-running flow has no schedule; it reports a heartbeat at least this often while it works.
+LONG_RUNNING = "long-running"
+OPTIONAL = "optional"
+BEAT_WITHIN = timedelta(seconds=20)
 
 
 async def updater_intervals(account: str) -> Mapping[str, timedelta]:
-    """Interval by updater, for every scheduled deployment of the account; the shortest active one counts."""
+    """Interval by updater, for every scheduled deployment of the account; the shortest active one counts.
+
+    A deployment with the tag `long-running` is judged by the heartbeats of its one run. An optional one, with the tag
+    `optional`, is not missed.
+    """
     intervals: dict[str, timedelta] = {}
     async with get_client() as client:
         flows: dict[UUID, str] = {}
@@ -24,6 +32,8 @@ async def updater_intervals(account: str) -> Mapping[str, timedelta]:
                 for schedule in deployment.schedules
                 if schedule.active and isinstance(schedule.schedule, IntervalSchedule)
             ]
+            if LONG_RUNNING in deployment.tags and OPTIONAL not in deployment.tags:
+                spans.append(BEAT_WITHIN)
             if not spans or deployment.paused:
                 continue
             if deployment.flow_id not in flows:

@@ -11,15 +11,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import SettingsContext, get_settings_context
 
 from blocks.loading import find_block
-from blocks.notifiers import ChannelBlock, DiscordWebhook, TelegramBot
+from blocks.notifiers import CHANNELS
+from kontor.config.alerts import AlertSettings
 from kontor.errors import ConfigError
-from kontor.notify import BackgroundSender, Channel, redact
+from kontor.notify import BackgroundSender, Outlet, redact
 from kontor.ports import Alert
 from tasks import KEEP_OPEN
+from tasks.automations import automated_events
+from tasks.prefect_events import RULES, PrefectEvents
+from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-CHANNEL_BLOCKS: tuple[type[ChannelBlock], ...] = (DiscordWebhook, TelegramBot)
 # How long a run whose process ends with it waits for its alerts.
 SETTLE_SECONDS = 5.0
 LOAD_SECONDS = 5.0
@@ -39,7 +42,7 @@ def process_sender() -> BackgroundSender:
     if loop not in _senders:
         for ended in [known for known in _senders if known.is_closed()]:
             del _senders[ended]
-        _senders[loop] = BackgroundSender(load_channels, context=_outside_of_any_run())
+        _senders[loop] = BackgroundSender(load_outlets, context=_outside_of_any_run())
     return _senders[loop]
 
 
@@ -55,19 +58,40 @@ async def close_sender(*, seconds: float) -> int:
     return await sender.close(seconds=seconds) if sender else 0
 
 
-async def load_channels() -> Sequence[Channel]:
-    """The channels whose block named `default` exists; one with wrong values is reported and left out."""
-    channels: list[Channel] = []
+async def load_outlets() -> Sequence[Outlet]:
+    """The channels whose block named `default` exists, with their rules of kontor.yaml; and Prefect's events.
+
+    A block with wrong values is reported and left out; with a kontor.yaml that cannot be read everybody is told
+    everything. What an automation tells already is not told again.
+    """
+    settings = _settings()
+    outlets = [Outlet(PrefectEvents(), RULES)]
     async with asyncio.timeout(LOAD_SECONDS), get_client() as client:
-        for block_class in CHANNEL_BLOCKS:
+        for name, block_class in CHANNELS.items():
             try:
                 block = await find_block(block_class, "default", client=client)
             except ConfigError as error:
                 logger.warning("no alerts this way: %s", redact(str(error)))
                 continue
             if block is not None:
-                channels.append(block.to_channel())
-    return channels
+                outlets.append(Outlet(block.to_channel(), settings.rules(name)))
+        if len(outlets) > 1:
+            automated = tuple(sorted(await automated_events(client)))
+            outlets[1:] = [_without(outlet, automated) for outlet in outlets[1:]]
+    return outlets
+
+
+def _settings() -> AlertSettings:
+    try:
+        return Resources.here().config().alerts
+    except ConfigError as error:
+        logger.warning("alerts go everywhere: %s", redact(str(error)))
+        return AlertSettings()
+
+
+def _without(outlet: Outlet, events: tuple[str, ...]) -> Outlet:
+    rules = outlet.rules.model_copy(update={"without": (*outlet.rules.without, *events)})
+    return Outlet(outlet.channel, rules)
 
 
 def _outside_of_any_run() -> contextvars.Context:

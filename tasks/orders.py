@@ -13,14 +13,12 @@ from kontor.desk import Desk
 from kontor.domain.identity import client_order_id
 from kontor.domain.intent import OrderIntent
 from kontor.domain.order import Order, OrderState, OrderType, TimeInForce
-from kontor.errors import OrderError
+from kontor.errors import OrderRefused
 from kontor.execution import cancel as canceling
 from kontor.execution import halt as halting
 from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
-from kontor.notify import order_alert
-from tasks.resources import Resources
 
 
 @task(cache_policy=NO_CACHE)
@@ -39,18 +37,11 @@ async def wait_for_order(desk: Desk, order: Order, seconds: float) -> Order:
 
 
 def raise_if_refused(order: Order | None) -> None:
-    """Raise OrderError with the reason when an order came to nothing, so that its run fails with that sentence."""
+    """Raise OrderRefused with the reason when an order came to nothing, so that its run fails with that sentence."""
     if order is None or order.filled_quantity:
         return
     if order.state in {OrderState.DENIED, OrderState.REJECTED, OrderState.EXPIRED}:
-        raise OrderError(f"order {order.client_order_id} is {order.state}: {order.reason}")
-
-
-@task(cache_policy=NO_CACHE)
-async def tell_order(desk: Desk, order: Order) -> None:
-    """Alert people about an order as it stands now, green for a buy and red for a sell."""
-    settings = await Resources.here().settings(desk.account)
-    desk.notifier.notify(order_alert(order, desk.clock.now(), mode=settings.mode))
+        raise OrderRefused(f"order {order.client_order_id} is {order.state}: {order.reason}")
 
 
 @task(cache_policy=NO_CACHE)

@@ -9,10 +9,14 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from kontor.desk import Desk
+from kontor.domain.account import Balance
 from kontor.domain.health import UpdaterHealth, judge
+from kontor.notify import news
 from kontor.ports import Alert
 
 KNOWN_DOWN = "updaters_down"
+CAPITAL_TOLD = "capital_told"
+TOLERANCE = timedelta(seconds=30)
 
 
 @task(cache_policy=NO_CACHE)
@@ -23,33 +27,55 @@ async def judge_updaters(desk: Desk, intervals: Mapping[str, timedelta]) -> tupl
 
 @task(cache_policy=NO_CACHE)
 async def tell_changes(desk: Desk, verdicts: Sequence[UpdaterHealth]) -> None:
-    """Alert once for each updater that went down, and once when it is up again."""
+    """Alert once for the updaters that went down, and once when they are up again; in between, nothing."""
     now = desk.clock.now()
     before = await desk.store.desk.attribute(desk.account, KNOWN_DOWN)
     known = set(before.value if before else ())
     down = {verdict.updater: verdict.reason for verdict in verdicts if not verdict.ok}
-    for name in sorted(down.keys() - known):
-        desk.notifier.notify(Alert(f"{name} is down", down[name], "critical", now, desk.account))
-    for name in sorted(known - down.keys()):
-        desk.notifier.notify(Alert(f"{name} is up again", "It reported a success.", "info", now, desk.account))
+    back = sorted(known - down.keys())
+    if down.keys() - known:
+        desk.notifier.notify(news.updaters_down(desk.account, now, reasons=down, back=back))
+    elif back:
+        desk.notifier.notify(news.updaters_up(desk.account, now, names=back))
     await desk.store.desk.set_attribute(desk.account, KNOWN_DOWN, sorted(down), now)
 
 
 @task(cache_policy=NO_CACHE)
-async def send_capital_message(desk: Desk) -> dict[str, Decimal]:
-    """One message with total, free and initial capital; returns the figures, empty before the first balance."""
+async def send_capital_message(desk: Desk, every: timedelta = timedelta(0)) -> dict[str, Decimal]:
+    """One message with total, free, used and initial capital, at most once in `every`; returns the figures.
+
+    The figures are empty before the first balance.
+    """
     balance = await desk.store.account.balance(desk.account)
     if balance is None:
         return {}
-    initial = await desk.store.account.initial_capital(desk.account)
     figures = {"total": balance.total, "free": balance.free, "used": balance.used}
+    initial = await desk.store.account.initial_capital(desk.account)
     if initial:
         figures["initial"] = initial
-    fields = tuple((name, f"{figure:,.2f} {balance.currency}") for name, figure in figures.items())
-    desk.notifier.notify(
-        Alert("Capital", f"as of {balance.at:%Y-%m-%d %H:%M:%S} UTC", "info", desk.clock.now(), desk.account, fields)
-    )
+    now = desk.clock.now()
+    last = await desk.store.desk.attribute(desk.account, CAPITAL_TOLD)
+    # Runs start a little early or late: the hourly message must not slip to every second hour's run.
+    if last is None or now - last.at >= every - TOLERANCE:
+        await desk.store.desk.set_attribute(desk.account, CAPITAL_TOLD, True, now)
+        desk.notifier.notify(await _capital_message(desk, balance, initial))
     return figures
+
+
+async def _capital_message(desk: Desk, balance: Balance, initial: Decimal | None) -> Alert:
+    def money(figure: Decimal) -> str:
+        return f"{figure:,.2f} {balance.currency}"
+
+    fields = [("Total", money(balance.total)), ("Free", money(balance.free)), ("Used", money(balance.used))]
+    if initial:
+        change = balance.total - initial
+        fields.append(("Since the start", f"{change:+,.2f} {balance.currency} ({change / initial * 100:+.2f} %)"))
+    positions = await desk.store.account.positions(desk.account)
+    if positions is not None:
+        unrealized = sum((each.unrealized_pnl or Decimal(0) for each in positions.value), Decimal(0))
+        fields.append(("Positions", f"{len(positions.value)}, {unrealized:+,.2f} unrealized"))
+    text = f"as of {balance.at:%Y-%m-%d %H:%M:%S} UTC"
+    return news.report("capital", "Capital", desk.account, desk.clock.now(), fields, text)
 
 
 @task(cache_policy=NO_CACHE)

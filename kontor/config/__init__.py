@@ -1,5 +1,6 @@
 """The settings in kontor.yaml: what is traded, and within which limits. One sentence per mistake, with its place."""
 
+from kontor.config.alerts import AlertSettings, ChannelRules
 from kontor.config.document import Document, Problem, parse_document, read_document, spelled
 from kontor.config.reading import check_config, describe, load_config, parse_config, problems_of, read_yaml
 from kontor.config.root import KontorConfig
@@ -13,7 +14,9 @@ from kontor.config.sections import (
 )
 
 __all__ = [
+    "AlertSettings",
     "CandleSettings",
+    "ChannelRules",
     "Condition",
     "Document",
     "HistorySettings",

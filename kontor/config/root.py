@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from kontor.config.alerts import AlertSettings
 from kontor.config.attributes import Attributes
 from kontor.config.base import Settings
 from kontor.config.sections import CandleSettings, HistorySettings, OrderSettings, RiskSettings, WatchlistSettings
@@ -18,6 +19,7 @@ class KontorConfig(Settings):
     risk: RiskSettings = RiskSettings()
     orders: OrderSettings = OrderSettings()
     history: HistorySettings = HistorySettings()
+    alerts: AlertSettings = AlertSettings()
     # Start values of shared state, for the updaters of prefect.yaml: `$name`.
     attributes: Attributes = Field(default_factory=dict)
 

@@ -89,7 +89,8 @@ async def reconcile(
         log.warning("drift account=%s %s", parts.account, drift)
     if not work.report.is_clean:
         title = "Reconciliation found differences" if work.report.needs_a_look else "Activity outside the desk"
-        work.alert(title, str(work.report), work.report.severity)
+        event = "drift" if work.report.drift else "reconcile.differences"
+        work.alert(title, str(work.report), work.report.severity, event)
     return work.report
 
 
@@ -245,10 +246,10 @@ class _Reconciliation:
         parts = self._parts
         reason = f"order {name} was placed by another Kontor desk: two desks trade account {parts.account}"
         await halt(parts.store.desk, parts.account, reason, actor=self._actor, at=parts.clock.now())
-        self.alert("Trading halted: another desk on this account", reason, "critical")
+        self.alert("Trading halted: another desk on this account", reason, "critical", "trading.halted")
 
-    def alert(self, title: str, text: str, severity: str) -> None:
+    def alert(self, title: str, text: str, severity: str, event: str) -> None:
         """Tell a person, if the desk has a way to."""
         if self._notifier is not None:
             at = self._parts.clock.now()
-            self._notifier.notify(Alert(title, text, severity, at, account=self._parts.account))
+            self._notifier.notify(Alert(title, text, severity, at, account=self._parts.account, event=event))

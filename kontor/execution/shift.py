@@ -89,16 +89,16 @@ class Shift:
         self.running.add(task)
         task.add_done_callback(self._ended)
 
-    def alert(self, title: str, text: str, *, severity: str = "critical") -> None:
+    def alert(self, title: str, text: str, *, severity: str = "critical", event: str = "order.held") -> None:
         """Tell a person, if the desk has a way to; never waits."""
         if self.notifier is not None:
-            self.notifier.notify(Alert(title, text, severity, self.clock.now(), account=self.account))
+            self.notifier.notify(Alert(title, text, severity, self.clock.now(), account=self.account, event=event))
 
     async def block(self, error: AuthenticationFailed) -> None:
         """The key is refused: nothing more can be sent until a person has mended it."""
         now = self.clock.now()
         await halt(self.store.desk, self.account, str(error), actor=self.journal.actor, at=now, blocked=True)
-        self.alert("Trading halted: the exchange refuses the key", str(error))
+        self.alert("Trading halted: the exchange refuses the key", str(error), event="trading.halted")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)

@@ -2,6 +2,7 @@
 
 from kontor.notify.delivery import Channel, NotDelivered, Patience, deliver
 from kontor.notify.discord import Discord
+from kontor.notify.lane import Outlet
 from kontor.notify.redaction import redact, remember_secret
 from kontor.notify.sender import BackgroundSender
 from kontor.notify.telegram import Telegram
@@ -12,6 +13,7 @@ __all__ = [
     "Channel",
     "Discord",
     "NotDelivered",
+    "Outlet",
     "Patience",
     "Telegram",
     "deliver",

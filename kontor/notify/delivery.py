@@ -65,6 +65,11 @@ class Channel(Protocol):
         """For logs: discord, telegram."""
         ...
 
+    @property
+    def is_for_people(self) -> bool:
+        """Whether somebody reads it; otherwise it is for machines, and alone it means that alerts are off."""
+        ...
+
     def fit(self, waiting: list[Queued]) -> int:
         """How many of the alerts in front go into one message (at least one)."""
         ...
@@ -102,6 +107,14 @@ class Courier:
 
     async def post(self, session: aiohttp.ClientSession, url: str, payload: dict[str, Any]) -> None:
         """Deliver one message; raises Refused at once, Throttled or Unreachable when patience has run out."""
+        await self.insist(lambda: self._attempt(session, url, payload))
+
+    async def insist(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Attempt until it works; raises what the last attempt raised, when it was Refused or patience has run out."""
+
+        async def once() -> None:
+            await attempt()
+
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((Throttled, Unreachable)),
             wait=self._wait,
@@ -110,7 +123,7 @@ class Courier:
             before_sleep=self._log_retry,
             reraise=True,
         )
-        await retrying(self._attempt, session, url, payload)
+        await retrying(once)
 
     async def _attempt(self, session: aiohttp.ClientSession, url: str, payload: dict[str, Any]) -> None:
         await self._sleep(max(0.0, self._not_before - self.monotonic()))

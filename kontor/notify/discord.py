@@ -32,6 +32,11 @@ class Discord:
         """For logs."""
         return self.courier.name
 
+    @property
+    def is_for_people(self) -> bool:
+        """Read by people."""
+        return True
+
     def fit(self, waiting: list[Queued]) -> int:
         """At most ten embeds, and 6000 characters in all of them together."""
         total = 0

@@ -5,12 +5,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import aiohttp
 
+from kontor.config.alerts import ChannelRules
 from kontor.notify.delivery import Channel, NotDelivered, Refused
+from kontor.notify.policy import Policy, wants
 from kontor.notify.queued import Queued
 from kontor.notify.redaction import redact
 from kontor.ports import Alert
@@ -23,11 +25,20 @@ _LOOK_AHEAD = 20
 _LOG_EVERY = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A channel and what it is told."""
+
+    channel: Channel
+    rules: ChannelRules = field(default_factory=ChannelRules)
+
+
 class Lane:
     """Delivers to one channel; whatever the channel does, nobody else waits for it."""
 
-    def __init__(self, channel: Channel, *, capacity: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.channel = channel
+    def __init__(self, outlet: Outlet, *, capacity: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.channel = outlet.channel
+        self.policy = Policy(outlet.rules, monotonic)
         self.lost = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -43,6 +54,16 @@ class Lane:
         """How many alerts are not delivered yet."""
         return len(self._queue) + self._in_flight
 
+    def offer(self, queued: Queued) -> None:
+        """Deliver an alert if this channel is told of it; now, or in a digest when it is quiet or too much."""
+        if wants(self.policy.rules, queued.alert) and self.policy.admit(queued):
+            self.push(queued)
+
+    def release(self, *, due_only: bool) -> None:
+        """Deliver the digest of what was held back."""
+        for digest in self.policy.due() if due_only else self.policy.flush():
+            self.push(digest)
+
     def push(self, queued: Queued) -> None:
         """Add an alert behind the others; a full queue loses its oldest, which is counted."""
         if len(self._queue) >= self._capacity:
@@ -55,6 +76,7 @@ class Lane:
     def inherit(self, other: "Lane") -> None:
         """Take over what another lane of the same name has not delivered."""
         self.lost += other.lost
+        other.release(due_only=False)
         for queued in other.surrender():
             self.push(queued)
 

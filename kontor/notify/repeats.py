@@ -5,17 +5,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from kontor.notify.queued import Queued, sameness
+from kontor.notify.windows import Pacing
 from kontor.ports import Alert
 
 FIRST_WINDOW = 60.0
-GROWTH = 4.0
-LONGEST_WINDOW = 6 * 3600.0
 
 
 @dataclass(slots=True)
 class _Window:
-    seconds: float
-    ends_at: float
+    pacing: Pacing
     held: int = 0
     last: Alert | None = None
 
@@ -23,8 +21,7 @@ class _Window:
 class Repeats:
     """Decides which alerts go out now; moments are seconds of a monotonic clock, given by the caller.
 
-    The window in which repeats are held grows fourfold with each digest, up to six hours, and starts afresh once an
-    alert has stayed away for a whole window: a day of flapping, up and down, makes fewer than 20 messages.
+    Of what says the same, or belongs to one group, a day makes eight messages at most: see `Pacing`.
     """
 
     def __init__(self, *, first_window: float = FIRST_WINDOW, capacity: int = 500) -> None:
@@ -38,11 +35,14 @@ class Repeats:
         if key is None:
             return True
         window = self._windows.get(key)
-        if window is None or (window.ends_at <= now and not window.held):
-            self._windows[key] = _Window(self._first, now + self._first)
-            self._windows.move_to_end(key)
-            if len(self._windows) > self._capacity:
-                self._windows.popitem(last=False)
+        if window is None:
+            if len(self._windows) >= self._capacity:
+                self._drop_one()
+            window = self._windows[key] = _Window(Pacing(self._first))
+        self._windows.move_to_end(key)
+        window.pacing.sees(now)
+        if not window.held and window.pacing.may_send(now):
+            window.pacing.sends(now)
             return True
         window.held += 1
         window.last = alert
@@ -50,7 +50,7 @@ class Repeats:
 
     def due(self, now: float) -> list[Queued]:
         """The digests whose time has come."""
-        return [self._digest(window, now) for window in self._windows.values() if window.held and window.ends_at <= now]
+        return [self._digest(w, now) for w in self._windows.values() if w.held and w.pacing.may_send(now)]
 
     def flush(self, now: float) -> list[Queued]:
         """Every digest, due or not: the process ends."""
@@ -58,14 +58,18 @@ class Repeats:
 
     def next_due_at(self) -> float | None:
         """When `due` will next have something; None while nothing is held."""
-        return min((window.ends_at for window in self._windows.values() if window.held), default=None)
+        return min((window.pacing.next_at for window in self._windows.values() if window.held), default=None)
+
+    def _drop_one(self) -> None:
+        """Forget the one that was silent longest; one that holds something back only when all do."""
+        idle = (key for key, window in self._windows.items() if not window.held)
+        del self._windows[next(idle, next(iter(self._windows)))]
 
     @staticmethod
     def _digest(window: _Window, now: float) -> Queued:
         if window.last is None:
             raise ValueError("a window that holds nothing has no digest")
         digest = Queued(window.last, repeats=window.held - 1)
-        window.seconds = min(window.seconds * GROWTH, LONGEST_WINDOW)
-        window.ends_at = now + window.seconds
+        window.pacing.sends(now)
         window.held, window.last = 0, None
         return digest

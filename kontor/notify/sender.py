@@ -1,6 +1,7 @@
 """The background sender: takes alerts at once, and delivers them when and as the channels allow."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import time
@@ -10,9 +11,8 @@ from dataclasses import replace
 
 import aiohttp
 
-from kontor.notify.delivery import Channel
 from kontor.notify.formatting import shorten
-from kontor.notify.lane import Lane, left_over
+from kontor.notify.lane import Lane, Outlet, left_over
 from kontor.notify.queued import Queued
 from kontor.notify.redaction import redact
 from kontor.notify.repeats import Repeats
@@ -20,7 +20,7 @@ from kontor.ports import Alert
 
 logger = logging.getLogger(__name__)
 
-ChannelSource = Callable[[], Awaitable[Sequence[Channel]]]
+OutletSource = Callable[[], Awaitable[Sequence[Outlet]]]
 
 CAPACITY = 1000
 REFRESH_SECONDS = 60.0
@@ -32,15 +32,15 @@ _LONGEST_TEXT = 12_000
 class BackgroundSender:
     """A Notifier for one event loop.
 
-    `source` says which channels there are; it is asked in the background, at most every `refresh_seconds`, so that an
-    edited block takes effect without a restart. Each channel has its own queue of at most `capacity` alerts and its own
-    task: a stalled one delays nobody. `context` is what the background work runs in; a flow run's own would tie it to
-    that run.
+    `source` says which channels there are and what each is told; it is asked in the background, at most every
+    `refresh_seconds`, so that an edited block or kontor.yaml takes effect without a restart. Each channel has its own
+    queue of at most `capacity` alerts and its own task: a stalled one delays nobody. `context` is what the background
+    work runs in; a flow run's own would tie it to that run.
     """
 
     def __init__(
         self,
-        source: ChannelSource,
+        source: OutletSource,
         *,
         capacity: int = CAPACITY,
         refresh_seconds: float = REFRESH_SECONDS,
@@ -100,7 +100,13 @@ class BackgroundSender:
         """Drain, held repeats included, then stop the background work; a later alert starts it again."""
         for digest in self._repeats.flush(self._monotonic()):
             self._put(digest)
-        left = await self.drain(seconds=seconds)
+        ends_at = self._loop.time() + seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(ends_at):
+                await self._sorted.wait()
+        for lane, _ in self._lanes.values():
+            lane.release(due_only=False)
+        left = await self.drain(seconds=max(0.0, ends_at - self._loop.time()))
         if left:
             self._inbox.clear()
             self._sorted.set()
@@ -144,12 +150,16 @@ class BackgroundSender:
                         self._put(digest)
                     if self._inbox and await self._refresh(session):
                         self._distribute()
+                    for lane, _ in self._lanes.values():
+                        lane.release(due_only=True)
             finally:
                 await self._stop_lanes()
 
     async def _wait_for_work(self) -> None:
         due_at = self._repeats.next_due_at()
-        pause = None if due_at is None else max(0.0, due_at - self._monotonic())
+        waits = [lane.policy.next_due_in() for lane, _ in self._lanes.values()]
+        waits.append(None if due_at is None else max(0.0, due_at - self._monotonic()))
+        pause = min((wait for wait in waits if wait is not None), default=None)
         if self._inbox:
             # The channels could not be read last time.
             pause = RETRY_SOURCE_SECONDS if pause is None else min(pause, RETRY_SOURCE_SECONDS)
@@ -166,30 +176,33 @@ class BackgroundSender:
         if now < self._refresh_at:
             return bool(self._lanes) or self._said_off
         try:
-            channels = await self._source()
+            outlets = await self._source()
         except Exception as error:  # noqa: BLE001 - Prefect's API may be away, or a block wrong: say so and go on
             logger.warning("the alert channels could not be read: %s: %s", type(error).__name__, redact(str(error)))
             self._refresh_at = now + RETRY_SOURCE_SECONDS
             return bool(self._lanes)
         self._refresh_at = now + self._refresh_seconds
-        await self._use(channels, session)
+        await self._use(outlets, session)
         return True
 
-    async def _use(self, channels: Sequence[Channel], session: aiohttp.ClientSession) -> None:
+    async def _use(self, outlets: Sequence[Outlet], session: aiohttp.ClientSession) -> None:
         old, self._lanes = self._lanes, {}
-        for channel in channels:
+        for outlet in outlets:
+            channel = outlet.channel
             known = old.get(channel.name)
             if known is not None and known[0].channel == channel and not known[1].done():
+                known[0].policy.change(outlet.rules)
                 self._lanes[channel.name] = old.pop(channel.name)
                 continue
-            lane = Lane(channel, capacity=self._capacity, monotonic=self._monotonic)
+            lane = Lane(outlet, capacity=self._capacity, monotonic=self._monotonic)
             if known is not None:
                 lane.inherit(known[0])
             self._lanes[channel.name] = (lane, asyncio.create_task(lane.run(session), name=f"kontor-{channel.name}"))
         await _stop(task for _, task in old.values())
-        if not channels and not self._said_off:
+        is_off = not any(outlet.channel.is_for_people for outlet in outlets)
+        if is_off and not self._said_off:
             logger.info("alerts are off: there is no block of a channel named default")
-        self._said_off = not channels
+        self._said_off = is_off
 
     def _distribute(self) -> None:
         overflow, self._overflow = self._overflow, 0
@@ -198,7 +211,7 @@ class BackgroundSender:
         while self._inbox:
             queued = self._inbox.popleft()
             for lane, _ in self._lanes.values():
-                lane.push(queued)
+                lane.offer(queued)
         self._sorted.set()
 
     async def _stop_lanes(self) -> None:

@@ -45,6 +45,11 @@ class Telegram:
         """For logs."""
         return self.courier.name
 
+    @property
+    def is_for_people(self) -> bool:
+        """Read by people."""
+        return True
+
     def fit(self, waiting: list[Queued]) -> int:
         """As many as one message holds; an alert that is too long for one message goes alone."""
         total = 0

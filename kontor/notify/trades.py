@@ -43,6 +43,7 @@ def order_alert(order: Order, at: datetime, *, mode: str = "paper") -> Alert:
         account=order.account,
         fields=tuple((name, value) for name, value in fields if value),
         side=None if in_trouble else order.side.value,
+        event="order.unknown" if unknown else f"order.{order.state.value.lower()}",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
-from kontor.ports import DueOrders
+from kontor.ports import DueOrders, HistoryMark, News
 from kontor.store.changes import Changes
 from kontor.store.ordering import (
     CANCEL_REQUESTED,
@@ -39,6 +39,7 @@ class MemoryOrderQueue:
         # In the order of arrival, which decides between orders of one priority and moment.
         self._orders: dict[str, Order] = {}
         self._events: dict[str, list[OrderEvent]] = {}
+        self._history: list[OrderEvent] = []
         self._fills: dict[tuple[str, str, str], Fill] = {}
         self._changes = Changes()
 
@@ -182,6 +183,26 @@ class MemoryOrderQueue:
         short = [o for o in self._of(account) if o.filled_quantity > booked.get(o.client_order_id, Decimal(0))]
         return sorted(short, key=lambda order: order.created_at)[:limit]
 
+    async def history_end(self, account: str) -> HistoryMark:
+        """Where the history ends now."""
+        del account
+        return HistoryMark(len(self._history), len(self._fills))
+
+    async def news(self, account: str, since: HistoryMark, *, limit: int = 200) -> News:
+        """What was stored after `since`, oldest first."""
+        events = [
+            (number, event, self._orders[event.client_order_id])
+            for number, event in enumerate(self._history[since.event :], since.event + 1)
+            if self._orders[event.client_order_id].account == account
+        ][:limit]
+        fills = [
+            (number, fill)
+            for number, ((owner, _, _), fill) in enumerate(list(self._fills.items())[since.fill :], since.fill + 1)
+            if owner == account
+        ][:limit]
+        mark = HistoryMark(events[-1][0] if events else since.event, fills[-1][0] if fills else since.fill)
+        return News([(event, order) for _, event, order in events], [fill for _, fill in fills], mark)
+
     async def wait_for_change(self, account: str, *, seconds: float) -> bool:
         """True as soon as an order, cancel request or fill is stored; False after `seconds`."""
         return await self._changes.wait(account, seconds=seconds)
@@ -202,7 +223,9 @@ class MemoryOrderQueue:
 
     def _write(self, old: Order | None, new: Order, note: Note) -> None:
         self._orders[new.client_order_id] = new
-        self._events.setdefault(new.client_order_id, []).append(event_of(old, new, note))
+        event = event_of(old, new, note)
+        self._events.setdefault(new.client_order_id, []).append(event)
+        self._history.append(event)
         if new.venue_order_id is not None:
             for key, fill in self._fills.items():
                 if fill.client_order_id is None and key[0] == new.account:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, func, select, update
 
+from kontor.domain.fill import Fill
 from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
 from kontor.store import tables
 from kontor.store.rows import columns_of, one_of, upsert
@@ -53,6 +54,23 @@ EVENTS = (
     .where(e.client_order_id == bindparam("which"))
     .order_by(e.number)
 )
+_MINE_TOO = and_(e.client_order_id == o.client_order_id, MINE)
+NEWS = (
+    select(e.number, *columns_of(tables.order_events, OrderEvent), *ORDER)
+    .join_from(tables.order_events, tables.orders, _MINE_TOO)
+    .where(e.number > bindparam("since"))
+    .order_by(e.number)
+    .limit(bindparam("limit"))
+)
+LAST_EVENT = select(func.max(e.number)).join_from(tables.order_events, tables.orders, _MINE_TOO)
+_F = tables.fills.c
+NEW_FILLS = (
+    select(_F.number, *columns_of(tables.fills, Fill))
+    .where(_F.account == bindparam("account"), _F.number > bindparam("since"))
+    .order_by(_F.number)
+    .limit(bindparam("limit"))
+)
+LAST_FILL = select(func.max(_F.number)).where(_F.account == bindparam("account"))
 TOLD = select(e.client_order_id).where(one_of(e.client_order_id, "names")).distinct()
 # Locked in shared mode: a takeover that has not committed yet waits until this transaction has.
 FENCING = (

@@ -1,6 +1,7 @@
 """The order queue on a SQL database: orders, their history, and who may change what."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Select, insert
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderEvent, OrderState
-from kontor.ports import DueOrders
+from kontor.ports import DueOrders, HistoryMark, News
 from kontor.store import fills as booking
 from kontor.store import tables
 from kontor.store.database import Database
@@ -19,8 +20,12 @@ from kontor.store.order_queries import (
     EVENTS,
     FENCING,
     INSERT_NEW,
+    LAST_EVENT,
+    LAST_FILL,
     LOADED,
     LOCKED,
+    NEW_FILLS,
+    NEWS,
     PENDING,
     SHORT,
     SUBMITTED,
@@ -107,6 +112,7 @@ class SqlOrderQueue:
         note = Note(actor, at, CANCEL_REQUESTED)
 
         def work(conn: Connection) -> Sequence[Order]:
+            self._one_at_a_time(conn, _load(conn, client_order_ids).values())
             stored = _load(conn, client_order_ids, lock=True)
             after = {name: with_cancel_requested(order, at) for name, order in stored.items()}
             self._record(conn, [(stored[name], new) for name, new in after.items() if new != stored[name]], note)
@@ -178,6 +184,31 @@ class SqlOrderQueue:
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""
         return await self._orders(SHORT, account=account, limit=limit)
+
+    async def history_end(self, account: str) -> HistoryMark:
+        """Where the history ends now."""
+
+        def work(conn: Connection) -> HistoryMark:
+            given = {"account": account}
+            return HistoryMark(conn.scalar(LAST_EVENT, given) or 0, conn.scalar(LAST_FILL, given) or 0)
+
+        return await self._database.read(work)
+
+    async def news(self, account: str, since: HistoryMark, *, limit: int = 200) -> News:
+        """What was committed after `since`; numbers of one account grow in the order of commits, see `serialize`."""
+
+        def work(conn: Connection) -> News:
+            given = {"account": account, "limit": limit}
+            events = conn.execute(NEWS, {**given, "since": since.event}).all()
+            fills = conn.execute(NEW_FILLS, {**given, "since": since.fill}).all()
+            width = 1 + len(fields(OrderEvent))
+            return News(
+                [(OrderEvent(*row[1:width]), Order(*row[width:])) for row in events],
+                [Fill(*row[1:]) for row in fills],
+                HistoryMark(events[-1][0] if events else since.event, fills[-1][0] if fills else since.fill),
+            )
+
+        return await self._database.read(work)
 
     async def wait_for_change(self, account: str, *, seconds: float) -> bool:
         """True as soon as any process has committed an order, cancel request or fill; False after `seconds`.

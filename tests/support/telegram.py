@@ -1,6 +1,9 @@
 """A Telegram Bot API that parses MarkdownV2 as strictly as the real one and answers in its shapes."""
 
+import asyncio
+import contextlib
 import math
+import time
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +21,7 @@ class BadMarkdownError(ValueError):
 
 
 class TelegramServer(ChatServer):
-    """`POST /bot<token>/sendMessage`; what people would see is in `texts`."""
+    """`sendMessage` and `getUpdates`; what people would see is in `texts`, what they write comes by `type`."""
 
     route = "/bot{token}/{method}"
 
@@ -26,6 +29,44 @@ class TelegramServer(ChatServer):
         super().__init__()
         self.texts: list[str] = []
         self.messages: list[dict[str, Any]] = []
+        self.said: asyncio.Queue[str] = asyncio.Queue()
+        self._typed: list[dict[str, Any]] = []
+        self._came = asyncio.Event()
+
+    def type(self, text: str, *, chat: int = int(CHAT), user: int = 7, age: float = 0.0) -> int:
+        """Somebody writes into a chat; returns the update's number."""
+        number = 9000 + len(self._typed)
+        chat_is = {"id": chat, "type": "supergroup" if chat < 0 else "private"}
+        message = {
+            "message_id": number,
+            "from": {"id": user, "is_bot": False, "first_name": "Ada", "username": "ada"},
+            "chat": chat_is,
+            "date": int(time.time() - age),
+            "text": text,
+        }
+        self._typed.append({"update_id": number, "message": message})
+        self._came.set()
+        return number
+
+    async def _updates(self, asked: dict[str, Any]) -> web.StreamResponse:
+        """Long polling: what is not confirmed by the offset, waited for when there is nothing."""
+        offset = asked.get("offset", 0)
+        waits_until = time.monotonic() + asked.get("timeout", 0)
+        while True:
+            self._came.clear()
+            found = [update for update in self._typed if update["update_id"] >= offset][: asked.get("limit", 100)]
+            left = waits_until - time.monotonic()
+            if found or left <= 0 or self._release.is_set():
+                return web.json_response({"ok": True, "result": found})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._came.wait()
+
+    async def stop(self) -> None:
+        """Let long polls go first."""
+        self._release.set()
+        self._came.set()
+        await super().stop()
 
     def too_many(self, wait: float) -> web.StreamResponse:
         seconds = math.ceil(wait)
@@ -40,6 +81,8 @@ class TelegramServer(ChatServer):
     async def accept(self, request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - one return for each answer
         if request.match_info["token"] != TOKEN:
             return _error(401, "Unauthorized")
+        if request.match_info["method"] == "getUpdates":
+            return await self._updates(await request.json())
         if request.match_info["method"] != "sendMessage":
             return _error(404, "Not Found")
         message = await request.json()
@@ -57,6 +100,7 @@ class TelegramServer(ChatServer):
             return _error(400, "Bad Request: message is too long")
         self.messages.append(message)
         self.texts.append(text)
+        self.said.put_nowait(text)
         result = {
             "message_id": len(self.texts),
             "date": 0,

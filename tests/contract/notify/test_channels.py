@@ -10,13 +10,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from kontor.config.alerts import ChannelRules, Grouping
 from kontor.errors import ConfigError
-from kontor.notify import BackgroundSender, Channel, Discord, NotDelivered, Telegram
+from kontor.notify import BackgroundSender, Discord, NotDelivered, Outlet, Telegram
 from kontor.notify.delivery import Courier, Patience, Refused, Throttled, Unreachable, retry_after
 from kontor.notify.queued import Queued
 from tests.contract.notify.conftest import QUICK, Rig, an_alert
 from tests.support.chat_server import Answer, FakeTime
 from tests.support.discord import DiscordServer
+
+LOUD = ChannelRules(grouping=Grouping(burst=1000))
 
 
 async def test_an_alert_arrives_with_all_its_facts(rig: Rig) -> None:
@@ -166,8 +169,8 @@ async def test_the_address_is_never_shown(rig: Rig, trouble: str, caplog: pytest
     if trouble == "gone":
         await rig.server.stop()
 
-    async def source() -> Sequence[Channel]:
-        return [rig.channel]
+    async def source() -> Sequence[Outlet]:
+        return [Outlet(rig.channel, LOUD)]
 
     with caplog.at_level(logging.DEBUG):
         with pytest.raises(NotDelivered) as caught:
@@ -311,5 +314,5 @@ def _too_many(rig: Rig, seconds: float) -> Answer:
     return answer
 
 
-async def _only(channel: Channel) -> Sequence[Channel]:
-    return [channel]
+async def _only(channel: Discord) -> Sequence[Outlet]:
+    return [Outlet(channel, LOUD)]

@@ -25,7 +25,7 @@ from blocks.notifiers import DiscordWebhook, TelegramBot
 from kontor.ports import Alert
 from tasks import notifications
 from tasks.hooks import alert, describe_run, reason
-from tasks.notifications import close_sender, load_channels, notify, process_sender
+from tasks.notifications import close_sender, load_outlets, notify, process_sender
 from tests.flows.blocks.conftest import delete_block
 from tests.flows.blocks.failing_flow import update_nothing
 from tests.support import telegram as telegram_support
@@ -174,7 +174,7 @@ async def test_the_blocks_are_asked_for_once_a_minute_even_when_there_are_none(
         for number in range(5):
             await alert(update_nothing, a_run(), Failed(message=f"reason {'x' * number}"))
             assert await process_sender().drain(seconds=10) == 0
-    assert asked == 2  # Discord and Telegram, once each
+    assert asked == 3  # Discord, Telegram and Apprise, once each
     assert caplog.text.count("alerts are off") == 1
     await close_sender(seconds=1)
 
@@ -224,7 +224,7 @@ async def test_a_spoiled_block_is_reported_and_the_other_channel_works(
         )
         response.raise_for_status()
     try:
-        assert [channel.name for channel in await load_channels()] == ["discord"]
+        assert [outlet.channel.name for outlet in await load_outlets()] == ["prefect", "discord"]
     finally:
         await delete_block(TelegramBot, "default")
     assert "block kontor-telegram-bot/default: the chat must be a number" in caplog.text

@@ -3,7 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from kontor.notify.repeats import LONGEST_WINDOW, Repeats
+import pytest
+
+from kontor.notify.repeats import Repeats
+from kontor.notify.windows import LONGEST
 from kontor.ports import Alert
 
 DOWN = Alert("update-tickers is down", "Last success 31 s ago.", "critical", datetime(2026, 1, 1, tzinfo=UTC), "paper")
@@ -34,14 +37,27 @@ def test_a_day_of_flapping_makes_fewer_than_twenty_messages() -> None:
     assert 2 <= sent < 20
 
 
+@pytest.mark.parametrize("period", [10, 90, 600, 3600, 5 * 3600])
+def test_a_day_of_flapping_is_eight_messages_however_fast_it_flaps(period: int) -> None:
+    """What comes back every five minutes, or every hour, is flapping too."""
+    repeats = Repeats()
+    story = [replace(DOWN, group="updater"), replace(UP, group="updater")]
+    sent = 0
+    for now in range(0, 24 * 3600, 10):
+        sent += len(repeats.due(now))
+        if now % period == 0:
+            sent += repeats.admit(story[now // period % 2], now)
+    assert 2 <= sent <= 8
+
+
 def test_an_alert_that_stayed_away_is_news_again() -> None:
     """Grouping must not swallow tomorrow's outage."""
     repeats = Repeats(first_window=60)
     assert repeats.admit(DOWN, 0)
     assert not repeats.admit(DOWN, 30)
-    assert len(repeats.due(60)) == 1  # the next window is 240 s
-    assert repeats.due(300) == []
-    assert repeats.admit(DOWN, 301)
+    assert len(repeats.due(60)) == 1  # the next window is 300 s
+    assert repeats.due(360) == []
+    assert repeats.admit(DOWN, 361)
 
 
 def test_a_trade_is_never_grouped() -> None:
@@ -95,6 +111,6 @@ def test_windows_stop_growing_at_six_hours() -> None:
         repeats.admit(DOWN, now)
         due = repeats.next_due_at()
         assert due is not None
-        assert due - now <= LONGEST_WINDOW
+        assert due - now <= LONGEST
         now = due
         assert len(repeats.due(now)) == 1

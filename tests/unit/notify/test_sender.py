@@ -13,13 +13,17 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 
-from kontor.notify.delivery import Channel, NotDelivered, Refused, Unreachable
+from kontor.config.alerts import ChannelRules, Grouping
+from kontor.notify.delivery import NotDelivered, Refused, Unreachable
+from kontor.notify.lane import Outlet
 from kontor.notify.queued import Queued
 from kontor.notify.repeats import Repeats
 from kontor.notify.sender import BackgroundSender
 from kontor.ports import Alert
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+# Most tests are about other things than too many alerts.
+LOUD = ChannelRules(grouping=Grouping(burst=1000))
 
 
 def an_alert(title: str, **changes: str) -> Alert:
@@ -31,6 +35,7 @@ class Recorder:
     """A channel that keeps what it gets; closed until `gate` is set, failing while `errors` lasts."""
 
     name: str = "recorder"
+    is_for_people: bool = True
     per_message: int = 10
     batches: list[list[Queued]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
@@ -60,16 +65,16 @@ class Desk:
     """A sender with the channels that a test gives it."""
 
     def __init__(self) -> None:
-        self.channels: list[Channel] = []
+        self.channels: list[Recorder] = []
         self.asked = 0
         self.source_error: Exception | None = None
         self.sender = BackgroundSender(self.source, capacity=100, refresh_seconds=0.0)
 
-    async def source(self) -> Sequence[Channel]:
+    async def source(self) -> Sequence[Outlet]:
         self.asked += 1
         if self.source_error is not None:
             raise self.source_error
-        return self.channels
+        return [Outlet(channel, LOUD) for channel in self.channels]
 
     def open(self, name: str = "recorder", *, opened: bool = True) -> Recorder:
         recorder = Recorder(name)
@@ -179,8 +184,8 @@ async def test_a_digest_comes_by_itself_when_its_window_ends() -> None:
     recorder = Recorder()
     recorder.gate.set()
 
-    async def source() -> Sequence[Channel]:
-        return [recorder]
+    async def source() -> Sequence[Outlet]:
+        return [Outlet(recorder)]
 
     sender = BackgroundSender(source, repeats=Repeats(first_window=0.02))
     for _ in range(3):
@@ -306,7 +311,7 @@ def test_an_alert_after_the_loop_has_ended_raises_nothing(caplog: pytest.LogCapt
     """The last words of a dying process must not become its error."""
 
     async def make() -> BackgroundSender:
-        async def source() -> Sequence[Channel]:
+        async def source() -> Sequence[Outlet]:
             return []
 
         return BackgroundSender(source)

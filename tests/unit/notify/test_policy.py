@@ -1,0 +1,206 @@
+"""What one channel is told, and when: filters, quiet hours, grouping; and a day of flapping from end to end."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kontor.config.alerts import AlertSettings, ChannelRules, QuietHours
+from kontor.notify.policy import Policy, quiet_until, wants
+from kontor.notify.queued import Queued
+from kontor.notify.repeats import Repeats
+from kontor.ports import Alert
+
+START = datetime(2026, 1, 10, 12, tzinfo=UTC)
+FAILED = Alert("update-candles failed", "Why.", "warning", START, "paper", event="flow.failed")
+DOWN = Alert("update-candles is down", "", "critical", START, "paper", event="updater.down", group="updaters")
+UP = replace(DOWN, title="update-candles is up again", severity="info", event="updater.up")
+FILL = Alert("Filled: buy 1 BTC/USD", "", "info", START, "paper", side="buy", event="order.filled")
+HALT = Alert("Trading halted", "", "critical", START, "paper", event="trading.halted")
+NIGHT = {"start": "23:00", "end": "07:00", "timezone": "Europe/Berlin"}
+
+
+def rules(**given: Any) -> ChannelRules:
+    return ChannelRules.model_validate(given)
+
+
+@dataclass
+class Day:
+    """A channel's policy on a clock that the test moves."""
+
+    rules: ChannelRules = field(default_factory=ChannelRules)
+    seconds: float = 0.0
+    policy: Policy = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.policy = Policy(self.rules, lambda: self.seconds, lambda: START + timedelta(seconds=self.seconds))
+
+    def tell(self, alert: Alert) -> bool:
+        return self.policy.admit(Queued(alert))
+
+    def at(self, hour: int, minute: int = 0) -> None:
+        """Move on to a time of this day, or of the next."""
+        moment = START.replace(hour=hour, minute=minute)
+        now = START + timedelta(seconds=self.seconds)
+        self.seconds += (moment - now).total_seconds() % 86400
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {FAILED, DOWN, FILL}),
+        ({"enabled": False}, set()),
+        ({"severity": "warning"}, {FAILED, DOWN}),
+        ({"severity": "critical"}, {DOWN}),
+        ({"events": ["order.*"]}, {FILL, DOWN}),
+        ({"events": ["order.*"], "without": ["updater.*"]}, {FILL}),
+        ({"without": ["flow.failed"]}, {DOWN, FILL}),
+        ({"without": ["*"]}, set()),
+    ],
+)
+def test_a_channel_is_told_what_its_filters_let_through(given: dict[str, Any], told: set[Alert]) -> None:
+    """The phone gets what needs a person, the channel of the team gets everything."""
+    assert {alert for alert in (FAILED, DOWN, FILL) if wants(rules(**given), alert)} == told
+
+
+@pytest.mark.parametrize(
+    ("now", "end"),
+    [
+        ("2026-01-10T21:59:59", None),  # 22:59:59 in Berlin
+        ("2026-01-10T22:00:00", "2026-01-11T06:00:00"),
+        ("2026-01-11T05:59:59", "2026-01-11T06:00:00"),
+        ("2026-01-11T06:00:00", None),
+        # The night in which the clocks go forward is an hour shorter.
+        ("2026-03-28T23:30:00", "2026-03-29T05:00:00"),
+    ],
+)
+def test_quiet_hours_are_those_of_their_time_zone(now: str, end: str | None) -> None:
+    """Over midnight, and over the change to summer time."""
+    found = quiet_until(QuietHours.model_validate(NIGHT), datetime.fromisoformat(now).replace(tzinfo=UTC))
+    assert found == (None if end is None else datetime.fromisoformat(end).replace(tzinfo=UTC))
+
+
+def test_an_unquoted_time_in_yaml_means_what_it_says() -> None:
+    """YAML 1.1 turns 23:00 into the number 1380."""
+    hours = QuietHours.model_validate({"start": 23 * 60, "end": 7 * 60 + 30})
+    assert (f"{hours.start:%H:%M}", f"{hours.end:%H:%M}") == ("23:00", "07:30")
+
+
+def test_at_night_only_critical_alerts_come_and_one_digest_in_the_morning() -> None:
+    """Sleep, unless the house burns; and nothing is lost by sleeping."""
+    day = Day(rules(quiet_hours=NIGHT))
+    day.at(22, 30)  # UTC: half past eleven in Berlin
+    assert not day.tell(FILL)
+    assert not day.tell(FILL)
+    assert not day.tell(FAILED)
+    assert day.tell(HALT)
+    assert day.policy.due() == []
+    wait = day.policy.next_due_in()
+    assert wait == 7.5 * 3600
+    day.seconds += wait
+    (digest,) = day.policy.due()
+    assert digest.alert.title == "3 alerts in one"
+    assert digest.alert.text == "2 × Filled: buy 1 BTC/USD\nupdate-candles failed"
+    assert (digest.alert.severity, digest.alert.event) == ("warning", "alerts.digest")
+    assert day.policy.next_due_in() is None
+    assert day.tell(FILL)
+
+
+def test_one_alert_held_alone_comes_as_it_was() -> None:
+    """A digest of one would hide its facts."""
+    day = Day(rules(quiet_hours=NIGHT))
+    day.at(23)
+    assert not day.tell(FAILED)
+    assert day.policy.flush() == [Queued(FAILED)]
+
+
+def test_too_many_are_one_digest_and_trades_and_critical_ones_pass() -> None:
+    """An exchange that fails makes every updater fail: five messages say so, not fifty."""
+    day = Day()
+    failures = [replace(FAILED, title=f"updater {number} failed") for number in range(40)]
+    assert [day.tell(each) for each in failures].count(True) == 5
+    assert all(day.tell(each) for each in (FILL, DOWN, replace(FILL, side=None, event="report.capital")))
+    day.seconds += 300
+    (digest,) = day.policy.due()
+    assert digest.alert.title == "35 alerts in one"
+    assert digest.alert.text.splitlines()[0] == "updater 5 failed"
+    assert digest.alert.text.splitlines()[-1] == "and 20 more"
+
+
+def test_what_is_held_is_bounded() -> None:
+    """A hundred thousand different alerts in quiet hours must not be remembered one by one."""
+    day = Day(rules(quiet_hours=NIGHT))
+    day.at(23)
+    for number in range(10_000):
+        day.tell(replace(FAILED, title=f"{number}"))
+    assert len(day.policy._held) == 15
+    (digest,) = day.policy.flush()
+    assert digest.alert.title == "10000 alerts in one"
+
+
+@pytest.mark.parametrize("period", [10, 60, 300, 1800])
+def test_a_day_of_flapping_is_at_most_twenty_messages_in_a_channel(period: int) -> None:
+    """One updater fails, is down and is up again all day long, as fast as it can or every half hour."""
+    day, repeats = Day(), Repeats()
+    sent = 0
+
+    def through(queued: list[Queued]) -> int:
+        return sum(day.policy.admit(each) for each in queued)
+
+    for second in range(0, 24 * 3600, 10):
+        day.seconds = float(second)
+        sent += through(repeats.due(second)) + len(day.policy.due())
+        if second % period == 0:
+            story = [FAILED, DOWN] if second // period % 2 else [UP]
+            sent += through([Queued(alert) for alert in story if repeats.admit(alert, second)])
+    assert 4 <= sent <= 20
+
+
+@pytest.mark.parametrize("components", [2, 10, 40])
+def test_many_components_that_flap_together_are_no_more_messages(components: int) -> None:
+    """A venue that comes and goes takes all updaters with it; down and up again is one story for all of them."""
+    day, repeats = Day(), Repeats()
+    sent = 0
+    for second in range(0, 24 * 3600, 60):
+        day.seconds = float(second)
+        story = [replace(FAILED, title=f"updater {number} failed") for number in range(components)]
+        story.append(DOWN if second // 60 % 2 else UP)
+        passed = [*repeats.due(second), *(Queued(alert) for alert in story if repeats.admit(alert, second))]
+        sent += sum(day.policy.admit(each) for each in passed) + len(day.policy.due())
+    assert sent <= 20
+
+
+def test_a_channel_without_quiet_hours_of_its_own_takes_those_of_all() -> None:
+    """Said once for everybody, and again only where it differs."""
+    settings = AlertSettings.model_validate(
+        {
+            "quiet_hours": NIGHT,
+            "channels": {"telegram": {"severity": "critical"}, "discord": {"quiet_hours": {**NIGHT, "end": "08:00"}}},
+        }
+    )
+    assert [
+        str(settings.rules(name).quiet_hours and settings.rules(name).quiet_hours.end)
+        for name in (  # pyright: ignore[reportOptionalMemberAccess]
+            "telegram",
+            "discord",
+            "apprise",
+        )
+    ] == ["07:00:00", "08:00:00", "07:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"channels": {"sms": {}}}, "channels.sms"),
+        ({"channels": {"discord": {"severity": "loud"}}}, "'info', 'warning' or 'critical'"),
+        ({"channels": {"discord": {"events": ["Order Filled"]}}}, "pattern"),
+        ({"quiet_hours": {**NIGHT, "timezone": "Europe/Atlantis"}}, "write an IANA name, such as Europe/Berlin"),
+        ({"quiet_hours": {"start": "25:00", "end": "07:00"}}, "start"),
+        ({"quiet_hours": {"start": "23:00"}}, "end"),
+    ],
+)
+def test_a_mistake_names_its_place(given: dict[str, Any], sentence: str) -> None:
+    """kontor.yaml is edited by hand."""
+    with pytest.raises(ValueError, match=sentence):
+        AlertSettings.model_validate(given)

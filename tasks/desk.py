@@ -13,8 +13,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from kontor.desk import EXCHANGE_GENERATION, Desk, is_gate_open
-from kontor.errors import GateClosed, KontorError, NotNow, StillRunning
+from kontor.errors import GateClosed, KontorError, NotNow, StillRunning, StreamIsFresh
 from kontor.ports import Lease
+from kontor.resilience.breaker_state import last_reset
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
 from tasks.resources import Resources
 
@@ -85,6 +86,7 @@ async def _assemble(resources: Resources, account: str) -> Desk:
     config = resources.config()
     store = await resources.store()
     generation = await store.desk.attribute(account, EXCHANGE_GENERATION)
+    resources.reset_breakers(account, await last_reset(store.desk, account))
     exchange = await resources.exchange(account, int(generation.value) if generation else 0)
     return Desk(account, config, exchange, store, resources.clock, process_sender())
 
@@ -108,6 +110,9 @@ async def _heartbeat(desk: Desk, updater: str) -> AsyncIterator[None]:
     started = desk.clock.monotonic()
     try:
         yield
+    except StreamIsFresh:
+        await desk.store.desk.beat(desk.account, updater, desk.clock.now())
+        raise
     except NotNow:
         raise
     except asyncio.CancelledError:

@@ -17,6 +17,7 @@ from kontor.ports import Exchange, ExchangeSettings, Store
 from kontor.resilience.clock import SystemClock
 from kontor.store import open_store
 from tasks import KEEP_OPEN
+from tasks.breakers import BreakerReporter
 
 CONFIG_VARIABLE = "KONTOR_CONFIG"
 # An edited block takes effect within this many seconds, without a restart.
@@ -30,6 +31,9 @@ class Resources:
     clock: SystemClock = field(default_factory=SystemClock)
     users: int = 0
     _sessions: SessionPool | None = None
+    _reporter: BreakerReporter | None = None
+    # By account, the newest wish to close its breakers that this process has carried out.
+    _resets: dict[str, int] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
@@ -46,7 +50,8 @@ class Resources:
     def sessions(self) -> SessionPool:
         """The exchange sessions of this loop."""
         if self._sessions is None:
-            self._sessions = SessionPool(clock=self.clock)
+            self._reporter = BreakerReporter(self.store)
+            self._sessions = SessionPool(clock=self.clock, on_breaker=self._reporter.changed)
         return self._sessions
 
     def config(self) -> KontorConfig:
@@ -85,6 +90,12 @@ class Resources:
         """The account's session of that generation; an older one goes on until its last call has ended."""
         return await self.sessions.get(await self.settings(account), generation)
 
+    def reset_breakers(self, account: str, number: int) -> None:
+        """Close the account's breakers if somebody has asked for it since this process did so last."""
+        if number > self._resets.setdefault(account, number):
+            self._resets[account] = number
+            self.sessions.reset_breakers(account)
+
     def enter(self) -> None:
         """Count one run in."""
         self.users += 1
@@ -97,6 +108,9 @@ class Resources:
 
     async def close(self) -> None:
         """Close sessions and stores; the next run opens them again."""
+        if self._reporter is not None:
+            # It writes to the store that is closed next.
+            await self._reporter.close()
         sessions, self._sessions = self._sessions, None
         stores, self._stores = self._stores, {}
         self._store_url = None

@@ -1,6 +1,7 @@
 """Putting an exchange together from its settings."""
 
 from kontor.exchange.adapter import CcxtExchange
+from kontor.exchange.breakers import Breakers
 from kontor.exchange.capabilities import NEEDED
 from kontor.exchange.guarded import GuardedExchange, Limits
 from kontor.ports import Clock, Exchange, ExchangeSettings
@@ -9,11 +10,14 @@ from kontor.ports import Clock, Exchange, ExchangeSettings
 READ_SHARE = 3
 
 
-def open_exchange(settings: ExchangeSettings, *, clock: Clock) -> GuardedExchange:
-    """The guarded exchange of one account; nothing is sent yet. Raises ConfigError for settings that cannot work."""
+def open_exchange(settings: ExchangeSettings, *, clock: Clock, breakers: Breakers | None = None) -> GuardedExchange:
+    """The guarded exchange of one account; nothing is sent yet. Raises ConfigError for settings that cannot work.
+
+    `breakers` outlive the exchange: what replaces it should know how the venue has been.
+    """
     inner = CcxtExchange(settings, clock=clock)
     limits = Limits(write=settings.request_timeout, read=READ_SHARE * settings.request_timeout)
-    return GuardedExchange(inner, clock=clock, limits=limits)
+    return GuardedExchange(inner, clock=clock, limits=limits, breakers=breakers)
 
 
 def share_markets(new: GuardedExchange, loaded: Exchange) -> bool:

@@ -41,6 +41,7 @@ class ConnectionBudget:
             self._opened.append(self._clock.monotonic())
 
     def _forget(self) -> None:
-        over = self._clock.monotonic() - self.seconds
-        while self._opened and self._opened[0] <= over:
+        now = self._clock.monotonic()
+        # The same sum as in `seconds_until_free`: rounded otherwise, a place could seem free that is not.
+        while self._opened and self._opened[0] + self.seconds <= now:
             self._opened.popleft()

@@ -19,6 +19,7 @@ from kontor.domain.health import UpdaterHealth, judge
 from kontor.errors import KontorError
 from kontor.ports import Store
 from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
+from kontor.streams.freshness import ChannelState, load_channels
 
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
@@ -35,6 +36,7 @@ class DeskStatus:
     positions: tuple[Position, ...]
     balance: Balance | None
     breakers: tuple[ReportedBreaker, ...] = ()
+    streams: tuple[ChannelState, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class DeskStatus:
             "positions": [_position(each) for each in self.positions],
             "balance": _balance(self.balance) if self.balance else None,
             "breakers": [_breaker(each) for each in self.breakers],
+            "streams": {each.channel: _channel(each) for each in self.streams},
         }
 
 
@@ -89,6 +92,7 @@ async def read_status(home: Home, account: str) -> DeskStatus:
             positions=tuple(positions.value) if positions else (),
             balance=await store.account.balance(account),
             breakers=await load_breakers(store.desk, account, now),
+            streams=tuple((await load_channels(store.desk, account, now)).values()),
             remarks=remarks,
         )
 
@@ -130,6 +134,15 @@ def _breaker(reported: ReportedBreaker) -> dict[str, Any]:
         "since": status.since.isoformat() if status.since else None,
         "retry_at": status.retry_at.isoformat() if status.retry_at else None,
         "reason": status.reason,
+    }
+
+
+def _channel(state: ChannelState) -> dict[str, Any]:
+    return {
+        "stream": state.stream,
+        "fresh": state.is_fresh,
+        "since": state.since.isoformat(),
+        "reason": state.reason,
     }
 
 

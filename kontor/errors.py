@@ -12,6 +12,7 @@ KontorError
 ├── OrderError
 │   ├── IllegalTransition  the order cannot go from this state to that one
 │   └── OrderDenied        our own gate refused: rule, limit and figure
+├── StreamBroken           a live stream lost its connection or its thread: reconcile, then go on
 ├── (DeadlineExceeded       a network operation took longer than it may: see kontor.resilience.deadline)
 └── ExchangeError
     ├── NotSent            YES      the request never left this machine
@@ -87,6 +88,10 @@ class StoreUnavailable(StoreError):
 
 class LeaseLost(StoreError):
     """The lease is held by somebody else or has lapsed."""
+
+
+class StreamBroken(KontorError):
+    """A live stream lost its connection, or something that was said on it: what happened meanwhile is never told."""
 
 
 class OrderError(KontorError):

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
 import anyio
+from prefect import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
@@ -25,6 +26,7 @@ R = TypeVar("R")
 # A run that was killed holds its place until this time has passed; longer than every updater's timeout.
 OVERLAP = timedelta(seconds=75)
 LAST_WORDS_SECONDS = 3.0
+GATE_SECONDS = 0.5
 
 
 def updater(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -80,6 +82,15 @@ async def open_desk(account: str, *, updater: str | None = None, gated: bool = T
             await resources.leave()
         with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_SECONDS):
             await settle_alerts()
+
+
+async def wait_for_gate(desk: Desk) -> None:
+    """Wait until the account is initialized, and say so; for flows that run as long as the desk does."""
+    state, account = desk.store.desk, desk.account
+    if not await is_gate_open(state, account):
+        get_run_logger().info("waiting for the gate of %s", account)
+    while not await is_gate_open(state, account):
+        await desk.clock.sleep(GATE_SECONDS)
 
 
 async def _assemble(resources: Resources, account: str) -> Desk:

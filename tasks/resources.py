@@ -14,7 +14,9 @@ from blocks.state_store import StateStore
 from kontor.config import KontorConfig, load_config
 from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings, Store
+from kontor.resilience.circuit_breaker import BreakerStatus
 from kontor.resilience.clock import SystemClock
+from kontor.resilience.connection_gate import ConnectionGate
 from kontor.store import open_store
 from tasks import KEEP_OPEN
 from tasks.breakers import BreakerReporter
@@ -32,6 +34,8 @@ class Resources:
     users: int = 0
     _sessions: SessionPool | None = None
     _reporter: BreakerReporter | None = None
+    # What the streams that run here connect through.
+    gates: set[ConnectionGate] = field(default_factory=set)
     # By account, the newest wish to close its breakers that this process has carried out.
     _resets: dict[str, int] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
@@ -50,8 +54,7 @@ class Resources:
     def sessions(self) -> SessionPool:
         """The exchange sessions of this loop."""
         if self._sessions is None:
-            self._reporter = BreakerReporter(self.store)
-            self._sessions = SessionPool(clock=self.clock, on_breaker=self._reporter.changed)
+            self._sessions = SessionPool(clock=self.clock, on_breaker=self.breaker_changed)
         return self._sessions
 
     def config(self) -> KontorConfig:
@@ -95,6 +98,14 @@ class Resources:
         if number > self._resets.setdefault(account, number):
             self._resets[account] = number
             self.sessions.reset_breakers(account)
+            for gate in self.gates:
+                gate.breaker.reset()
+
+    def breaker_changed(self, account: str, status: BreakerStatus) -> None:
+        """Tell store and Prefect how one of the account's breakers stands now, without making anybody wait."""
+        if self._reporter is None:
+            self._reporter = BreakerReporter(self.store)
+        self._reporter.changed(account, status)
 
     def enter(self) -> None:
         """Count one run in."""

@@ -10,6 +10,7 @@ from kontor.config.sections import (
     RiskSettings,
     WatchlistSettings,
 )
+from kontor.config.streams import StreamSettings
 
 __all__ = [
     "CandleSettings",
@@ -18,6 +19,7 @@ __all__ = [
     "KontorConfig",
     "OrderSettings",
     "RiskSettings",
+    "StreamSettings",
     "WatchlistSettings",
     "describe",
     "load_config",

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from kontor.config.base import Settings
 from kontor.config.sections import CandleSettings, HistorySettings, OrderSettings, RiskSettings, WatchlistSettings
+from kontor.config.streams import StreamSettings
 
 
 class KontorConfig(Settings):
@@ -15,6 +16,7 @@ class KontorConfig(Settings):
     risk: RiskSettings = RiskSettings()
     orders: OrderSettings = OrderSettings()
     history: HistorySettings = HistorySettings()
+    streams: StreamSettings = StreamSettings()
 
     @property
     def good_for(self) -> timedelta:

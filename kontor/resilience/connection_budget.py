@@ -40,6 +40,11 @@ class ConnectionBudget:
                 await self._clock.sleep(wait)
             self._opened.append(self._clock.monotonic())
 
+    def give_back(self) -> None:
+        """Return the newest one: it never reached the other side."""
+        if self._opened:
+            self._opened.pop()
+
     def _forget(self) -> None:
         now = self._clock.monotonic()
         # The same sum as in `seconds_until_free`: rounded otherwise, a place could seem free that is not.

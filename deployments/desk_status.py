@@ -18,6 +18,8 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.errors import KontorError
 from kontor.ports import Store
+from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
+from kontor.streams.freshness import ChannelState, load_channels
 
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
@@ -33,6 +35,8 @@ class DeskStatus:
     orders: Mapping[str, int]
     positions: tuple[Position, ...]
     balance: Balance | None
+    breakers: tuple[ReportedBreaker, ...] = ()
+    streams: tuple[ChannelState, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -44,6 +48,8 @@ class DeskStatus:
             "orders": dict(self.orders),
             "positions": [_position(each) for each in self.positions],
             "balance": _balance(self.balance) if self.balance else None,
+            "breakers": [_breaker(each) for each in self.breakers],
+            "streams": {each.channel: _channel(each) for each in self.streams},
         }
 
 
@@ -85,6 +91,8 @@ async def read_status(home: Home, account: str) -> DeskStatus:
             orders={state.value: count for state, count in (await store.orders.counts(account)).items()},
             positions=tuple(positions.value) if positions else (),
             balance=await store.account.balance(account),
+            breakers=await load_breakers(store.desk, account, now),
+            streams=tuple((await load_channels(store.desk, account, now)).values()),
             remarks=remarks,
         )
 
@@ -116,6 +124,28 @@ def _updater(health: UpdaterHealth) -> dict[str, Any]:
         "age_seconds": round(health.age.total_seconds(), 3) if health.age is not None else None,
         "interval_seconds": health.interval.total_seconds(),
         "ok": health.ok,
+    }
+
+
+def _breaker(reported: ReportedBreaker) -> dict[str, Any]:
+    status = reported.status
+    return {
+        "name": status.name,
+        "process": reported.process,
+        "state": status.state.value,
+        "failures": status.failures,
+        "since": status.since.isoformat() if status.since else None,
+        "retry_at": status.retry_at.isoformat() if status.retry_at else None,
+        "reason": status.reason,
+    }
+
+
+def _channel(state: ChannelState) -> dict[str, Any]:
+    return {
+        "stream": state.stream,
+        "fresh": state.is_fresh,
+        "since": state.since.isoformat(),
+        "reason": state.reason,
     }
 
 

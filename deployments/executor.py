@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from deployments.prefect_api import Deployment, PrefectApi, Run
 from kontor.errors import KontorError
 
-LONG_RUNNING = ("execute-orders", "watch-desk")
+LONG_RUNNING = ("execute-orders", "stream-market", "stream-account", "watch-desk")
 # Longer than the trigger takes, shorter than the 30 s within which an executor must run again.
 TRIGGER_PATIENCE = timedelta(seconds=15)
 CHECK_SECONDS = 5.0

@@ -10,6 +10,7 @@ from tasks.hooks import alert
 from tasks.market_data import (
     candidates,
     find_ranges,
+    late_candles,
     refresh_candles,
     refresh_tickers,
     save_ranges,
@@ -17,6 +18,7 @@ from tasks.market_data import (
     select_watchlist,
     watched,
 )
+from tasks.streams import skip_if_streamed
 
 
 @flow(
@@ -50,6 +52,7 @@ async def update_watchlist(account: str = "paper") -> dict[str, Any]:
 async def update_tickers(account: str = "paper") -> dict[str, Any]:
     """Store the last price of every watched market with its time; a missing price keeps the old one."""
     async with open_desk(account, updater="update-tickers") as desk:
+        await skip_if_streamed(desk, "tickers")
         symbols = await watched(desk)
         missing = await refresh_tickers(desk, symbols)
     return {"tickers": len(symbols) - len(missing), "without_price": list(missing)}
@@ -68,7 +71,10 @@ async def update_tickers(account: str = "paper") -> dict[str, Any]:
 async def update_candles(account: str = "paper") -> dict[str, Any]:
     """Store the finished candles of every watched market, only what is missing after the first fetch."""
     async with open_desk(account, updater="update-candles") as desk:
-        updated, failed = await refresh_candles(desk, await watched(desk))
+        symbols = await watched(desk)
+        if not await late_candles(desk, symbols):
+            await skip_if_streamed(desk, "candles")
+        updated, failed = await refresh_candles(desk, symbols)
     return {"updated": updated, "failed": failed}
 
 

@@ -25,6 +25,7 @@ from tasks.market_data import (
 )
 from tasks.orders import reconcile
 from tasks.session import missing_capabilities, open_gate, renew_session
+from tasks.session import reset_breakers as close_breakers
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
 from tasks.updater import forget_ranges, take_steps
 
@@ -86,9 +87,17 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
     on_cancellation=[alert],
 )
 @updater
-async def restart_exchange(account: str = "paper") -> dict[str, Any]:
-    """Swap the exchange session for a new one in every process; when that fails the old ones go on working."""
+async def restart_exchange(
+    account: str = "paper",
+    reset_breakers: bool = False,
+) -> dict[str, Any]:
+    """Swap the exchange session for a new one in every process; when that fails the old ones go on working.
+
+    With `reset_breakers` every circuit breaker of the account is closed first.
+    """
     async with open_desk(account, updater="restart-exchange") as desk:
+        if reset_breakers:
+            await close_breakers(desk)
         generation = await renew_session(desk)
     return {"generation": generation}
 

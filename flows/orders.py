@@ -2,17 +2,14 @@
 
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.shell import run_named_flow
-from kontor.desk import is_gate_open
 from kontor.execution.executor import Executor
-from tasks.desk import open_desk, updater
+from tasks.desk import open_desk, updater, wait_for_gate
 from tasks.hooks import alert
 from tasks.orders import reconcile, track
-
-GATE_SECONDS = 0.5
 
 
 @flow(name="execute-orders", on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
@@ -23,10 +20,7 @@ async def execute_orders(account: str = "paper") -> None:
     crashes. A run that a person cancels stays canceled.
     """
     async with open_desk(account, gated=False) as desk:
-        if not await is_gate_open(desk.store.desk, account):
-            get_run_logger().info("waiting for the gate of %s", account)
-        while not await is_gate_open(desk.store.desk, account):
-            await desk.clock.sleep(GATE_SECONDS)
+        await wait_for_gate(desk)
         owner = f"execute-orders {flow_run.name}"
         executor = Executor(
             account,

@@ -4,6 +4,7 @@ KontorError
 ├── ConfigError            a file, block or parameter is wrong: says where, and the remedy
 ├── NotNow                 nothing failed, but this run has nothing to do now
 │   ├── GateClosed         the desk is not initialized yet (run ends as `Waiting`)
+│   ├── StreamIsFresh      a stream delivers it already (run ends as `Streamed`, a success)
 │   └── StillRunning       the predecessor is still at work (run ends as `Skipped`)
 ├── StoreError             the state store could not do it
 │   ├── StoreUnavailable   disk full, read-only, locked or unreachable: halt, nothing unrecorded is sent
@@ -13,9 +14,11 @@ KontorError
 │   ├── IllegalTransition  the order cannot go from this state to that one
 │   ├── OrderDenied        our own gate refused: rule, limit and figure
 │   └── OrderRefused       an order that a person wanted came to nothing
+├── StreamBroken           a live stream lost its connection or its thread: reconcile, then go on
 ├── (DeadlineExceeded       a network operation took longer than it may: see kontor.resilience.deadline)
 └── ExchangeError
     ├── NotSent            YES      the request never left this machine
+    │   └── CircuitOpen             a breaker holds it back: the venue has not been answering; says when to come back
     ├── NotPlaced          YES      the venue refused to look at it now: back off first
     │   ├── RateLimited
     │   ├── OnMaintenance
@@ -67,6 +70,12 @@ class GateClosed(NotNow):
     state_name = "Waiting"
 
 
+class StreamIsFresh(NotNow):
+    """A stream delivers what this run would fetch; the run counts as a success without a request."""
+
+    state_name = "Streamed"
+
+
 class StillRunning(NotNow):
     """The predecessor of this run is still at work."""
 
@@ -89,6 +98,10 @@ class StepFailed(KontorError):
     def __init__(self, number: int, steps: int, call: str, reason: str) -> None:
         self.number, self.steps, self.call = number, steps, call
         super().__init__(f"step {number} of {steps}, {call}: {reason}")
+
+
+class StreamBroken(KontorError):
+    """A live stream lost its connection, or something that was said on it: what happened meanwhile is never told."""
 
 
 class OrderError(KontorError):
@@ -131,6 +144,16 @@ class NotSent(ExchangeError):
     """The request never left this machine."""
 
     resend = Resend.YES
+
+
+class CircuitOpen(NotSent):
+    """A circuit breaker holds the request back because the last ones came to nothing; try again after `retry_after`."""
+
+    def __init__(self, name: str, retry_after: timedelta, reason: str) -> None:
+        self.name, self.retry_after, self.reason = name, retry_after, reason
+        super().__init__(
+            f"{name} is held back for another {retry_after.total_seconds():.1f} s, nothing was sent: {reason}"
+        )
 
 
 class NotPlaced(ExchangeError):

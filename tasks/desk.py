@@ -9,12 +9,14 @@ from typing import Any, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
 import anyio
+from prefect import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from kontor.desk import EXCHANGE_GENERATION, Desk, is_gate_open
-from kontor.errors import GateClosed, KontorError, NotNow, OrderRefused, StillRunning
+from kontor.errors import GateClosed, KontorError, NotNow, OrderRefused, StillRunning, StreamIsFresh
 from kontor.ports import Lease
+from kontor.resilience.breaker_state import last_reset
 from tasks.hooks import REFUSED
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
 from tasks.resources import Resources
@@ -25,6 +27,7 @@ R = TypeVar("R")
 # A run that was killed holds its place until this time has passed; longer than every updater's timeout.
 OVERLAP = timedelta(seconds=75)
 LAST_WORDS_SECONDS = 3.0
+GATE_SECONDS = 0.5
 
 
 def updater(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -87,10 +90,20 @@ async def open_desk(
             await settle_alerts()
 
 
+async def wait_for_gate(desk: Desk) -> None:
+    """Wait until the account is initialized, and say so; for flows that run as long as the desk does."""
+    state, account = desk.store.desk, desk.account
+    if not await is_gate_open(state, account):
+        get_run_logger().info("waiting for the gate of %s", account)
+    while not await is_gate_open(state, account):
+        await desk.clock.sleep(GATE_SECONDS)
+
+
 async def _assemble(resources: Resources, account: str) -> Desk:
     config = resources.config()
     store = await resources.store()
     generation = await store.desk.attribute(account, EXCHANGE_GENERATION)
+    resources.reset_breakers(account, await last_reset(store.desk, account))
     exchange = await resources.exchange(account, int(generation.value) if generation else 0)
     return Desk(account, config, exchange, store, resources.clock, process_sender())
 
@@ -114,6 +127,9 @@ async def _heartbeat(desk: Desk, updater: str) -> AsyncIterator[None]:
     started = desk.clock.monotonic()
     try:
         yield
+    except StreamIsFresh:
+        await desk.store.desk.beat(desk.account, updater, desk.clock.now())
+        raise
     except NotNow:
         raise
     except asyncio.CancelledError:

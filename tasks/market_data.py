@@ -123,6 +123,14 @@ async def refresh_candles(
     return len(new), failed
 
 
+async def late_candles(desk: Desk, symbols: Sequence[str]) -> tuple[str, ...]:
+    """Symbols of which a finished candle is missing for longer than one more takes: no stream is waited for then."""
+    timeframe = desk.config.candles.timeframe
+    known, now = await desk.store.market.last_candle_at(desk.account, timeframe), desk.clock.now()
+    patience = 3 * TIMEFRAMES[timeframe]
+    return tuple(symbol for symbol in symbols if symbol not in known or now - known[symbol] >= patience)
+
+
 @task(cache_policy=NO_CACHE)
 async def find_ranges(desk: Desk, symbols: Sequence[str]) -> tuple[list[Range], dict[str, str]]:
     """The range of each symbol, longer timeframes only while a side is missing; and what failed."""

@@ -42,7 +42,7 @@ def process_sender() -> BackgroundSender:
     if loop not in _senders:
         for ended in [known for known in _senders if known.is_closed()]:
             del _senders[ended]
-        _senders[loop] = BackgroundSender(load_outlets, context=_outside_of_any_run())
+        _senders[loop] = BackgroundSender(load_outlets, context=outside_of_any_run())
     return _senders[loop]
 
 
@@ -94,7 +94,7 @@ def _without(outlet: Outlet, events: tuple[str, ...]) -> Outlet:
     return Outlet(outlet.channel, rules)
 
 
-def _outside_of_any_run() -> contextvars.Context:
+def outside_of_any_run() -> contextvars.Context:
     """A context with nothing but Prefect's settings.
 
     The sender outlives the run whose alert happened to start it: that run's client will be closed, its logs are not

@@ -14,9 +14,12 @@ from blocks.state_store import StateStore
 from kontor.config import KontorConfig, load_config
 from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings, Store
+from kontor.resilience.circuit_breaker import BreakerStatus
 from kontor.resilience.clock import SystemClock
+from kontor.resilience.connection_gate import ConnectionGate
 from kontor.store import open_store
 from tasks import KEEP_OPEN
+from tasks.breakers import BreakerReporter
 
 CONFIG_VARIABLE = "KONTOR_CONFIG"
 # An edited block takes effect within this many seconds, without a restart.
@@ -30,6 +33,11 @@ class Resources:
     clock: SystemClock = field(default_factory=SystemClock)
     users: int = 0
     _sessions: SessionPool | None = None
+    _reporter: BreakerReporter | None = None
+    # What the streams that run here connect through.
+    gates: set[ConnectionGate] = field(default_factory=set)
+    # By account, the newest wish to close its breakers that this process has carried out.
+    _resets: dict[str, int] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
@@ -46,7 +54,7 @@ class Resources:
     def sessions(self) -> SessionPool:
         """The exchange sessions of this loop."""
         if self._sessions is None:
-            self._sessions = SessionPool(clock=self.clock)
+            self._sessions = SessionPool(clock=self.clock, on_breaker=self.breaker_changed)
         return self._sessions
 
     def config(self) -> KontorConfig:
@@ -86,6 +94,20 @@ class Resources:
         """The account's session of that generation; an older one goes on until its last call has ended."""
         return await self.sessions.get(await self.settings(account), generation)
 
+    def reset_breakers(self, account: str, number: int) -> None:
+        """Close the account's breakers if somebody has asked for it since this process did so last."""
+        if number > self._resets.setdefault(account, number):
+            self._resets[account] = number
+            self.sessions.reset_breakers(account)
+            for gate in self.gates:
+                gate.breaker.reset()
+
+    def breaker_changed(self, account: str, status: BreakerStatus) -> None:
+        """Tell store and Prefect how one of the account's breakers stands now, without making anybody wait."""
+        if self._reporter is None:
+            self._reporter = BreakerReporter(self.store)
+        self._reporter.changed(account, status)
+
     def enter(self) -> None:
         """Count one run in."""
         self.users += 1
@@ -98,6 +120,9 @@ class Resources:
 
     async def close(self) -> None:
         """Close sessions and stores; the next run opens them again."""
+        if self._reporter is not None:
+            # It writes to the store that is closed next.
+            await self._reporter.close()
         sessions, self._sessions = self._sessions, None
         stores, self._stores = self._stores, {}
         self._store_url = None

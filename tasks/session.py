@@ -5,6 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from kontor import desk as gate
 from kontor.desk import EXCHANGE_GENERATION, Desk
+from kontor.resilience.breaker_state import ask_for_reset
 from tasks.resources import Resources
 
 
@@ -20,6 +21,13 @@ async def renew_session(desk: Desk) -> int:
     resources = Resources.here()
     await resources.sessions.restart(await resources.settings(desk.account), generation)
     return await state.increment(desk.account, EXCHANGE_GENERATION, desk.clock.now())
+
+
+@task(cache_policy=NO_CACHE)
+async def reset_breakers(desk: Desk) -> None:
+    """Close every circuit breaker of the account: here now, in the other processes when they open the desk next."""
+    number = await ask_for_reset(desk.store.desk, desk.account, desk.clock.now())
+    Resources.here().reset_breakers(desk.account, number)
 
 
 @task(cache_policy=NO_CACHE)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deployments.desk_status import DeskStatus
     from kontor.domain.account import Balance
     from kontor.domain.health import UpdaterHealth
+    from kontor.resilience.breaker_state import ReportedBreaker
 
 
 def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False, account: str = "paper") -> None:
@@ -71,11 +72,26 @@ def render(found: DeskStatus) -> Group:
     parts.append(Text(f"balance   {_balance(found.balance)}"))
     if held := _held(found.balance):
         parts.append(Text(f"held      {held}"))
+    if found.streams:
+        parts.append(_streams(found))
+    parts += [Text(_breaker(each), style="bold red") for each in found.breakers]
     if found.positions:
         parts.append(_positions(found))
     else:
         parts.append(Text("positions none"))
     return Group(*parts)
+
+
+def _streams(found: DeskStatus) -> Text:
+    fresh = ", ".join(each.channel for each in found.streams if each.is_fresh)
+    stale = [f"{each.channel} stale ({each.reason}), by REST" for each in found.streams if not each.is_fresh]
+    line = Text(f"streams   {fresh or 'none'}")
+    return line.append("".join(f"\n          {each}" for each in stale), style="yellow")
+
+
+def _breaker(reported: ReportedBreaker) -> str:
+    status = reported.status
+    return f"breaker   {status.name} is {status.state} in {reported.process}: {status.reason}"
 
 
 def _updaters(found: DeskStatus) -> Table:

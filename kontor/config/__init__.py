@@ -12,6 +12,7 @@ from kontor.config.sections import (
     RiskSettings,
     WatchlistSettings,
 )
+from kontor.config.streams import StreamSettings
 
 __all__ = [
     "AlertSettings",
@@ -24,6 +25,7 @@ __all__ = [
     "OrderSettings",
     "Problem",
     "RiskSettings",
+    "StreamSettings",
     "WatchlistSettings",
     "check_config",
     "describe",

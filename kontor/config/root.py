@@ -8,6 +8,7 @@ from kontor.config.alerts import AlertSettings
 from kontor.config.attributes import Attributes
 from kontor.config.base import Settings
 from kontor.config.sections import CandleSettings, HistorySettings, OrderSettings, RiskSettings, WatchlistSettings
+from kontor.config.streams import StreamSettings
 
 
 class KontorConfig(Settings):
@@ -20,6 +21,7 @@ class KontorConfig(Settings):
     orders: OrderSettings = OrderSettings()
     history: HistorySettings = HistorySettings()
     alerts: AlertSettings = AlertSettings()
+    streams: StreamSettings = StreamSettings()
     # Start values of shared state, for the updaters of prefect.yaml: `$name`.
     attributes: Attributes = Field(default_factory=dict)
 

@@ -73,10 +73,13 @@ class Instrumented:
         return []
 
 
-def create_client(settings: ExchangeSettings, venue: Venue, clock: Clock) -> Any:
-    """A ccxt client for REST and streams; opens no connection. Raises ConfigError for what cannot work."""
+def create_client(settings: ExchangeSettings, venue: Venue, clock: Clock, *mixins: type) -> Any:
+    """A ccxt client for REST and streams; opens no connection. Raises ConfigError for what cannot work.
+
+    `mixins` are classes that go before the exchange's own.
+    """
     kind = exchange_class(settings.exchange_id)
-    made: Any = type(settings.exchange_id, (Instrumented, kind), {})
+    made: Any = type(settings.exchange_id, (*mixins, Instrumented, kind), {})
     client = made(_config(settings, venue))
     client.kontor_venue, client.kontor_clock = venue, clock
     client.kontor_flat_cost = settings.requests_per_second is not None

@@ -34,11 +34,11 @@ PRIORITY = {
 class Connection:
     """A ccxt client with what belongs to it. Markets of another connection to the same venue may be shared."""
 
-    def __init__(self, settings: ExchangeSettings, clock: Clock) -> None:
+    def __init__(self, settings: ExchangeSettings, clock: Clock, *mixins: type) -> None:
         self.settings = settings
         self.clock = clock
         self.venue = venue_of(settings.exchange_id)
-        self.client: Any = create_client(settings, self.venue, clock)
+        self.client: Any = create_client(settings, self.venue, clock, *mixins)
         self.budget: RateBudget = self.client.kontor_budget
         self.profile = venue_profile(self.client, self.venue)
         self.markets: Mapping[str, Market] = {}

@@ -1,7 +1,7 @@
-"""GuardedExchange: deadlines, priorities and retries around any Exchange.
+"""GuardedExchange: circuit breakers, deadlines, priorities and retries around any Exchange.
 
-Nesting, from the outside: deadline, then retries (reads only), then the rate budget each request passes in the client.
-A breaker belongs between deadline and retries, in `_run`: it counts one logical call once.
+Nesting, from the outside: breaker, deadline, retries (reads only), then the rate budget each request passes in the
+client. The breaker sees one logical call once, however often it was tried, and sees a deadline that ran out.
 """
 
 import logging
@@ -20,9 +20,11 @@ from kontor.domain.order import Order, OrderReport
 from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError, NotPlaced, NotSent, OutcomeUnknown
+from kontor.exchange.breakers import Breakers, NeverSent, verdict_on, verdict_on_results
 from kontor.exchange.wire import calling
 from kontor.ports import Clock, Exchange
 from kontor.resilience.backoff import Backoff
+from kontor.resilience.circuit_breaker import Verdict
 from kontor.resilience.deadline import DeadlineExceeded, deadline
 from kontor.resilience.rate_budget import Priority
 
@@ -44,9 +46,16 @@ class GuardedExchange:
     """Any exchange, made safe to call: reads come back within a deadline or fail; writes are sent once."""
 
     def __init__(
-        self, inner: Exchange, *, clock: Clock, limits: Limits | None = None, backoff: Backoff | None = None
+        self,
+        inner: Exchange,
+        *,
+        clock: Clock,
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         self.inner = inner
+        self.breakers = breakers or Breakers(inner.profile.exchange_id, clock=clock)
         self._clock = clock
         self._limits = limits or Limits()
         self._backoff = backoff or Backoff()
@@ -118,7 +127,13 @@ class GuardedExchange:
         """Send several at once; one result per order, in order, errors as values."""
         operation = f"create_orders {' '.join(order.client_order_id for order in orders)}"
         try:
-            return await self._write(operation, lambda: self.inner.create_orders(orders), Priority.CREATE)
+            return await self._run(
+                operation,
+                lambda: self.inner.create_orders(orders),
+                Priority.CREATE,
+                self._limits.write,
+                judge_result=verdict_on_results,
+            )
         except ExchangeError as error:
             return [error] * len(orders)
 
@@ -172,9 +187,24 @@ class GuardedExchange:
         return await self._run(operation, request, priority, self._limits.write)
 
     async def _run(
+        self,
+        operation: str,
+        request: Callable[[], Awaitable[T]],
+        priority: Priority,
+        limit: timedelta,
+        *,
+        judge_result: Callable[[T], Verdict] = lambda _: Verdict.SUCCESS,
+    ) -> T:
+        """One logical call: if its breaker lets it pass, within its deadline, with its priority."""
+        with self.breakers[priority].guard(verdict_on) as permit:
+            answer = await self._within(operation, request, priority, limit)
+            permit.end(judge_result(answer), "none of several orders got an answer")
+            return answer
+
+    async def _within(
         self, operation: str, request: Callable[[], Awaitable[T]], priority: Priority, limit: timedelta
     ) -> T:
-        """One logical call: within its deadline, with its priority, and with a truthful error when time is up."""
+        """The answer within the deadline, or a truthful error when time is up."""
         where = f"{self.profile.exchange_id} {operation}"
         with calling(priority) as call:
             try:
@@ -182,7 +212,7 @@ class GuardedExchange:
                     return await request()
             except DeadlineExceeded as error:
                 if not call.sent:
-                    raise NotSent(f"{error}; it was still waiting for its turn, nothing was sent") from None
+                    raise NeverSent(f"{error}; it was still waiting for its turn, nothing was sent") from None
                 if priority in {Priority.CANCEL, Priority.CREATE}:
                     raise OutcomeUnknown(f"{error}; it may or may not have been done, look it up") from None
                 raise ExchangeError(str(error)) from None

@@ -1,19 +1,36 @@
 """Putting an exchange together from its settings."""
 
 from kontor.exchange.adapter import CcxtExchange
+from kontor.exchange.breakers import Breakers
 from kontor.exchange.capabilities import NEEDED
 from kontor.exchange.guarded import GuardedExchange, Limits
+from kontor.exchange.streams import CcxtStreams
 from kontor.ports import Clock, Exchange, ExchangeSettings
+from kontor.resilience.connection_gate import ConnectionGate
 
 # A read may try again and wait for its turn; a write goes out once.
 READ_SHARE = 3
 
 
-def open_exchange(settings: ExchangeSettings, *, clock: Clock) -> GuardedExchange:
-    """The guarded exchange of one account; nothing is sent yet. Raises ConfigError for settings that cannot work."""
+def open_exchange(settings: ExchangeSettings, *, clock: Clock, breakers: Breakers | None = None) -> GuardedExchange:
+    """The guarded exchange of one account; nothing is sent yet. Raises ConfigError for settings that cannot work.
+
+    `breakers` outlive the exchange: what replaces it should know how the venue has been.
+    """
     inner = CcxtExchange(settings, clock=clock)
     limits = Limits(write=settings.request_timeout, read=READ_SHARE * settings.request_timeout)
-    return GuardedExchange(inner, clock=clock, limits=limits)
+    return GuardedExchange(inner, clock=clock, limits=limits, breakers=breakers)
+
+
+def open_streams(
+    settings: ExchangeSettings, *, clock: Clock, gate: ConnectionGate, loaded: Exchange | None = None
+) -> CcxtStreams:
+    """The streams of one account; nothing is connected yet. The markets of `loaded` are used where they fit."""
+    streams = CcxtStreams(settings, clock=clock, gate=gate)
+    inner = loaded.inner if isinstance(loaded, GuardedExchange) else loaded
+    if isinstance(inner, CcxtExchange) and inner.connection.markets:
+        streams.connection.share_markets(inner.connection)
+    return streams
 
 
 def share_markets(new: GuardedExchange, loaded: Exchange) -> bool:

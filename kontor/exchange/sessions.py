@@ -5,8 +5,10 @@ import logging
 from collections.abc import Callable, Sequence
 
 from kontor.errors import KontorError
+from kontor.exchange.breakers import Breakers
 from kontor.exchange.session import Session, SharedClient
 from kontor.ports import Clock, Exchange, ExchangeSettings
+from kontor.resilience.circuit_breaker import BreakerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +16,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 # (settings, exchanges whose markets may be shared) -> an exchange that has sent nothing yet.
 Opener = Callable[[ExchangeSettings, Sequence[Exchange]], Exchange]
+# (account, how one of its breakers stands now)
+OnBreaker = Callable[[str, BreakerStatus], None]
 
 
 class SessionPool:
@@ -23,8 +27,9 @@ class SessionPool:
     is opened and has its markets before it takes over, and the old one is closed when its last call has ended.
     """
 
-    def __init__(self, *, clock: Clock, opener: Opener | None = None) -> None:
-        self._clock = clock
+    def __init__(self, *, clock: Clock, opener: Opener | None = None, on_breaker: OnBreaker | None = None) -> None:
+        self._clock, self._on_breaker = clock, on_breaker
+        self._breakers: dict[tuple[str, str], Breakers] = {}
         self._open = opener or self._open_from_ccxt
         self._sessions: dict[str, Session] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -59,6 +64,24 @@ class SessionPool:
         """The session on a new client, whatever it has now; raises, and keeps the old one, when that fails."""
         async with self._lock(settings.account):
             return await self._replace(settings, generation)
+
+    def breakers(self, account: str, exchange_id: str) -> Breakers:
+        """The account's circuit breakers; they outlive the clients, and know how the venue has been."""
+        key = account, exchange_id
+        if key not in self._breakers:
+            tell = self._on_breaker
+            self._breakers[key] = Breakers(
+                exchange_id,
+                clock=self._clock,
+                on_change=None if tell is None else lambda status: tell(account, status),
+            )
+        return self._breakers[key]
+
+    def reset_breakers(self, account: str) -> None:
+        """Close the account's breakers."""
+        for (owner, _), breakers in self._breakers.items():
+            if owner == account:
+                breakers.reset()
 
     async def close(self) -> None:
         """Close every client once its last call has ended; safe to call twice."""
@@ -110,6 +133,7 @@ class SessionPool:
         # ccxt takes half a second and 100 MB: only a process that reaches an exchange pays for it.
         from kontor.exchange.opening import open_exchange, share_markets
 
-        exchange = open_exchange(settings, clock=self._clock)
+        breakers = self.breakers(settings.account, settings.exchange_id)
+        exchange = open_exchange(settings, clock=self._clock, breakers=breakers)
         any(share_markets(exchange, donor) for donor in donors)
         return exchange

@@ -52,9 +52,9 @@ class ReconcileReport:
 
     @property
     def severity(self) -> str:
-        """Of the alert about it: a liquidation is an emergency, a trade by hand is news."""
+        """Of the alert about it: drift and a liquidation are emergencies, a trade by hand is news."""
         forced = {OutsideKind.LIQUIDATION, OutsideKind.AUTO_DELEVERAGING}
-        if any(move.kind in forced for move in self.outside):
+        if self.drift or any(move.kind in forced for move in self.outside):
             return "critical"
         return "warning" if self.needs_a_look else "info"
 

@@ -1,1 +1,1 @@
-"""What keeps a desk standing when the network does not: clocks, deadlines, backoff, the rate budget."""
+"""What keeps a desk standing when the network does not: clocks, deadlines, backoff, budgets, breakers, supervision."""

@@ -1,0 +1,215 @@
+"""What a streaming ccxt client does besides what ccxt makes it do: pass the gate, count gaps, survive bad messages."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import ccxt
+
+from kontor.exchange.redaction import redact
+from kontor.resilience.circuit_breaker import Permit, Verdict
+from kontor.resilience.connection_gate import ConnectionGate
+
+logger = logging.getLogger(__name__)
+
+# Both ends say something this often, whether or not there is news.
+KEEP_ALIVE_MS = 5_000
+CONNECT_TIMEOUT_MS = 5_000
+# Signs of the protocol itself: answers to subscriptions, greetings, heartbeats.
+CONTROL = frozenset({"event", "op", "id", "result", "method", "success", "type", "code", "status", "connId", "reqid"})
+MOST_KINDS = 100
+
+
+class StreamEvents:
+    """What happens on a client's sockets, as seen from outside; one per streaming client."""
+
+    def __init__(self, gate: ConnectionGate, secrets: tuple[str, ...]) -> None:
+        self.gate = gate
+        self.breaks = 0
+        # Messages nobody understood, by their keys; and those that could not be read.
+        self.unknown: Counter[str] = Counter()
+        self.unreadable = 0
+        self.heard_at: dict[str, float] = {}
+        # Sockets on their way to the venue, or waiting for their turn to be.
+        self.opening: set[asyncio.Task[Any]] = set()
+        self._secrets = secrets
+        self.is_closing = False
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def told(self) -> None:
+        """Some message has led to something: wake who waits for that."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    @contextmanager
+    def next_told(self) -> Iterator[asyncio.Future[None]]:
+        """Done as soon as a message has led to something."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            yield waiter
+        finally:
+            waiter.cancel()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def broke(self, url: str, reason: str) -> None:
+        """A connection is gone."""
+        if self.is_closing:
+            return
+        self.breaks += 1
+        self.heard_at.pop(url, None)
+        self.gate.lost(url, redact(reason, self._secrets))
+
+    def not_understood(self, message: Any) -> None:
+        """Count a message that led to nothing, and log its keys the first time."""
+        if not isinstance(message, Mapping) or not CONTROL.isdisjoint(message):
+            return
+        keys = ",".join(sorted(map(str, message)))
+        if keys not in self.unknown:
+            if len(self.unknown) >= MOST_KINDS:
+                keys = "(others)"
+            logger.warning("stream_message_unknown name=%s keys=%s", self.gate.name, keys)
+        self.unknown[keys] += 1
+
+    def not_readable(self, message: Any, error: Exception) -> None:
+        """Count a message that broke its reader: something was said that we have not heard."""
+        self.unreadable += 1
+        self.breaks += 1
+        logger.warning(
+            "stream_message_unreadable name=%s count=%d error=%s: %s length=%d",
+            self.gate.name,
+            self.unreadable,
+            type(error).__name__,
+            redact(str(error), self._secrets)[:200],
+            len(getattr(message, "data", None) or ""),
+        )
+
+
+class Streaming:
+    """Mixed in before the exchange's own class."""
+
+    kontor_events: StreamEvents
+    kontor_now: Callable[[], float]
+
+    def client(self, url: str) -> Any:
+        """The socket client of an address, made to pass the gate before it connects."""
+        base: Any = super()
+        made = base.client(url)
+        if not hasattr(made, "kontor_resolved"):
+            _adapt(made, self.kontor_events, self.kontor_now)
+        return made
+
+    def on_error(self, client: Any, error: Any) -> None:
+        """Count the gap, then let ccxt forget the socket."""
+        base: Any = super()
+        if client.isConnected:
+            client.isConnected = False
+            self.kontor_events.broke(client.url, f"{type(error).__name__}: {error}")
+        base.on_error(client, error)
+
+    def on_close(self, client: Any, code: Any) -> None:
+        """The venue has closed the connection, however politely."""
+        base: Any = super()
+        if client.isConnected:
+            client.isConnected = False
+            self.kontor_events.broke(client.url, f"closed by the venue with code {code}")
+        base.on_close(client, code)
+
+    def ws_dial_delay(self, url: str) -> float:
+        """None of ccxt's own: the gate decides."""
+        del url
+        return 0
+
+    def handle_bid_ask(self, *_args: Any) -> None:
+        """Nothing: the ticker itself carries bid and ask, and parsing each message twice costs as much again."""
+
+
+def _adapt(client: Any, events: StreamEvents, now: Callable[[], float]) -> None:
+    """Wrap one socket client's connecting, reading and resolving."""
+    client.kontor_resolved = 0
+    client.keepAlive = min(client.keepAlive or KEEP_ALIVE_MS, KEEP_ALIVE_MS)
+    client.connectionTimeout = CONNECT_TIMEOUT_MS
+    opening, reading, resolving, handling = (
+        client.open,
+        client.handle_message,
+        client.resolve,
+        client.on_message_callback,
+    )
+
+    async def open_through_gate(session: Any, backoff_delay: float = 0) -> None:
+        del backoff_delay
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - ccxt opens sockets in tasks
+        events.opening.add(task)
+        task.add_done_callback(events.opening.discard)
+        permit = await events.gate.enter(client.url)
+        try:
+            await opening(session, 0)
+        finally:
+            _tell(client, events, permit, now)
+
+    def read(message: Any) -> None:
+        events.heard_at[client.url] = now()
+        try:
+            reading(message)
+        except Exception as error:  # noqa: BLE001 - one bad message must not end the reading of all others
+            events.not_readable(message, error)
+
+    def resolve(result: Any, message_hash: Any) -> Any:
+        client.kontor_resolved += 1
+        answer = resolving(result, message_hash)
+        events.told()
+        return answer
+
+    def handle(socket: Any, message: Any) -> None:
+        before = client.kontor_resolved
+        handling(socket, message)
+        if client.kontor_resolved == before:
+            events.not_understood(message)
+
+    client.open, client.handle_message, client.resolve = open_through_gate, read, resolve
+    client.on_message_callback = handle
+
+
+def _tell(client: Any, events: StreamEvents, permit: Permit, now: Callable[[], float]) -> None:
+    """How the connecting went."""
+    if client.isConnected:
+        events.heard_at[client.url] = now()
+        events.gate.connected(client.url, permit)
+    elif client.error is None:
+        permit.end(Verdict.NOTHING)
+    else:
+        cause = client.error.args[0] if client.error.args else None
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            # It never reached the venue, and counts for nothing there.
+            events.gate.budget.give_back()
+        events.gate.failed(permit, f"{client.url}: {client.error}")
+
+
+def break_silent(client: Any, limit: float, events: StreamEvents, now: float) -> int:
+    """Break the sockets that have not been heard for `limit` seconds; returns how many."""
+    silent = [url for url, heard_at in events.heard_at.items() if now - heard_at > limit]
+    for url in silent:
+        events.heard_at.pop(url, None)
+        socket = (client.clients or {}).get(url)
+        if socket is not None:
+            socket.on_error(ccxt.RequestTimeout(f"nothing heard for {limit:g} s"))
+    return len(silent)
+
+
+async def close_streams(client: Any, events: StreamEvents) -> None:
+    """Close every socket; those that still wait at the gate do not connect any more."""
+    events.is_closing = True
+    opening = set(events.opening)
+    for task in opening:
+        task.cancel()
+    await asyncio.gather(*opening, return_exceptions=True)
+    await client.close()

@@ -1,0 +1,52 @@
+"""The connection budget: how many connections may be opened within a window, whoever wants them.
+
+A sliding window, not a bucket that refills: venues ban for the count within their window (Kraken: about 150 in 10
+minutes), and a full bucket plus its refill would be twice that.
+"""
+
+import asyncio
+from collections import deque
+
+from kontor.ports import Clock
+
+CONNECTIONS, WINDOW_SECONDS = 150, 600.0
+
+
+class ConnectionBudget:
+    """At most `limit` connections within any `seconds`; waiters are served in the order they came."""
+
+    def __init__(self, *, clock: Clock, limit: int = CONNECTIONS, seconds: float = WINDOW_SECONDS) -> None:
+        if limit < 1 or seconds <= 0:
+            raise ValueError(f"{limit} connections in {seconds} s allow none")
+        self._clock, self.limit, self.seconds = clock, limit, seconds
+        self._opened: deque[float] = deque()
+        self._turn = asyncio.Lock()
+
+    @property
+    def left(self) -> int:
+        """How many could be opened now."""
+        self._forget()
+        return self.limit - len(self._opened)
+
+    @property
+    def seconds_until_free(self) -> float:
+        """How long until one may be opened; 0 when there is one left."""
+        return 0.0 if self.left > 0 else self._opened[0] + self.seconds - self._clock.monotonic()
+
+    async def acquire(self) -> None:
+        """Take one, waiting until there is one; a waiter that is canceled has taken nothing."""
+        async with self._turn:
+            while (wait := self.seconds_until_free) > 0:
+                await self._clock.sleep(wait)
+            self._opened.append(self._clock.monotonic())
+
+    def give_back(self) -> None:
+        """Return the newest one: it never reached the other side."""
+        if self._opened:
+            self._opened.pop()
+
+    def _forget(self) -> None:
+        now = self._clock.monotonic()
+        # The same sum as in `seconds_until_free`: rounded otherwise, a place could seem free that is not.
+        while self._opened and self._opened[0] + self.seconds <= now:
+            self._opened.popleft()

@@ -1,0 +1,105 @@
+"""The gate before every new connection of a stream: breaker, backoff and budget, whoever connects.
+
+Three tries at once, then pauses that double with jitter up to a few seconds: a desk must notice within seconds that the
+venue is back. While the venue is away one socket tries for all. A connection that was made and soon lost counts like
+one that could not be made: a clean close is no invitation to come back at once.
+"""
+
+import logging
+import random
+from dataclasses import dataclass
+
+from kontor.errors import CircuitOpen
+from kontor.ports import Clock
+from kontor.resilience.circuit_breaker import BreakerPolicy, CircuitBreaker, OnChange, Permit, Verdict
+from kontor.resilience.connection_budget import ConnectionBudget
+
+logger = logging.getLogger(__name__)
+
+INSTANT_TRIES = 3
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
+# A connection that has lasted this long was a good one: the next loss gets its instant tries again.
+STEADY_SECONDS = 30.0
+# What is added to a breaker's pause at most, so that many desks do not come back at the same moment.
+JITTER = 0.1
+POLICY = BreakerPolicy(failures=INSTANT_TRIES, pause=1.0, longest_pause=LONGEST_PAUSE, probes=1, successes=1)
+
+
+@dataclass(slots=True)
+class _Address:
+    losses: int = 0
+    connected_at: float | None = None
+
+
+class ConnectionGate:
+    """Decides when a connection may be tried, and remembers how the last ones went; one for all sockets of a stream."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: Clock,
+        budget: ConnectionBudget | None = None,
+        on_change: OnChange | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self._clock, self._rng = clock, rng or random.Random()
+        self.budget = budget or ConnectionBudget(clock=clock)
+        self.breaker = CircuitBreaker(name, clock=clock, policy=POLICY, on_change=on_change)
+        self._addresses: dict[str, _Address] = {}
+        self.connects = 0
+
+    async def enter(self, url: str) -> Permit:
+        """Wait until a connection to `url` may be tried; the permit must be ended with how it went."""
+        await self._clock.sleep(self.pause_before(url))
+        while True:
+            try:
+                permit = self.breaker.admit()
+            except CircuitOpen as held:
+                await self._clock.sleep(held.retry_after.total_seconds() * self._rng.uniform(1.0, 1.0 + JITTER))
+                continue
+            try:
+                await self.budget.acquire()
+            except BaseException:
+                permit.end(Verdict.NOTHING)
+                raise
+            return permit
+
+    def pause_before(self, url: str) -> float:
+        """Seconds to wait because of connections to `url` that were soon lost: 0 for the first ones."""
+        losses = self._address(url).losses
+        if losses < INSTANT_TRIES:
+            return 0.0
+        bound = min(FIRST_PAUSE * 2.0 ** min(losses - INSTANT_TRIES, 60), LONGEST_PAUSE)
+        return self._rng.uniform(bound / 2, bound)
+
+    def connected(self, url: str, permit: Permit) -> None:
+        """The connection stands."""
+        self.connects += 1
+        self._address(url).connected_at = self._clock.monotonic()
+        permit.end(Verdict.SUCCESS)
+
+    def failed(self, permit: Permit, reason: str) -> None:
+        """The connection could not be made."""
+        permit.end(Verdict.FAILURE, reason)
+
+    def lost(self, url: str, reason: str) -> None:
+        """A connection that stood is gone, cleanly or not."""
+        address = self._address(url)
+        if address.connected_at is None:
+            return
+        lasted = self._clock.monotonic() - address.connected_at
+        address.connected_at = None
+        address.losses = 1 if lasted >= STEADY_SECONDS else address.losses + 1
+        logger.warning(
+            "stream_lost name=%s url=%s lasted=%.1f in_a_row=%d reason=%s",
+            self.name,
+            url,
+            lasted,
+            address.losses,
+            reason,
+        )
+
+    def _address(self, url: str) -> _Address:
+        return self._addresses.setdefault(url, _Address())

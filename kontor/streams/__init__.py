@@ -1,0 +1,1 @@
+"""Live data on its way to the store: what a venue streams, and what is done when it does not."""

@@ -1,0 +1,225 @@
+"""stream-account: orders, fills, positions and balance as the venue tells them, within milliseconds."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from itertools import chain
+
+from kontor.domain.account import Balance, Position
+from kontor.domain.fill import Fill
+from kontor.domain.order import FINISHED, Order, OrderReport, apply_report
+from kontor.errors import ExchangeError
+from kontor.execution.journal import Change, Journal
+from kontor.execution.track import track
+from kontor.streams.streamer import LOOK_SECONDS, Streamer, StreamParts
+
+logger = logging.getLogger(__name__)
+
+CHANNELS = ("orders", "fills", "positions", "balance")
+# What was asked before the subscription stood may have changed before it did.
+SETTLE_SECONDS = 0.5
+# Every balance that is stored is a line of its history: marks that move a little are told now and then only.
+BALANCE_SECONDS = 30.0
+# More changes than this are not told during one request.
+MOST_TOLD = 1000
+MATERIAL = Decimal("0.001")
+
+
+class AccountStreamer(Streamer):
+    """Applies what the venue tells of the account; after each gap, and now and then, it asks by REST as well."""
+
+    name = "stream-account"
+
+    def __init__(self, parts: StreamParts) -> None:
+        super().__init__(parts)
+        self._journal = Journal(parts.store.orders, parts.clock, self.name)
+        self._open: dict[str, OrderReport] = {}
+        self._positions: dict[str, tuple[Position, ...]] = {}
+        self._reconciled_breaks = -1
+        self._reconciled_at = float("-inf")
+        self._connected_at: float | None = None
+        self._balance: Balance | None = None
+        # What the streams have told while a reconciliation was under way: newer than what it is about to be answered.
+        self._told_orders: list[OrderReport] = []
+        self._told_positions: dict[str, tuple[Position, ...]] = {}
+
+    def channels(self) -> tuple[str, ...]:
+        """What the venue streams of the account."""
+        return tuple(name for name in CHANNELS if name in self.parts.streams.channels)
+
+    def readers(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """One reader for each channel."""
+        reads: Mapping[str, Callable[[], Awaitable[None]]] = {
+            "orders": self._read_orders,
+            "fills": self._read_fills,
+            "positions": self._read_positions,
+            "balance": self._read_balance,
+        }
+
+        def reader(channel: str) -> Callable[[], Awaitable[None]]:
+            return lambda: self.reading(channel, reads[channel])
+
+        return {channel: reader(channel) for channel in self.channels()}
+
+    async def second(self) -> None:
+        """Fresh is: connected, subscribed, and reconciled since the last gap."""
+        parts, now = self.parts, self.parts.clock.monotonic()
+        breaks = parts.streams.breaks
+        if not all(parts.streams.is_live(channel) for channel in self.channels()):
+            self._connected_at = None
+            self._all_stale("not connected")
+            return
+        if self.troubles:
+            self._all_stale("; ".join(self.troubles.values()))
+            return
+        if self._connected_at is None:
+            self._connected_at = now
+        has_gap = breaks != self._reconciled_breaks
+        if has_gap:
+            self._all_stale("reconciling after a gap")
+        if (has_gap and now - self._connected_at >= SETTLE_SECONDS) or self._is_due(now):
+            await self._reconcile(breaks)
+        elif not has_gap:
+            self._all_fresh()
+
+    def _is_due(self, now: float) -> bool:
+        return now - self._reconciled_at >= self.parts.config.streams.reconcile_seconds
+
+    async def _reconcile(self, breaks: int) -> None:
+        """Ask the venue for everything that is streamed; what happened in a gap is never told."""
+        parts = self.parts
+        try:
+            await self._ask_orders()
+            await track(parts, actor=self.name)
+            await self._ask_positions()
+            await self._save_balance(await parts.exchange.fetch_balance())
+        except ExchangeError as error:
+            self._all_stale(f"not reconciled: {error}")
+            return
+        oldest = parts.clock.now() - timedelta(days=parts.config.history.balances_days)
+        await parts.store.account.prune_balances(parts.account, before=oldest)
+        if breaks != self._reconciled_breaks:
+            logger.info("stream_reconciled account=%s open_orders=%d breaks=%d", parts.account, len(self._open), breaks)
+        self._reconciled_breaks, self._reconciled_at = breaks, parts.clock.monotonic()
+        if parts.streams.breaks == breaks:
+            self._all_fresh()
+
+    async def _ask_orders(self) -> None:
+        self._told_orders.clear()
+        orders = await self.parts.exchange.fetch_open_orders()
+        self._open = {order.venue_order_id: order for order in orders}
+        self._note_orders(self._told_orders)
+        await self._save_open_orders()
+
+    async def _ask_positions(self) -> None:
+        self._told_positions.clear()
+        self._positions = _by_symbol(await self.parts.exchange.fetch_positions())
+        self._positions |= self._told_positions
+        await self._save_positions()
+
+    async def _read_orders(self) -> None:
+        reports = await self.parts.streams.orders(seconds=LOOK_SECONDS)
+        if reports:
+            await self._apply(reports)
+            self._told_orders = [*self._told_orders, *reports][-MOST_TOLD:]
+            self._note_orders(reports)
+            await self._save_open_orders()
+
+    def _note_orders(self, reports: Sequence[OrderReport]) -> None:
+        for report in reports:
+            if report.state in FINISHED:
+                self._open.pop(report.venue_order_id, None)
+            else:
+                self._open[report.venue_order_id] = report
+
+    async def _save_open_orders(self) -> None:
+        parts = self.parts
+        await parts.store.account.save_open_orders(parts.account, list(self._open.values()), parts.clock.now())
+
+    async def _apply(self, reports: Sequence[OrderReport]) -> None:
+        """Bring our orders to what the venue says; those of others are none of ours."""
+        owners = await self._owners(reports)
+        changes = []
+        for report in reports:
+            order = owners.get(report.venue_order_id)
+            if order is not None:
+                changes.append(Change(order, _applying(report), "stream"))
+        if changes:
+            await self._journal.change_all(changes)
+
+    async def _read_fills(self) -> None:
+        fills = await self.parts.streams.fills(seconds=LOOK_SECONDS)
+        if not fills:
+            return
+        owners = await self._owners(fills)
+        named = [
+            replace(fill, client_order_id=owners[fill.venue_order_id].client_order_id)
+            if fill.venue_order_id in owners
+            else fill
+            for fill in fills
+        ]
+        new = await self.parts.store.orders.save_fills(self.parts.account, named)
+        for venue_order_id in dict.fromkeys(fill.venue_order_id for fill in new):
+            order = owners.get(venue_order_id)
+            if order is not None:
+                await self._journal.book_fills(order)
+
+    async def _owners(self, told: Sequence[OrderReport] | Sequence[Fill]) -> Mapping[str, Order]:
+        """Our orders by the venue's ids; one whose id is not known yet is found by ours."""
+        orders, account = self.parts.store.orders, self.parts.account
+        owners = dict(await orders.by_venue_order_id(account, {each.venue_order_id for each in told}))
+        for each in told:
+            if each.venue_order_id not in owners and each.client_order_id:
+                order = await orders.get(each.client_order_id)
+                if order is not None and order.account == account:
+                    owners[each.venue_order_id] = order
+        return owners
+
+    async def _read_positions(self) -> None:
+        changed = await self.parts.streams.positions(seconds=LOOK_SECONDS)
+        if not changed:
+            return
+        self._told_positions |= changed
+        self._positions |= changed
+        await self._save_positions()
+
+    async def _save_positions(self) -> None:
+        parts, held = self.parts, list(chain.from_iterable(self._positions.values()))
+        await parts.store.account.save_positions(parts.account, held, parts.clock.now())
+
+    async def _read_balance(self) -> None:
+        balance = await self.parts.streams.balance(seconds=LOOK_SECONDS)
+        if balance is not None and self._is_news(balance):
+            await self._save_balance(balance)
+
+    def _is_news(self, balance: Balance) -> bool:
+        known = self._balance
+        if known is None or (balance.at - known.at).total_seconds() >= BALANCE_SECONDS:
+            return True
+        moved = max(abs(balance.total - known.total), abs(balance.free - known.free))
+        return moved > MATERIAL * abs(known.total) or balance.currencies.keys() != known.currencies.keys()
+
+    async def _save_balance(self, balance: Balance) -> None:
+        self._balance = balance
+        await self.parts.store.account.save_balance(self.parts.account, balance)
+
+    def _all_fresh(self) -> None:
+        for channel in self.channels():
+            self.freshness.fresh(channel)
+
+    def _all_stale(self, reason: str) -> None:
+        for channel in self.channels():
+            self.freshness.stale(channel, reason)
+
+
+def _applying(report: OrderReport) -> Callable[[Order], Order]:
+    return lambda stored: apply_report(stored, report)
+
+
+def _by_symbol(positions: Sequence[Position]) -> dict[str, tuple[Position, ...]]:
+    found: dict[str, tuple[Position, ...]] = {}
+    for position in positions:
+        found[position.symbol] = (*found.get(position.symbol, ()), position)
+    return found

@@ -1,0 +1,126 @@
+"""What every stream does: children under supervision, channels that are fresh or stale, a second's heartbeat."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+
+from kontor.config import KontorConfig
+from kontor.errors import AuthenticationFailed, StoreError, StreamBroken
+from kontor.ports import Clock, Exchange, Store, Streams
+from kontor.resilience.supervisor import RestartPolicy, Supervisor
+from kontor.streams.freshness import Freshness
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 10.0
+# How long one reader waits for news before it looks around again.
+LOOK_SECONDS = 1.0
+# Between a connection that was lost and the next try; how long to wait beyond that is the gate's to say.
+BROKEN_SECONDS = 0.1
+GOODBYE_SECONDS = 2.0
+# A socket on which nothing was heard for so long is dead: both sides say something every 5 s.
+SILENCE_SECONDS = 12.0
+# A channel that fails that often within a minute needs the flow to fail, and a person to know.
+POLICY = RestartPolicy(pause=0.2, longest_pause=2.0, most_failures=60, window=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParts:
+    """One account's side of a stream; a `kontor.desk.Desk` with its streams."""
+
+    account: str
+    config: KontorConfig
+    store: Store
+    exchange: Exchange
+    streams: Streams
+    clock: Clock
+
+
+class Streamer:
+    """Base of both streams: runs the readers of its channels until canceled, or until one fails for good."""
+
+    name = ""
+
+    def __init__(self, parts: StreamParts) -> None:
+        self.parts = parts
+        self.freshness = Freshness(parts.store.desk, parts.account, self.name, clock=parts.clock)
+        self._supervisor = Supervisor(self.name, clock=parts.clock)
+        self._beaten_at = float("-inf")
+        # Why the newest read of a channel failed, while it does.
+        self.troubles: dict[str, str] = {}
+        self._refused: AuthenticationFailed | None = None
+
+    def channels(self) -> tuple[str, ...]:
+        """The channels this stream is to deliver here."""
+        raise NotImplementedError
+
+    def readers(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """The children by name."""
+        raise NotImplementedError
+
+    async def second(self) -> None:
+        """What there is to see to once a second."""
+
+    async def run(self) -> None:
+        """Stream until canceled or stopped.
+
+        Raises AuthenticationFailed when the venue refuses the key, an ExceptionGroup when a reader failed for good.
+        """
+        for channel in self.channels():
+            self.freshness.stale(channel, "connecting")
+        for name, work in self.readers().items():
+            self._supervisor.add(name, work, POLICY)
+        self._supervisor.add("beat", self._beat, POLICY)
+        try:
+            await self._supervisor.run()
+        finally:
+            await self._say_goodbye()
+        if self._refused is not None:
+            raise self._refused
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._supervisor.stop()
+
+    async def reading(self, channel: str, read: Callable[[], Awaitable[None]]) -> None:
+        """Read for ever; a lost connection makes the channel stale and is no failure, the next read connects again."""
+        while True:
+            try:
+                await read()
+                self.troubles.pop(channel, None)
+            except StreamBroken as error:
+                self.troubles[channel] = str(error)
+                self.freshness.stale(channel, str(error))
+                await self.parts.clock.sleep(BROKEN_SECONDS)
+            except AuthenticationFailed as error:
+                # Trying again does not make a key valid, and may lock it.
+                self._refused = error
+                self._supervisor.stop()
+
+    async def _say_goodbye(self) -> None:
+        """Nobody shall believe for another five seconds that the channels are fresh."""
+        for channel in self.channels():
+            self.freshness.stale(channel, f"{self.name} has stopped")
+        with anyio.CancelScope(shield=True), anyio.move_on_after(GOODBYE_SECONDS):
+            try:
+                await self.freshness.tell()
+            except StoreError as error:
+                logger.warning("stream_goodbye_not_stored name=%s error=%s", self.name, error)
+
+    async def _beat(self) -> None:
+        parts = self.parts
+        while True:
+            parts.streams.drop_silent(SILENCE_SECONDS)
+            try:
+                await self.second()
+                await self.freshness.tell()
+                now = parts.clock.monotonic()
+                if now - self._beaten_at >= HEARTBEAT_SECONDS:
+                    self._beaten_at = now
+                    await parts.store.desk.beat(parts.account, self.name, parts.clock.now())
+            except StoreError as error:
+                logger.warning("stream_beat_not_stored name=%s error=%s", self.name, error)
+            await parts.clock.sleep(BEAT_SECONDS)

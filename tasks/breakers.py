@@ -1,0 +1,76 @@
+"""Telling the world about circuit breakers: each change goes to the store and becomes a Prefect event."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from prefect.events import emit_event
+
+from kontor.errors import KontorError
+from kontor.ports import Store
+from kontor.resilience.breaker_state import save_breaker
+from kontor.resilience.circuit_breaker import BreakerStatus
+from tasks.notifications import outside_of_any_run
+
+logger = logging.getLogger(__name__)
+
+EVENTS = {"open": "kontor.breaker.opened", "half-open": "kontor.breaker.half-opened", "closed": "kontor.breaker.closed"}
+# More changes than this waiting to be told means that nobody can be told; the newest matter.
+MOST_WAITING = 100
+
+
+class BreakerReporter:
+    """Takes changes without making the call that caused them wait; belongs to one event loop."""
+
+    def __init__(self, store: Callable[[], Awaitable[Store]]) -> None:
+        self._store = store
+        self._waiting: dict[tuple[str, str], tuple[str, BreakerStatus]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.process = f"{socket.gethostname()}:{os.getpid()}"
+
+    def changed(self, account: str, status: BreakerStatus) -> None:
+        """Note a change; the newest one of each breaker is told, in the background."""
+        self._waiting.pop((account, status.name), None)
+        self._waiting[account, status.name] = account, status
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting.pop(next(iter(self._waiting)))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(
+                self._tell_all(), name="tell breakers", context=outside_of_any_run()
+            )
+
+    async def close(self) -> None:
+        """Tell what is left."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _tell_all(self) -> None:
+        while self._waiting:
+            key = next(iter(self._waiting))
+            account, status = self._waiting.pop(key)
+            try:
+                store = await self._store()
+                await save_breaker(store.desk, account, self.process, status, datetime.now(UTC))
+            except KontorError as error:
+                logger.warning("breaker_not_stored account=%s name=%s error=%s", account, status.name, error)
+            self._emit(account, status)
+
+    def _emit(self, account: str, status: BreakerStatus) -> None:
+        emit_event(
+            EVENTS[status.state.value],
+            resource={
+                "prefect.resource.id": f"kontor.breaker.{account}.{status.name.replace(' ', '-')}",
+                "prefect.resource.name": f"{account} {status.name}",
+                "kontor.account": account,
+            },
+            payload={
+                "state": status.state.value,
+                "failures": status.failures,
+                "retry_at": status.retry_at.isoformat() if status.retry_at else None,
+                "reason": status.reason,
+                "process": self.process,
+            },
+        )

@@ -1,0 +1,156 @@
+"""stream-account on a paper exchange: fills within milliseconds, and what happens in a gap is found by REST."""
+
+import time
+from decimal import Decimal
+
+import pytest
+
+from kontor.domain.order import Order, OrderState, OrderType, Side
+from kontor.errors import AuthenticationFailed
+from kontor.execution.verdicts import submitted
+from kontor.paper.faults import FaultKind
+from kontor.streams.account import AccountStreamer
+from tests.support.streaming import ACCOUNT, StreamingDesk, settings_of
+
+CHANNELS = ("orders", "fills", "positions", "balance")
+BTC = "BTC/USD:USD"
+
+
+async def send(desk: StreamingDesk, number: int, price: Decimal | None = None, quantity: str = "0.01") -> Order:
+    """An order as the executor leaves it: SUBMITTED in the store, sent, its answer not recorded."""
+    now = desk.clock.now()
+    order = Order(
+        client_order_id=f"kt{number:06d}",
+        account=ACCOUNT,
+        symbol=BTC,
+        side=Side.BUY,
+        order_type=OrderType.MARKET if price is None else OrderType.LIMIT,
+        quantity=Decimal(quantity),
+        price=price,
+        created_at=now,
+    )
+    await desk.store.orders.enqueue([order], "test")
+    sent = submitted(order, now)
+    await desk.store.orders.record([(order, sent)], actor="test", at=now)
+    await desk.exchange.create_order(sent)
+    return sent
+
+
+async def stored(desk: StreamingDesk, order: Order) -> Order:
+    found = await desk.store.orders.get(order.client_order_id)
+    assert found is not None
+    return found
+
+
+def is_in(desk: StreamingDesk, order: Order, state: OrderState):  # noqa: ANN201
+    async def check() -> bool:
+        return (await stored(desk, order)).state is state
+
+    return check
+
+
+async def far_below(desk: StreamingDesk) -> Decimal:
+    ticker = (await desk.exchange.fetch_tickers([BTC]))[BTC]
+    assert ticker.last is not None
+    return (ticker.last * Decimal("0.9")).quantize(Decimal("0.1"))
+
+
+async def test_fills_update_orders_within_milliseconds(desk: StreamingDesk) -> None:
+    """The point of a stream: REST tracking looks every 30 s."""
+    async with desk.running(AccountStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        lags = []
+        for number in range(20):
+            order = await send(desk, number)
+            lags.append(await desk.until(is_in(desk, order, OrderState.FILLED)))
+        assert sorted(lags)[10] < 0.1
+
+        async def all_booked() -> bool:
+            fills = await desk.store.orders.fills(ACCOUNT)
+            return len(fills) == 20 and not await desk.store.orders.short_of_fills(ACCOUNT)
+
+        await desk.until(all_booked)
+
+        async def position_is_known() -> bool:
+            positions = await desk.store.account.positions(ACCOUNT)
+            return positions is not None and [each.quantity for each in positions.value] == [Decimal("0.2")]
+
+        await desk.until(position_is_known)
+    events = await desk.store.orders.events("kt000000")
+    assert [event.new_state for event in events][-1] is OrderState.FILLED
+
+
+async def test_open_orders_follow_the_stream(desk: StreamingDesk) -> None:
+    """The snapshot that tracking and the gate read is as new as the venue."""
+
+    async def open_ids() -> list[str | None]:
+        snapshot = await desk.store.account.open_orders(ACCOUNT)
+        return [report.client_order_id for report in snapshot.value] if snapshot else []
+
+    async with desk.running(AccountStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        order = await send(desk, 1, await far_below(desk))
+
+        async def rests() -> bool:
+            return await open_ids() == [order.client_order_id]
+
+        await desk.until(rests)
+        await desk.exchange.cancel_order(BTC, client_order_id=order.client_order_id)
+        await desk.until(is_in(desk, order, OrderState.CANCELED))
+
+        async def gone() -> bool:
+            return await open_ids() == []
+
+        await desk.until(gone)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.WS_DROP, FaultKind.WS_CLOSE])
+async def test_what_happened_in_a_gap_is_found_after_the_reconnect(desk: StreamingDesk, kind: FaultKind) -> None:
+    """The venue never tells what it said to a socket that was gone; no fill may be missed for that."""
+    async with desk.running(AccountStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        resting = await send(desk, 1, await far_below(desk))
+        await desk.until(is_in(desk, resting, OrderState.ACCEPTED))
+        desk.befall(FaultKind.HTTP_503, "/ws/v5/private", probability=1.0)
+        desk.befall(kind, "/ws/v5/private", times=1)
+
+        async def is_away() -> bool:
+            return not await desk.is_fresh("orders")
+
+        await desk.until(is_away)
+        instrument = "BTC-USD-SWAP"
+        assert resting.price is not None
+        desk.paper.venue.set_price(instrument, resting.price - 1)
+        desk.paper.venue.advance()
+        assert (await stored(desk, resting)).state is OrderState.ACCEPTED
+        desk.recover()
+        took = await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        assert took < 5
+        found = await stored(desk, resting)
+        assert found.state is OrderState.FILLED
+        assert sum(fill.quantity for fill in await desk.store.orders.fills(ACCOUNT)) == found.quantity
+
+
+async def test_a_refused_key_ends_the_stream_with_the_venues_words(desk: StreamingDesk) -> None:
+    """Trying again does not make a key valid; a person must know."""
+    await desk.streams.connection.load_markets()
+    wrong = settings_of(desk.paper, secret="not-the-secret")
+    desk.streams._client.secret = wrong.secret
+    with pytest.raises(AuthenticationFailed):
+        await AccountStreamer(desk.parts).run()
+    assert desk.connections() == 1
+
+
+async def test_a_fill_told_twice_counts_once(desk: StreamingDesk) -> None:
+    """Stream and REST tell the same fills; books must not double."""
+    async with desk.running(AccountStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        order = await send(desk, 1)
+        await desk.until(is_in(desk, order, OrderState.FILLED))
+        fills = await desk.exchange.fetch_fills(BTC)
+        await desk.store.orders.save_fills(ACCOUNT, fills)
+        began = time.monotonic()
+        while time.monotonic() - began < 0.2:
+            await desk.exchange.fetch_time()
+        assert len(await desk.store.orders.fills(ACCOUNT)) == 1
+        assert (await stored(desk, order)).filled_quantity == order.quantity

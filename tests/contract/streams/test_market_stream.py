@@ -1,0 +1,138 @@
+"""stream-market on a paper exchange: prices and candles arrive, gaps are filled, the watchlist changes on the way."""
+
+from datetime import timedelta
+
+import pytest
+
+from kontor.errors import StreamIsFresh
+from kontor.paper.faults import FaultKind
+from kontor.streams.freshness import BELIEVED, load_channels, raise_if_fresh
+from kontor.streams.market import MarketStreamer
+from tests.support.streaming import ACCOUNT, SYMBOLS, StreamingDesk
+
+CHANNELS = ("tickers", "candles", "trades")
+
+
+async def prices(desk: StreamingDesk) -> dict[str, object]:
+    return {symbol: ticker.last for symbol, ticker in (await desk.store.market.tickers(ACCOUNT)).items()}
+
+
+async def test_prices_and_candles_are_streamed_and_updaters_need_not_fetch(desk: StreamingDesk) -> None:
+    """Within a second or two everything watched is in the store, and moves."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        first = await prices(desk)
+        assert set(first) == set(SYMBOLS)
+
+        async def moved() -> bool:
+            now = await prices(desk)
+            return all(now[symbol] != first[symbol] for symbol in SYMBOLS)
+
+        await desk.until(moved)
+        stored = await desk.store.market.candles(ACCOUNT, "1m", SYMBOLS, limit=50)
+        assert {symbol: len(candles) for symbol, candles in stored.items()} == dict.fromkeys(SYMBOLS, 50)
+        with pytest.raises(StreamIsFresh, match="stream-market has delivered tickers for"):
+            await raise_if_fresh(desk.store.desk, ACCOUNT, "tickers", desk.clock.now())
+        ages = [desk.clock.now() - ticker.last_at for ticker in (await desk.store.market.tickers(ACCOUNT)).values()]
+        assert max(ages) < timedelta(seconds=3)
+    assert not await desk.is_fresh("tickers")
+
+
+async def test_the_watchlist_changes_without_a_reconnect(desk: StreamingDesk) -> None:
+    """Four hundred seconds of blindness a day would be the price of reconnecting for each change."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        connections = desk.connections()
+        await desk.store.market.save_watchlist(ACCOUNT, ("XRP/USD:USD", "BTC/USD"), desk.clock.now())
+
+        async def has_news() -> bool:
+            return "XRP/USD:USD" in await prices(desk)
+
+        await desk.until(has_news)
+        hub = desk.paper._hub
+
+        async def dropped() -> bool:
+            return {topic[1] for topic in hub._topics if topic[0] == "tickers"} == {"XRP-USD-SWAP", "BTC-USD"}
+
+        await desk.until(dropped)
+        assert desk.connections() == connections
+        assert desk.streams.breaks == 0
+
+
+@pytest.mark.parametrize("kind", [FaultKind.WS_CLOSE, FaultKind.WS_DROP])
+async def test_graceful_degradation_when_websocket_disconnects(desk: StreamingDesk, kind: FaultKind) -> None:
+    """Testing requirement 6 of the best-practices document: stale at once, fresh again soon, the gap filled by REST."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        asked = desk.paper.services.stats.requests["GET /api/v5/market/tickers"]
+        connections = desk.connections()
+        desk.befall(FaultKind.HTTP_503, "/ws/*", probability=1.0)
+        desk.befall(kind, "/ws/v5/public", times=1)
+        await desk.until(lambda: _not(desk.is_fresh("tickers")), seconds=3)
+        # No exception: the updater fetches.
+        await raise_if_fresh(desk.store.desk, ACCOUNT, "tickers", desk.clock.now())
+        desk.recover()
+        assert await desk.until(lambda: desk.is_fresh(*CHANNELS)) < 5
+        assert desk.connections() == connections + 1
+        assert desk.paper.services.stats.requests["GET /api/v5/market/tickers"] > asked
+
+
+async def test_garbage_is_counted_and_the_gap_it_may_hide_is_filled(desk: StreamingDesk) -> None:
+    """Ccxt's reading loop ends at a message it cannot parse; the socket would stay open and mute."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        connections = desk.connections()
+        desk.befall(FaultKind.WS_GARBAGE, "/ws/v5/public", times=3)
+        await desk.until(lambda: _breaks(desk, 3))
+        assert await desk.until(lambda: desk.is_fresh(*CHANNELS)) < 5
+        assert desk.streams.events.unreadable == 3
+        assert desk.connections() == connections
+
+
+async def test_unknown_messages_are_counted_by_their_keys(
+    desk: StreamingDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A venue that begins to say something new must not be ignored in silence; keys only, contents may be private."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        for connection in list(desk.paper._hub.connections):
+            for _ in range(5):
+                connection.send('{"notice": "maintenance at noon", "arg": {"channel": "unheard-of"}}')
+
+        async def counted() -> bool:
+            return desk.streams.events.unknown["arg,notice"] >= 10
+
+        await desk.until(counted)
+    told = [record for record in caplog.records if "stream_message_unknown" in record.message]
+    assert [record.message for record in told] == ["stream_message_unknown name=okx test keys=arg,notice"]
+
+
+async def test_a_mute_socket_is_given_up_and_replaced(desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half-open: the connection stands, nothing comes. Nobody but a watchdog will ever notice."""
+    monkeypatch.setattr("kontor.streams.streamer.SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("kontor.exchange.streams.LIVELY_SECONDS", 1.0)
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh("tickers"))
+        connections = desk.connections()
+        for connection in list(desk.paper._hub.connections):
+            connection._silent_until = float("inf")
+        await desk.until(lambda: _not(desk.is_fresh("tickers")), seconds=5)
+        await desk.until(lambda: desk.is_fresh("tickers"), seconds=8)
+        assert connections < desk.connections() <= connections + 2
+
+
+async def test_a_stream_that_has_died_is_not_believed_for_long(desk: StreamingDesk) -> None:
+    """Kill -9 leaves no goodbye: what it said last must lapse by itself."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh("tickers"))
+        now = desk.clock.now()
+        later = now + BELIEVED + timedelta(seconds=2)
+        assert not (await load_channels(desk.store.desk, ACCOUNT, later))["tickers"].is_fresh
+
+
+async def _not(answer: object) -> bool:
+    return not await answer  # pyright: ignore[reportGeneralTypeIssues]
+
+
+async def _breaks(desk: StreamingDesk, count: int) -> bool:
+    return desk.streams.breaks >= count

@@ -185,7 +185,7 @@ class _Reconciliation:
     async def _own(self, fills: Sequence[Fill]) -> dict[tuple[str, str], str]:
         """Adopt the finished orders behind fills that are not ours, so that every fill belongs to an order.
 
-        Returns our names, by symbol and venue order id, for orders that the venue has forgotten, though not their fills.
+        Returns our names, by symbol and venue order id, for orders that the venue forgot, though not their fills.
         """
         parts = self._parts
         orders = {_order_of(fill): fill for fill in fills if fill.venue_order_id}

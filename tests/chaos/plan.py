@@ -101,7 +101,8 @@ def plan_for(*, orders: int, kills: int, faults: int, seed: int, under_prefect: 
             # A worker that is stopped is killed by nobody: its supervisor only sees whether it runs.
             stops=max(kills // 10, 1),
             orders_per_second=0.7,
-            seconds_of_work=3.0,
+            # Proof of absence takes the venue's ten seconds here: less work than that would never finish any.
+            seconds_of_work=8.0,
             seconds_per_fault=2.0,
             seconds_between_venue_restarts=(60.0, 180.0),
         )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.chaos.executors import Spec, as_argument
 
+# On a machine that is busy with other things.
+START_SECONDS = 300
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -53,7 +55,7 @@ class VenueProcess:
                 stderr=errors,
             )
         assert self._process.stdout is not None
-        line = (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode()
+        line = (await asyncio.wait_for(self._process.stdout.readline(), START_SECONDS)).decode()
         found = re.search(r":(\d+)\s*$", line)
         assert found, f"the paper exchange did not start: {line!r}; {log.read_text()[-2000:]}"
         self.port = int(found[1])
@@ -132,7 +134,7 @@ class ExecutorProcesses:
     async def _read(self) -> str:
         assert self._parent is not None
         assert self._parent.stdout is not None
-        line = (await asyncio.wait_for(self._parent.stdout.readline(), 60)).decode().strip()
+        line = (await asyncio.wait_for(self._parent.stdout.readline(), START_SECONDS)).decode().strip()
         assert line, "the executors' parent process ended"
         return line
 

@@ -16,9 +16,9 @@ class Plan:
     faults: int
     venue_restarts: int
     stops: int
-    orders_per_second: float = 2.0
+    orders_per_second: float = 3.0
     # How long an executor works, on average, before it is killed.
-    seconds_of_work: float = 1.0
+    seconds_of_work: float = 1.2
     seconds_per_fault: float = 0.4
     seconds_between_venue_restarts: tuple[float, float] = (10.0, 25.0)
 

@@ -158,7 +158,7 @@ async def test_a_position_that_no_fill_explains_is_an_adjustment() -> None:
     report = await reconcile(desk, notifier=desk.alerts)
     assert len(report.drift) == 1
     assert await moves(desk) == [(K.ADJUSTMENT, Decimal("-1.5"), BTC)]
-    assert [alert.severity for alert in desk.alerts.sent] == ["warning"]
+    assert [alert.severity for alert in desk.alerts.sent] == ["critical"]
 
 
 @in_virtual_time

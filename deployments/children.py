@@ -30,6 +30,8 @@ class ChildSpec:
     directory: Path
     stop_within: timedelta = timedelta(seconds=10)
     restart_code: int | None = None
+    # How much it gives way to others when processors are short; 0 gives way to nobody.
+    niceness: int = 0
 
 
 @dataclass
@@ -60,6 +62,10 @@ class Child:
                 start_new_session=True,
                 preexec_fn=_end_with_parent(),
             )
+        if self.spec.niceness:
+            # It may have ended already, which `wait` will tell.
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, self.spec.niceness)
 
     async def wait(self) -> int:
         """Its exit code, once it has ended; negative is the signal that ended it."""

@@ -19,6 +19,8 @@ POOL, POOL_TYPE = "desk", "in-process"
 QUEUES = ("updates", "orders")
 # The exit code of a worker that wants to be started again.
 RESTART_CODE = 75
+# A candle refresh takes a processor for seconds: it gives way to orders, the server and the exchange.
+NICENESS = {"updates": 10}
 # What a worker may need beyond its own two deadlines.
 AIR = timedelta(seconds=10)
 
@@ -54,6 +56,7 @@ class Lineup:
             worker_environment(self.home.path, self.ports.prefect),
             stop_within=patience.drain_grace + patience.stop_deadline + AIR,
             restart_code=RESTART_CODE,
+            niceness=NICENESS.get(queue, 0),
         )
 
     def prepare(self, previous_paper_url: str, *, keys_are_new: bool) -> Sequence[str]:
@@ -79,6 +82,7 @@ class Lineup:
         *,
         stop_within: timedelta = timedelta(seconds=10),
         restart_code: int | None = None,
+        niceness: int = 0,
     ) -> ChildSpec:
         return ChildSpec(
             name,
@@ -87,6 +91,7 @@ class Lineup:
             self.project.path,
             stop_within=stop_within,
             restart_code=restart_code,
+            niceness=niceness,
         )
 
     def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ tells any Kontor desk's ids from everybody else's, which is how a second desk on
 
 import re
 from base64 import b32encode
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 PREFIX_LENGTH = 4
@@ -32,6 +32,14 @@ def client_order_id(prefix: str, *parts: object) -> str:
     return body + _check(body)
 
 
+def strategy_order_id(prefix: str, strategy: str, symbol: str, candle_at: datetime, leg: str) -> str:
+    """The id for a strategy's wish on one candle; `leg` tells its orders on that candle apart ("entry", "stop").
+
+    However often the strategy runs on the candle, and whatever it thinks of quantity and price by then: one order.
+    """
+    return client_order_id(prefix, "strategy", strategy, symbol, candle_at, leg)
+
+
 def looks_like_kontor(client_id: str | None) -> bool:
     """Whether some Kontor desk made this id; one foreign id in a million passes by chance."""
     if not client_id or len(client_id) != _LENGTH:
@@ -50,13 +58,17 @@ def is_foreign(prefix: str, client_id: str | None) -> bool:
     return looks_like_kontor(client_id) and not str(client_id).startswith(prefix)
 
 
-def external_order_id(account: str, venue_order_id: str) -> str:
-    """Our name for an order that somebody else placed on the account."""
-    return "ext" + _digest("external", f"{account}:{venue_order_id}")[: _LENGTH - 3]
+def external_order_id(account: str, symbol: str, venue_order_id: str) -> str:
+    """Our name for an order that somebody else placed; the symbol, because some venues number each market anew."""
+    return "ext" + _digest("external", f"{account}:{symbol}:{venue_order_id}")[: _LENGTH - 3]
 
 
 def _text(part: object) -> str:
-    return part.isoformat() if isinstance(part, datetime) else str(part)
+    if not isinstance(part, datetime):
+        return str(part)
+    if part.tzinfo is None:
+        raise ValueError(f"{part!r} has no time zone: it would name different moments on different machines")
+    return part.astimezone(UTC).isoformat()
 
 
 def _check(body: str) -> str:

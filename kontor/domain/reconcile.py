@@ -28,12 +28,12 @@ class Matches:
 
 
 def match(
-    reports: Iterable[OrderReport], ours: Mapping[str, Order], by_venue: Mapping[str, Order], prefix: str
+    reports: Iterable[OrderReport], ours: Mapping[str, Order], by_venue: Mapping[tuple[str, str], Order], prefix: str
 ) -> Matches:
-    """Sort open orders of the venue; `ours` by client order id, `by_venue` by venue order id."""
+    """Sort open orders of the venue; `ours` by client order id, `by_venue` by symbol and venue order id."""
     matches = Matches()
     for report in reports:
-        order = by_venue.get(report.venue_order_id) or ours.get(report.client_order_id or "")
+        order = by_venue.get((report.symbol, report.venue_order_id)) or ours.get(report.client_order_id or "")
         if order is not None:
             sort = matches.contradicted if order.state in FINISHED else matches.known
             sort.append((order, report))
@@ -52,7 +52,7 @@ def adopted(report: OrderReport, account: str, prefix: str) -> Order:
     mine = report.client_order_id if belongs_to(prefix, report.client_order_id) else None
     created_at = report.created_at or report.at
     order = Order(
-        client_order_id=mine or external_order_id(account, report.venue_order_id),
+        client_order_id=mine or external_order_id(account, report.symbol, report.venue_order_id),
         account=account,
         symbol=report.symbol,
         side=report.side,

@@ -122,13 +122,14 @@ class OrderSender:
     async def _create_batch(self, batch: Batch) -> Mapping[int, Result]:
         """The results of one request, by the places of their orders."""
         with part_of_call():
-            if len(batch) > 1:
-                return await self._send_batch(batch)
-            [single] = batch
             try:
+                if len(batch) > 1:
+                    return await self._send_batch(batch)
+                [single] = batch
                 return {single.place: await self.create(single.order)}
             except ExchangeError as error:
-                return {single.place: error}
+                # Of this request alone: it says nothing about those of the other batches, which may be at the venue.
+                return {prepared.place: error for prepared in batch}
 
     async def _send_batch(self, batch: Batch) -> Mapping[int, Result]:
         orders = [prepared.order for prepared in batch]
@@ -204,8 +205,12 @@ class OrderSender:
             raise NotSent(f"{symbol} was not sent: {error}", code=error.code) from None
 
     def _expire(self, orders: Sequence[Order]) -> None:
+        """Called when it is the request's turn: refuses to send at a stale price, and lets the venue refuse it too."""
         connection = self._connection
         now, patience = connection.clock.now(), connection.settings.request_timeout
+        late = next((order for order in orders if order.good_until is not None and order.good_until <= now), None)
+        if late is not None:
+            raise NotSent(f"{late.symbol} {late.client_order_id} was not sent: its time was over before its turn came")
         # By the venue's clock: the header is compared with it.
         current_call().expires_at = min(expires_at(order, now, patience) for order in orders) + connection.offset
 

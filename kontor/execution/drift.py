@@ -142,14 +142,14 @@ async def _owned(parts: Parts, fills: list[Fill]) -> list[tuple[Fill, bool]]:
     prefix = await parts.store.desk.desk_prefix()
     orders = await parts.store.orders.by_venue_order_id(parts.account, {fill.venue_order_id for fill in fills})
     outside = {
-        venue_order_id
-        for venue_order_id, order in orders.items()
+        key
+        for key, order in orders.items()
         # One with this desk's own prefix was only forgotten, by a restored backup for instance.
         if order.strategy == EXTERNAL and not belongs_to(prefix, order.client_order_id)
     }
     return [
-        (fill, fill.venue_order_id in outside or (fill.venue_order_id not in orders and fill.client_order_id is None))
-        for fill in fills
+        (fill, key in outside or (key not in orders and fill.client_order_id is None))
+        for fill, key in ((fill, (fill.symbol, fill.venue_order_id)) for fill in fills)
     ]
 
 

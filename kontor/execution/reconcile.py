@@ -160,7 +160,7 @@ class _Reconciliation:
         named = await self._own(fills)
         # The venue's client ids are not our names for adopted orders: the store links fills by venue order id.
         new = await parts.store.orders.save_fills(
-            parts.account, [replace(fill, client_order_id=named.get(fill.venue_order_id)) for fill in fills]
+            parts.account, [replace(fill, client_order_id=named.get(_order_of(fill))) for fill in fills]
         )
         self.report.new_fills += len(new)
         owners = await parts.store.orders.by_venue_order_id(parts.account, {fill.venue_order_id for fill in new})
@@ -168,7 +168,7 @@ class _Reconciliation:
         for order in {each.client_order_id: each for each in (*owners.values(), *by_name) if each is not None}.values():
             await self._journal.book_fills(order)
         self.report.unowned_fills += [
-            fill.trade_id for fill in new if fill.venue_order_id not in owners and fill.venue_order_id not in named
+            fill.trade_id for fill in new if _order_of(fill) not in owners and _order_of(fill) not in named
         ]
         return len(new)
 
@@ -182,24 +182,24 @@ class _Reconciliation:
             symbols = sorted({order.symbol for order in recent})
             return [fill for symbol in symbols for fill in await parts.exchange.fetch_fills(symbol, since=since)]
 
-    async def _own(self, fills: Sequence[Fill]) -> dict[str, str]:
+    async def _own(self, fills: Sequence[Fill]) -> dict[tuple[str, str], str]:
         """Adopt the finished orders behind fills that are not ours, so that every fill belongs to an order.
 
-        Returns our names, by venue order id, for orders that the venue has forgotten although it still has their fills.
+        Returns our names, by symbol and venue order id, for orders that the venue forgot, though not their fills.
         """
         parts = self._parts
-        names = {fill.venue_order_id: fill for fill in fills}
-        named: dict[str, str] = {}
-        known = await parts.store.orders.by_venue_order_id(parts.account, list(names))
-        for venue_order_id, fill in names.items():
-            if venue_order_id in known:
+        orders = {_order_of(fill): fill for fill in fills if fill.venue_order_id}
+        named: dict[tuple[str, str], str] = {}
+        known = await parts.store.orders.by_venue_order_id(parts.account, {name for _, name in orders})
+        for key, fill in orders.items():
+            if key in known:
                 continue
             try:
-                report = await parts.exchange.fetch_order(fill.symbol, venue_order_id=venue_order_id)
+                report = await parts.exchange.fetch_order(fill.symbol, venue_order_id=fill.venue_order_id)
             except OrderNotFound:
                 ours = await parts.store.orders.get(fill.client_order_id) if fill.client_order_id else None
                 if ours is not None and ours.account == parts.account:
-                    named[venue_order_id] = ours.client_order_id
+                    named[key] = ours.client_order_id
                 continue
             mine = await parts.store.orders.get(report.client_order_id) if report.client_order_id else None
             if mine is not None and mine.account == parts.account:
@@ -253,3 +253,7 @@ class _Reconciliation:
         if self._notifier is not None:
             at = self._parts.clock.now()
             self._notifier.notify(Alert(title, text, severity, at, account=self._parts.account, event=event))
+
+
+def _order_of(fill: Fill) -> tuple[str, str]:
+    return fill.symbol, fill.venue_order_id

@@ -76,14 +76,15 @@ async def _snapshot(parts: Parts, live: Sequence[Order]) -> Snapshot[tuple[Order
 
 
 def _keys(report: OrderReport) -> list[tuple[str, str]]:
-    keys = [("venue", report.venue_order_id)]
-    return [*keys, ("client", report.client_order_id)] if report.client_order_id else keys
+    # With the symbol: some venues number the orders of each market anew.
+    keys = [(report.symbol, f"venue {report.venue_order_id}")]
+    return [*keys, (report.symbol, f"client {report.client_order_id}")] if report.client_order_id else keys
 
 
 def _report_for(order: Order, reports: Mapping[tuple[str, str], OrderReport]) -> OrderReport | None:
     if order.venue_order_id is not None:
-        return reports.get(("venue", order.venue_order_id))
-    return reports.get(("client", order.client_order_id))
+        return reports.get((order.symbol, f"venue {order.venue_order_id}"))
+    return reports.get((order.symbol, f"client {order.client_order_id}"))
 
 
 async def _apply_all(

@@ -27,7 +27,10 @@ def taken(row: LeaseRow | None, wanted: Lease, now: datetime) -> LeaseRow | None
     """
     if row is None:
         return LeaseRow(replace(wanted, fencing=1), now)
-    is_held = row.lease.expires_at > now
+    # A holder whose own time lies a whole lease ahead of ours wrote it before a clock was set back: by our time it says
+    # nothing, and would keep everybody waiting until that time comes again. The number fences the holder off.
+    is_from_the_future = row.held_at > now + (wanted.expires_at - now)
+    is_held = row.lease.expires_at > now and not is_from_the_future
     if is_held and row.lease.owner != wanted.owner:
         return None
     return LeaseRow(replace(wanted, fencing=row.lease.fencing + (not is_held)), now)

@@ -127,12 +127,16 @@ class MemoryOrderQueue:
         ]
         return sorted(found, key=lambda order: order.created_at)[::-1][:limit]
 
-    async def by_venue_order_id(self, account: str, venue_order_ids: Collection[str]) -> Mapping[str, Order]:
-        """Orders by the venue's id; where two markets share an id, the newer order."""
+    async def by_venue_order_id(
+        self, account: str, venue_order_ids: Collection[str]
+    ) -> Mapping[tuple[str, str], Order]:
+        """Orders by symbol and the venue's id; where an id came twice, the newer order."""
         wanted = set(venue_order_ids)
         mine = sorted(self._of(account), key=lambda order: order.created_at)
         return {
-            order.venue_order_id: order for order in mine if order.venue_order_id and order.venue_order_id in wanted
+            (order.symbol, order.venue_order_id): order
+            for order in mine
+            if order.venue_order_id and order.venue_order_id in wanted
         }
 
     async def counts(self, account: str) -> Mapping[OrderState, int]:

@@ -141,12 +141,14 @@ class SqlOrderQueue:
         query = find(frozenset(named), cancel_requested=cancel_requested)
         return await self._orders(query, account=account, limit=limit, **named)
 
-    async def by_venue_order_id(self, account: str, venue_order_ids: Collection[str]) -> Mapping[str, Order]:
-        """Orders by the venue's id; where two markets share an id, the newer order."""
-        found: dict[str, Order] = {}
+    async def by_venue_order_id(
+        self, account: str, venue_order_ids: Collection[str]
+    ) -> Mapping[tuple[str, str], Order]:
+        """Orders by symbol and the venue's id; where an id came twice, the newer order."""
+        found: dict[tuple[str, str], Order] = {}
         for some in chunks(sorted(set(venue_order_ids))):
             for order in await self._orders(BY_VENUE_ORDER_ID, account=account, venue_order_ids=some):
-                found[order.venue_order_id or ""] = order
+                found[order.symbol, order.venue_order_id or ""] = order
         return found
 
     async def counts(self, account: str) -> Mapping[OrderState, int]:

@@ -35,7 +35,7 @@ class AccountStreamer(Streamer):
     def __init__(self, parts: StreamParts) -> None:
         super().__init__(parts)
         self._journal = Journal(parts.store.orders, parts.clock, self.name)
-        self._open: dict[str, OrderReport] = {}
+        self._open: dict[tuple[str, str], OrderReport] = {}
         self._positions: dict[str, tuple[Position, ...]] = {}
         self._reconciled_breaks = -1
         self._reconciled_at = float("-inf")
@@ -109,7 +109,7 @@ class AccountStreamer(Streamer):
     async def _ask_orders(self) -> None:
         self._told_orders.clear()
         orders = await self.parts.exchange.fetch_open_orders()
-        self._open = {order.venue_order_id: order for order in orders}
+        self._open = {_order_of(order): order for order in orders}
         self._note_orders(self._told_orders)
         await self._save_open_orders()
 
@@ -130,9 +130,9 @@ class AccountStreamer(Streamer):
     def _note_orders(self, reports: Sequence[OrderReport]) -> None:
         for report in reports:
             if report.state in FINISHED:
-                self._open.pop(report.venue_order_id, None)
+                self._open.pop(_order_of(report), None)
             else:
-                self._open[report.venue_order_id] = report
+                self._open[_order_of(report)] = report
 
     async def _save_open_orders(self) -> None:
         parts = self.parts
@@ -143,7 +143,7 @@ class AccountStreamer(Streamer):
         owners = await self._owners(reports)
         changes = []
         for report in reports:
-            order = owners.get(report.venue_order_id)
+            order = owners.get(_order_of(report))
             if order is not None:
                 changes.append(Change(order, _applying(report), "stream"))
         if changes:
@@ -155,26 +155,25 @@ class AccountStreamer(Streamer):
             return
         owners = await self._owners(fills)
         named = [
-            replace(fill, client_order_id=owners[fill.venue_order_id].client_order_id)
-            if fill.venue_order_id in owners
-            else fill
-            for fill in fills
+            # The venue's client id is not our name for somebody else's order: whoever adopts that takes its fills along.
+            replace(fill, client_order_id=owners[key].client_order_id if key in owners else None)
+            for fill, key in ((fill, _order_of(fill)) for fill in fills)
         ]
         new = await self.parts.store.orders.save_fills(self.parts.account, named)
-        for venue_order_id in dict.fromkeys(fill.venue_order_id for fill in new):
-            order = owners.get(venue_order_id)
+        for key in dict.fromkeys(map(_order_of, new)):
+            order = owners.get(key)
             if order is not None:
                 await self._journal.book_fills(order)
 
-    async def _owners(self, told: Sequence[OrderReport] | Sequence[Fill]) -> Mapping[str, Order]:
-        """Our orders by the venue's ids; one whose id is not known yet is found by ours."""
+    async def _owners(self, told: Sequence[OrderReport] | Sequence[Fill]) -> Mapping[tuple[str, str], Order]:
+        """Our orders by symbol and the venue's ids; one whose id is not known yet is found by ours."""
         orders, account = self.parts.store.orders, self.parts.account
         owners = dict(await orders.by_venue_order_id(account, {each.venue_order_id for each in told}))
         for each in told:
-            if each.venue_order_id not in owners and each.client_order_id:
+            if _order_of(each) not in owners and each.client_order_id:
                 order = await orders.get(each.client_order_id)
                 if order is not None and order.account == account:
-                    owners[each.venue_order_id] = order
+                    owners[_order_of(each)] = order
         return owners
 
     async def _read_positions(self) -> None:
@@ -212,6 +211,11 @@ class AccountStreamer(Streamer):
     def _all_stale(self, reason: str) -> None:
         for channel in self.channels():
             self.freshness.stale(channel, reason)
+
+
+def _order_of(told: OrderReport | Fill) -> tuple[str, str]:
+    # With the symbol: some venues number the orders of each market anew.
+    return told.symbol, told.venue_order_id
 
 
 def _applying(report: OrderReport) -> Callable[[Order], Order]:

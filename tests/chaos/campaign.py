@@ -79,7 +79,7 @@ class Campaign:
         self.store = open_store(self._spec.store_url)
         await self.store.migrate()
         self.exchange = self._spec.open_exchange()
-        self._symbols = sorted(await self.exchange.load_markets())[:10]
+        self._symbols = sorted(await self.exchange.load_markets())
         # The baseline of holdings, so that the end can be held against it.
         await reconcile(self)
 
@@ -138,8 +138,11 @@ class Campaign:
         return OrderIntent(symbol, side, OrderType.LIMIT, quantity, price=price, time_in_force=force)
 
     async def _cancel_some(self) -> None:
-        live = await self.store.orders.find(self.account, states=OPEN, limit=MOST_OPEN)
-        chosen = [order.client_order_id for order in live if self._rng.random() < 0.08]
+        # Mostly those that the venue may have: one that was never sent is canceled without any danger.
+        found = await self.store.orders.find(self.account, states=OPEN, limit=MOST_OPEN)
+        chosen = [
+            order.client_order_id for order in found if self._rng.random() < (0.15 if order.state in LIVE else 0.01)
+        ]
         if chosen:
             await request_cancels(self, actor="chaos", client_order_ids=chosen)
 
@@ -218,7 +221,7 @@ async def run_all(plans: tuple[Plan, ...], home: Path, *, under_prefect: bool) -
     for number, plan in enumerate(plans):
         folder = home / f"desk-{number}"
         folder.mkdir()
-        grounds = DeskGrounds(folder) if under_prefect else BareGrounds(folder, markets=10, seed=plan.seed)
+        grounds = DeskGrounds(folder) if under_prefect else BareGrounds(folder, markets=40, seed=plan.seed)
         campaigns.append(Campaign(plan, grounds))
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(campaign.run()) for campaign in campaigns]

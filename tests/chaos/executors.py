@@ -1,6 +1,7 @@
 """Executor processes that start at once: one process imports everything and forks a child per executor.
 
-Run as `python -m tests.chaos.executors SPEC` it reads "spawn" lines from its input and answers each with a child's pid.
+Run as `python -m tests.chaos.executors SPEC` it answers each line of its input, a JSON object with what is different
+about this one, with the pid of a child.
 """
 
 import asyncio
@@ -34,10 +35,13 @@ class Spec:
     account: str = "paper"
     # API key, secret and passphrase; those of a paper exchange on its own follow from the account's name.
     key: tuple[str, str, str] | None = None
-    lease_seconds: float = 1.0
+    lease_seconds: float = 0.8
     request_seconds: float = 0.8
-    absence_seconds: float = 2.0
+    absence_seconds: float = 0.6
     good_for_seconds: float = 20.0
+    # The step between claim and recorded result at which the process kills itself, or stops until it is continued.
+    dies_at: str = ""
+    stops_at: str = ""
 
     @property
     def settings(self) -> OrderSettings:
@@ -48,6 +52,13 @@ class Spec:
             request_timeout_seconds=self.request_seconds,
             cancel_on_stop=False,
         )
+
+    def failpoint(self, step: str) -> None:
+        """Called by the executor at each step."""
+        if step == self.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == self.stops_at:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def open_exchange(self) -> Exchange:
         """The real adapter on the campaign's venue."""
@@ -85,7 +96,8 @@ async def execute(spec: Spec) -> None:
     """Be an executor until told to stop, or killed."""
     store = open_store(spec.store_url)
     exchange = spec.open_exchange()
-    executor = Executor(spec.account, store, exchange, SystemClock(), spec.settings, f"chaos {os.getpid()}")
+    owner = f"chaos {os.getpid()}"
+    executor = Executor(spec.account, store, exchange, SystemClock(), spec.settings, owner, failpoint=spec.failpoint)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, executor.stop)
     try:
         await executor.run()
@@ -122,8 +134,8 @@ def main(argument: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
     children: list[int] = []
-    for _ in sys.stdin:
-        children.append(spawn(spec))
+    for line in sys.stdin:
+        children.append(spawn(replace(spec, **json.loads(line))))
         print(children[-1], flush=True)
     for pid in children:
         # Those that its reader has lost track of; a pid of one that is gone may not be ours any more.

@@ -12,7 +12,7 @@ from tests.chaos.executors import Spec
 from tests.chaos.processes import ExecutorProcesses, VenueProcess
 
 # Waiting for an executor that never comes is a finding too: the campaign then ends with what is stuck.
-TAKEOVER_SECONDS = 180.0
+TAKEOVER_SECONDS = 400.0
 
 
 class Grounds(Protocol):

@@ -16,9 +16,9 @@ class Plan:
     faults: int
     venue_restarts: int
     stops: int
-    orders_per_second: float = 2.0
+    orders_per_second: float = 3.0
     # How long an executor works, on average, before it is killed.
-    seconds_of_work: float = 1.0
+    seconds_of_work: float = 1.2
     seconds_per_fault: float = 0.4
     seconds_between_venue_restarts: tuple[float, float] = (10.0, 25.0)
 
@@ -68,12 +68,14 @@ def read_options(arguments: list[str] | None = None) -> Options:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--kills", type=int, help="default: as many as orders")
     options.add_argument("--faults", type=int, help="default: as many as orders")
-    options.add_argument("--desks", type=int, default=2, help="so many desks side by side, each with its share")
+    options.add_argument(
+        "--desks", type=int, help="so many side by side, each with its share; default: 2, or 1 whole desk"
+    )
     options.add_argument(
         "--prefect", action="store_true", help="kill the worker of a whole desk instead of bare executors"
     )
     given = options.parse_args(arguments)
-    desks = 1 if given.prefect else max(given.desks, 1)
+    desks = max(given.desks or (1 if given.prefect else 2), 1)
     kills = given.orders if given.kills is None else given.kills
     faults = given.orders if given.faults is None else given.faults
     plans = tuple(
@@ -101,7 +103,8 @@ def plan_for(*, orders: int, kills: int, faults: int, seed: int, under_prefect: 
             # A worker that is stopped is killed by nobody: its supervisor only sees whether it runs.
             stops=max(kills // 10, 1),
             orders_per_second=0.7,
-            seconds_of_work=3.0,
+            # Proof of absence takes the venue's ten seconds here: less work than that would never finish any.
+            seconds_of_work=6.0,
             seconds_per_fault=2.0,
             seconds_between_venue_restarts=(60.0, 180.0),
         )

@@ -1,6 +1,7 @@
 """The processes of a campaign: the venue, which can be restarted on its port, and the executors, which get killed."""
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from tests.chaos.executors import Spec, as_argument
 
+# On a machine that is busy with other things.
+START_SECONDS = 300
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -53,7 +56,7 @@ class VenueProcess:
                 stderr=errors,
             )
         assert self._process.stdout is not None
-        line = (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode()
+        line = (await asyncio.wait_for(self._process.stdout.readline(), START_SECONDS)).decode()
         found = re.search(r":(\d+)\s*$", line)
         assert found, f"the paper exchange did not start: {line!r}; {log.read_text()[-2000:]}"
         self.port = int(found[1])
@@ -91,12 +94,12 @@ class ExecutorProcesses:
         )
         assert (await self._read()) == "ready"
 
-    async def spawn(self) -> int:
-        """Start one more executor."""
+    async def spawn(self, **differences: str) -> int:
+        """Start one more executor, with some of the spec's fields different."""
         assert self._parent is not None
         assert self._parent.stdin is not None
         async with self._asking:
-            self._parent.stdin.write(b"spawn\n")
+            self._parent.stdin.write(f"{json.dumps(differences)}\n".encode())
             await self._parent.stdin.drain()
             pid = int(await self._read())
             self.pids.append(pid)
@@ -119,7 +122,7 @@ class ExecutorProcesses:
             self.signal(pid, signal.SIGCONT)
             self.signal(pid, signal.SIGTERM)
         for _ in range(100):
-            if not any(_is_alive(pid) for pid in self.pids):
+            if not any(is_alive(pid) for pid in self.pids):
                 break
             await asyncio.sleep(0.1)
         for pid in list(self.pids):
@@ -132,12 +135,12 @@ class ExecutorProcesses:
     async def _read(self) -> str:
         assert self._parent is not None
         assert self._parent.stdout is not None
-        line = (await asyncio.wait_for(self._parent.stdout.readline(), 60)).decode().strip()
+        line = (await asyncio.wait_for(self._parent.stdout.readline(), START_SECONDS)).decode().strip()
         assert line, "the executors' parent process ended"
         return line
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

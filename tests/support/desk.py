@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -205,7 +206,11 @@ def _end_forcibly(desk: RunningDesk) -> None:
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
     """One desk for all tests that only use a desk; those that bring one up and down make their own."""
-    with put_away(RunningDesk.planned(tmp_path_factory.mktemp("desk") / "home")) as desk:
+    folder = tmp_path_factory.mktemp("desk")
+    # A project of its own, so that a test may edit its settings.
+    for name in ("prefect.yaml", "kontor.yaml"):
+        shutil.copy(REPOSITORY / name, folder)
+    with put_away(RunningDesk.planned(folder / "home", project=folder)) as desk:
         output = desk.up()
         assert output.returncode == 0, f"the desk did not come up:\n{output.stdout}\n{output.stderr}"
         yield desk

@@ -134,6 +134,19 @@ async def test_a_lapsed_lease_is_taken_over_with_a_higher_number(store: Store) -
     assert await store.desk.acquire_lease("l", "one", TTL, at(12)) is None
 
 
+async def test_a_lease_from_before_the_clock_was_set_back_keeps_nobody_waiting(store: Store) -> None:
+    """Its holder died; by our clock it would last for another hour. One that lives is fenced off, and asks again."""
+    old = await store.desk.acquire_lease("l", "one", TTL, at(3600))
+    assert old
+    new = await store.desk.acquire_lease("l", "two", TTL, NOW)
+    assert new == Lease("l", "two", 2, at(10))
+    with pytest.raises(LeaseLost, match="lost it to two with number 2"):
+        await store.desk.renew_lease(old, TTL, at(1))
+    # Clocks of two machines differ by less than a lease: then it is held.
+    await store.desk.acquire_lease("m", "one", TTL, at(9))
+    assert await store.desk.acquire_lease("m", "two", TTL, NOW) is None
+
+
 async def test_a_lapsed_lease_of_its_own_gets_a_new_number_too(store: Store) -> None:
     """Somebody may have written in between and released: what was started under the old number is void."""
     await store.desk.acquire_lease("l", "one", TTL, NOW)

@@ -135,7 +135,7 @@ async def test_accounts_do_not_see_each_other(store: Store) -> None:
     assert await names(store) == ["a"]
     assert await names(store, "other") == ["b"]
     assert [order.client_order_id for order in await store.orders.find("other")] == ["b"]
-    assert (await store.orders.by_venue_order_id("other", ["v"]))["v"].client_order_id == "b"
+    assert (await store.orders.by_venue_order_id("other", ["v"]))[BTC, "v"].client_order_id == "b"
     assert await store.orders.counts("other") == {S.INITIALIZED: 1}
 
 
@@ -318,7 +318,7 @@ async def test_find_filters_and_goes_newest_first(store: Store) -> None:
 
 
 async def test_orders_are_found_by_the_venues_id(store: Store) -> None:
-    """Where two markets share an id, as on some venues, the newer order answers."""
+    """Two markets may share an id, as on some venues: the report of one must not be taken for news of the other."""
     await enqueued(
         store,
         make_order("a", venue_order_id="1", created_at=at(5)),
@@ -327,7 +327,11 @@ async def test_orders_are_found_by_the_venues_id(store: Store) -> None:
         make_order("d"),
     )
     found = await store.orders.by_venue_order_id("paper", ["1", "2", "3"])
-    assert {key: order.client_order_id for key, order in found.items()} == {"1": "a", "2": "c"}
+    assert {key: order.client_order_id for key, order in found.items()} == {
+        (BTC, "1"): "a",
+        (ETH, "1"): "b",
+        (BTC, "2"): "c",
+    }
 
 
 async def test_thousands_of_orders_fit_into_one_call(store: Store) -> None:

@@ -154,3 +154,26 @@ async def test_a_fill_told_twice_counts_once(desk: StreamingDesk) -> None:
             await desk.exchange.fetch_time()
         assert len(await desk.store.orders.fills(ACCOUNT)) == 1
         assert (await stored(desk, order)).filled_quantity == order.quantity
+
+
+async def test_a_fill_of_somebody_elses_order_waits_for_the_adopted_order(desk: StreamingDesk) -> None:
+    """A person's order has an id of its own at the venue; under that name the fill would belong to none of ours."""
+    async with desk.running(AccountStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        by_hand = Order(
+            client_order_id="myhand1",
+            account=ACCOUNT,
+            symbol=BTC,
+            side=Side.BUY,
+            order_type=OrderType.MARKET,
+            quantity=Decimal("0.01"),
+            created_at=desk.clock.now(),
+        )
+        await desk.exchange.create_order(by_hand)
+
+        async def told() -> bool:
+            return len(await desk.store.orders.fills(ACCOUNT)) == 1
+
+        await desk.until(told)
+        [fill] = await desk.store.orders.fills(ACCOUNT)
+        assert fill.client_order_id is None

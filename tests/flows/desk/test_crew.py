@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -76,6 +77,20 @@ async def test_a_killed_child_is_started_again_and_the_record_follows(home: Home
         await until(lambda: pids(home).get("idler", first) != first)
         assert said == ["the idler ended (signal SIGKILL) after 0 s; starting it again in 0.5 s"]
         assert psutil.pid_exists(pids(home)["idler"])
+
+
+async def test_a_child_that_gives_way_does_so_after_a_restart_too(home: Home) -> None:
+    """A candle refresh must not take the processor from the orders, today or after a crash."""
+    async with crew_on(home) as (crew, _):
+        await crew.start(replace(child("idler", IDLE), niceness=10))
+        await crew.bring_up(nothing())
+        first = pids(home)["idler"]
+        usual = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, first) == 10
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: pids(home).get("idler", first) != first)
+        assert os.getpriority(os.PRIO_PROCESS, pids(home)["idler"]) == 10
+        assert os.getpriority(os.PRIO_PROCESS, 0) == usual
 
 
 async def test_a_child_that_keeps_ending_is_reported_with_the_end_of_its_log(home: Home) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ EXECUTOR_SECONDS = 30
 def held(venue: Any, symbol: str) -> float:
     """A position in base currency, by the venue's books."""
     return sum(float(each["contracts"]) * float(each["contractSize"]) for each in venue.fetch_positions([symbol]))
+
+
+def states_at_venue(desk: RunningDesk) -> list[str]:
+    """The states of all orders in the venue's own file, oldest first; it can be read while no venue runs, too."""
+    with sqlite3.connect(f"file:{desk.home.path / 'paper.sqlite3'}?mode=ro", uri=True) as books:
+        return [state for (state,) in books.execute("SELECT state FROM orders ORDER BY ord_id")]
 
 
 def position_in(status: dict[str, Any], symbol: str) -> dict[str, Any]:
@@ -249,7 +256,17 @@ def test_a_desk_comes_back_from_a_kill_goes_down_and_remembers(desk: RunningDesk
     assert [run["state_name"] for run in desk.runs("execute-orders/paper")].count("Running") == 1
 
     second = desk.record()
+    last = desk.venue().fetch_ticker(SPOT)["last"]
+    resting = {"symbol": SPOT, "side": "buy", "quantity": 0.1, "order_type": "limit", "price": round(last * 0.95, 2)}
+    placed = desk.run("place-order/paper", **resting)
+    assert placed["state_type"] == "COMPLETED", placed["state"]["message"]
+    assert states_at_venue(desk)[-1] == "live"
+    # `orders.cancel_on_stop` is read when the desk stops, not when it starts.
+    settings = desk.project / "kontor.yaml"
+    settings.write_text(settings.read_text().replace("cancel_on_stop: false", "cancel_on_stop: true"))
     assert desk.down().returncode == 0
+    assert "canceling the open orders of paper" in desk.log("up")
+    assert states_at_venue(desk)[-1] == "canceled"
     assert [child.name for child in [second.supervisor, *second.children] if child.find() is not None] == []
     assert "no desk is running" in desk.down().stdout
 

@@ -16,7 +16,7 @@ from kontor.execution.lease import HeldLease, lease_name
 from kontor.execution.verdicts import submitted
 from kontor.ports import Lease
 from tests.fakes.desk import BTC, ETH, FakeDesk
-from tests.fakes.virtual_time import in_virtual_time
+from tests.fakes.virtual_time import LoopClock, in_virtual_time
 
 S = OrderState
 TTL = timedelta(seconds=3)
@@ -108,6 +108,30 @@ async def test_a_lease_about_to_lapse_is_not_relied_on() -> None:
     await asyncio.sleep(2.5)
     with pytest.raises(LeaseLost, match="nothing more is sent"):
         held.check()
+
+
+class _AsleepClock(LoopClock):
+    """The clocks of a machine that slept: the wall clock went on, the one that never goes back stood still."""
+
+    slept = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.slept
+
+
+@in_virtual_time
+async def test_a_machine_that_slept_through_its_lease_does_not_rely_on_it() -> None:
+    """A laptop closed for a night: its monotonic clock knows nothing of it, and another machine has taken over."""
+    desk = FakeDesk()
+    desk.clock = clock = _AsleepClock()
+    held = await HeldLease.acquire(desk.store.desk, clock, lease_name(desk.account), "old", TTL)
+    assert held is not None
+    held.check()
+    clock.slept = timedelta(hours=8)
+    with pytest.raises(LeaseLost, match="nothing more is sent"):
+        held.check()
+    clock.slept = timedelta(hours=-1)
+    held.check()
 
 
 @in_virtual_time

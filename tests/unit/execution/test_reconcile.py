@@ -132,6 +132,43 @@ async def test_an_order_of_another_kontor_desk_halts_trading() -> None:
 
 
 @in_virtual_time
+async def test_a_fill_of_another_kontor_desk_halts_trading() -> None:
+    """Their order was over before anybody saw it open: its fill tells of them all the same."""
+    desk = FakeDesk()
+    await reconcile(desk)
+    prefix = await desk.store.desk.desk_prefix()
+    strangers(desk, client_order_id("abcd" if prefix != "abcd" else "wxyz", "their order"))
+    desk.venue.fill("x1", Decimal(1), desk.clock.now())
+    report = await reconcile(desk, notifier=desk.alerts)
+    assert len(report.foreign) == 1
+    assert (await halted(desk.store.desk, desk.account)) is not None
+    assert "critical" in [alert.severity for alert in desk.alerts.sent]
+
+
+@in_virtual_time
+async def test_two_markets_that_number_their_orders_alike_are_not_mixed_up() -> None:
+    """Some venues count each market's orders from one: a person's order is not news of ours on another market."""
+    desk = FakeDesk()
+    async with desk.executing():
+        ours = await desk.until_state(await desk.want(ETH, price="90"), S.ACCEPTED)
+        await asyncio.sleep(1)
+    number = str(ours.venue_order_id)
+    theirs = strangers(desk, "my-hand", quantity="7", number="their own key")
+    # The same number on BTC, in the venue's own answers.
+    desk.venue.orders["their own key"] = replace(
+        theirs, venue_order_id=number, filled_quantity=Decimal(7), state=S.FILLED
+    )
+    listed = replace(desk.venue.orders["their own key"], state=S.PARTIALLY_FILLED, filled_quantity=Decimal(3))
+    open_orders = desk.venue.open_orders
+    desk.venue.open_orders = lambda: [*open_orders(), listed]
+    report = await reconcile(desk)
+    assert (await desk.order(ours)).filled_quantity == 0
+    assert (await desk.order(ours)).state is S.ACCEPTED
+    [name] = report.adopted
+    assert (await desk.order(name)).symbol == BTC
+
+
+@in_virtual_time
 async def test_an_order_with_our_own_prefix_that_the_store_forgot_gets_its_name_back() -> None:
     """A restored backup knows less than the venue: the intent must not be sent again under the same name."""
     desk = FakeDesk()

@@ -13,7 +13,7 @@ from kontor.errors import KontorError
 from kontor.ports import Store
 from kontor.resilience.breaker_state import save_breaker
 from kontor.resilience.circuit_breaker import BreakerStatus
-from tasks.notifications import outside_of_any_run
+from tasks.outside import outside_of_any_run
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,12 @@
 """Alerts from flows: one background sender for each event loop, with the channels of the blocks named `default`."""
 
 import asyncio
-import contextvars
 import logging
 import os
 from collections.abc import Sequence
 
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import SettingsContext, get_settings_context
 
 from blocks.loading import find_block
 from blocks.notifiers import CHANNELS
@@ -18,6 +16,7 @@ from kontor.notify import BackgroundSender, Outlet, redact
 from kontor.ports import Alert
 from tasks import KEEP_OPEN
 from tasks.automations import automated_events
+from tasks.outside import outside_of_any_run
 from tasks.prefect_events import RULES, PrefectEvents
 from tasks.resources import Resources
 
@@ -92,14 +91,3 @@ def _settings() -> AlertSettings:
 def _without(outlet: Outlet, events: tuple[str, ...]) -> Outlet:
     rules = outlet.rules.model_copy(update={"without": (*outlet.rules.without, *events)})
     return Outlet(outlet.channel, rules)
-
-
-def outside_of_any_run() -> contextvars.Context:
-    """A context with nothing but Prefect's settings.
-
-    The sender outlives the run whose alert happened to start it: that run's client will be closed, its logs are not
-    ours, and the worker counts a run's tasks as the run's own.
-    """
-    context = contextvars.Context()
-    context.run(SettingsContext.__var__.set, get_settings_context())
-    return context

@@ -14,6 +14,9 @@ JOBS ?= 2
 # How many orders, kills and faults `make chaos` deals out, and from which seed.
 N ?= 200
 SEED ?= 1
+# How long it takes the Prefect API away from a worker, and keeps 120 runs a minute on SQLite, in seconds.
+OUTAGE ?= 60
+LOAD ?= 600
 CHAOS ?=
 
 .PHONY: help up down test check bench chaos clean lock browser venv
@@ -41,6 +44,7 @@ bench: venv ## Measure Kontor against what one would use instead
 
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
+	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
 
 clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays
 	@rm -rf $(VENV) build ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

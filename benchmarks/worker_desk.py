@@ -62,7 +62,8 @@ class BenchDesk:
                 if httpx.get(f"{self.url}/health").is_success:
                     return
             time.sleep(0.2)
-        raise RuntimeError((home / "server.log").read_text())
+        self.stop()
+        raise RuntimeError(f"the server did not answer in two minutes:\n{(home / 'server.log').read_text()}")
 
     def stop(self) -> None:
         """End the server."""

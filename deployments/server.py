@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from prefect.server.api import collections
 from prefect.server.database import configurations
+from prefect.types import _datetime
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -75,6 +77,14 @@ def list_our_worker_type() -> None:
     collections.get_collection_view = with_our_worker_type(collections.get_collection_view)
 
 
+def remember_timezones() -> None:
+    """Make Prefect, in this process, list the machine's timezones once.
+
+    It does so for each schedule of each deployment that it reads or shows: 8 ms of walking through files, in the loop.
+    """
+    _datetime.available_timezones = functools.cache(_datetime.available_timezones)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run Prefect's server in the foreground; host and port default to loopback and Prefect's own setting."""
     parser = argparse.ArgumentParser(prog="python -m deployments.server", description=main.__doc__)
@@ -89,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     give_sqlite_one_connection()
     list_our_worker_type()
+    remember_timezones()
     sys.argv = ["prefect", "server", "start", "--host", options.host]
     if options.port is not None:
         sys.argv += ["--port", str(options.port)]

@@ -11,17 +11,19 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 import anyio.abc
 from prefect._flow_run_suspension import is_suspended_flow_run_state, mark_flow_run_suspension_requested
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.context import AsyncClientContext
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, get_current_settings, temporary_settings
 from prefect.states import Crashed
 from prefect.types._datetime import now
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 _CANCELED = "Canceled on request."
 _MEMORY_CHECK = 5.0
 _DEFAULTS_CHECK = 60.0
+_LAST_WORDS = 5.0
 
 
 class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
@@ -101,7 +104,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
                 left = await (self._work_once() if run_once else self._work())
             printer(f"Worker {self.name!r} stopped!")
         if left:
-            _leave_without(left, self._drain.exit_code)
+            await _leave_without(left, self._drain.exit_code)
         if self._drain.exit_code:
             sys.exit(self._drain.exit_code)
 
@@ -337,8 +340,11 @@ async def _watched_loop(settings: InProcessSettings) -> AsyncIterator[None]:
         watchdog.stop()
 
 
-def _leave_without(left: list[ActiveRun], exit_code: int) -> None:
+async def _leave_without(left: list[ActiveRun], exit_code: int) -> None:
     """End the process although runs are left that nothing can stop; their states have been settled."""
+    # Nothing that usually happens at exit will: what waits to be sent goes now.
+    for queue in (APILogWorker, EventsWorker):
+        await cast("Awaitable[Any]", queue.drain_all(timeout=_LAST_WORDS))
     sys.stderr.write(f"Left {len(left)} run(s) that ignore cancellation: {', '.join(run.name for run in left)}\n")
     sys.stderr.flush()
     os._exit(exit_code or 1)

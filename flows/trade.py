@@ -1,5 +1,6 @@
 """What a person does by hand: place, cancel, close, halt, resume, resolve. the UI renders the parameters as a form."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -51,7 +52,8 @@ async def place_order(
     """Queue one order and wait for the venue's answer.
 
     The client order id derives from this flow run: retrying the run, by hand or otherwise, finds the order it already
-    made and sends nothing. An order that the gate denies or the venue rejects fails the run with the reason.
+    made and sends nothing. An order that the gate denies or the venue rejects fails the run with the reason. So does
+    one that waited for a worker longer than `orders.good_for_seconds`: its price is that of another moment.
 
     Args:
         symbol: A unified ccxt symbol, such as BTC/USD (spot) or BTC/USD:USD (swap).
@@ -77,7 +79,7 @@ async def place_order(
         reduce_only=reduce_only,
     )
     async with open_desk(account) as desk:
-        order = await place(desk, intent, run_id(), actor())
+        order = await place(desk, intent, run_id(), actor(), wanted_at())
         order = await wait_for_order(desk, order, wait_seconds)
         figures = await show_order(desk, order)
         # watch-desk tells what became of the order.
@@ -150,6 +152,11 @@ async def resolve_order(
 def run_id() -> str:
     """This flow run's id, which stays the same when the run is retried."""
     return str(flow_run.id)
+
+
+def wanted_at() -> datetime:
+    """When this flow run was due, which is what its order's time counts from, however late a worker takes it."""
+    return datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)  # Prefect's is a type of its own
 
 
 def actor() -> str:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from prefect import task
@@ -22,8 +23,12 @@ from kontor.execution import track as tracking
 
 
 @task(cache_policy=NO_CACHE)
-async def place(desk: Desk, intent: OrderIntent, run: str, actor: str) -> Order:
-    """Queue an intent under the id that derives from its run; a run that has an order already gets that one."""
+async def place(desk: Desk, intent: OrderIntent, run: str, actor: str, wanted_at: datetime) -> Order:
+    """Queue an intent under the id that derives from its run; a run that has an order already gets that one.
+
+    The gate denies an intent that was wanted longer ago than an order is good for.
+    """
+    intent = replace(intent, good_until=intent.good_until or wanted_at + desk.config.good_for)
     prefix = await desk.store.desk.desk_prefix()
     return await submit.place(desk, intent, client_order_id=client_order_id(prefix, run), actor=actor)
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ class RunningDesk:
         prepared = f'set -e; PATH={folder}:"$PATH"; eval "$(kontor env)"; {script}'
         return self._run(["bash", "-c", prepared], seconds)
 
+    def popen(self, command: str, log: Path) -> subprocess.Popen[bytes]:
+        """A program of this virtual environment in the background, in the environment of `kontor env`."""
+        settings = self.shell("env -0 | grep -z ^PREFECT_").stdout.split("\0")
+        environment = {**self.environment, **dict(line.split("=", 1) for line in settings if line)}
+        program, *arguments = shlex.split(command)
+        with log.open("w") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", program, *arguments],
+                env=environment,
+                cwd=REPOSITORY,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
     def status(self) -> dict[str, Any]:
         """`kontor status --json`."""
         output = self.kontor("status", "--json")
@@ -101,11 +116,33 @@ class RunningDesk:
         }
         return self.api("POST", "/flow_runs/filter", wanted)
 
+    def start(self, full_name: str, /, due: datetime | None = None, **parameters: Any) -> str:
+        """Ask for a run of a deployment, now or at its due time; the flow run's id."""
+        body: dict[str, Any] = {"parameters": parameters}
+        if due is not None:
+            body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+        return self.api("POST", f"/deployments/{self.deployment(full_name)['id']}/create_flow_run", body)["id"]
+
     def run(self, full_name: str, /, **parameters: Any) -> dict[str, Any]:
         """Run a deployment and wait for its end; the flow run as Prefect has it then."""
-        body = {"parameters": parameters}
-        created = self.api("POST", f"/deployments/{self.deployment(full_name)['id']}/create_flow_run", body)
-        return self.wait_for_run(created["id"])
+        return self.wait_for_run(self.start(full_name, **parameters))
+
+    def start_on(self, pool: str, full_name: str, /, **parameters: Any) -> str:
+        """Ask for a run of the same deployment on another work pool; the flow run's id."""
+        known = self.deployment(full_name)
+        same = (
+            "flow_id",
+            "entrypoint",
+            "path",
+            "pull_steps",
+            "parameters",
+            "parameter_openapi_schema",
+            "job_variables",
+        )
+        moved = {key: known[key] for key in same} | {"name": pool, "work_pool_name": pool}
+        deployment = self.api("POST", "/deployments/", moved)
+        run = {"parameters": parameters}
+        return self.api("POST", f"/deployments/{deployment['id']}/create_flow_run", run)["id"]
 
     def wait_for_run(self, run_id: str, seconds: float = COMMAND_SECONDS) -> dict[str, Any]:
         """A flow run once it is over."""

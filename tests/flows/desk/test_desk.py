@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,22 @@ pytestmark = pytest.mark.timeout(900)
 
 SWAP, SPOT = "BTC/USD:USD", "LTC/USD"
 EXECUTOR_SECONDS = 30
+ORDER = {"symbol": SPOT, "side": "buy", "quantity": 0.1, "order_type": "market"}
+#: What `make test` moves to a process pool: a poll, and an order that the executor of the other worker sends.
+MOVED = ("update-balance/paper", "place-order/paper")
+MOVABLE = (
+    "check-system-status/paper",
+    "initialize/paper",
+    "reconcile-orders/paper",
+    "restart-exchange/paper",
+    "track-orders/paper",
+    "update-candles/paper",
+    "update-open-orders/paper",
+    "update-positions/paper",
+    "update-ranges/paper",
+    "update-tickers/paper",
+    "update-watchlist/paper",
+)
 
 
 def held(venue: Any, symbol: str) -> float:
@@ -217,6 +233,8 @@ def test_the_executor_runs_again_within_half_a_minute_after_a_kill(
     pid = desk.pid(child)
     killed_at = datetime.now(UTC)
     os.kill(pid, signal.SIGKILL)
+    # Wanted while nobody can take them; a server that is away cannot even be told.
+    queued = [desk.start("place-order/paper", **ORDER) for _ in range(2)] if child == "worker orders" else []
 
     def works_again() -> bool:
         if desk.pid(child) in {0, pid}:
@@ -233,8 +251,38 @@ def test_the_executor_runs_again_within_half_a_minute_after_a_kill(
 
     wait_until(works_again, seconds, "one executor after the kill")
     assert [run["name"] for run in desk.runs(executor) if run["state_name"] == "Cancelled"] == []
-    placed = desk.run("place-order/paper", symbol=SPOT, side="buy", quantity=0.1, order_type="market")
-    assert placed["state_type"] == "COMPLETED", placed["state"]["message"]
+    for run_id in [*queued, desk.start("place-order/paper", **ORDER)]:
+        placed = desk.wait_for_run(run_id)
+        assert placed["state_type"] == "COMPLETED", placed["state"]["message"]
+
+
+def test_an_order_that_waited_for_a_worker_for_too_long_is_denied(desk: RunningDesk) -> None:
+    """Every run that was queued arrives, however old; an old price is not today's, and the gate says so."""
+    before = desk.status()["orders"]
+    run = desk.wait_for_run(desk.start("place-order/paper", due=datetime.now(UTC) - timedelta(minutes=10), **ORDER))
+    assert run["state_type"] == "FAILED"
+    assert "DENIED: expired: good_until" in run["state"]["message"]
+    after = desk.status()["orders"]
+    assert after["DENIED"] == before.get("DENIED", 0) + 1
+    assert after["FILLED"] == before["FILLED"]
+
+
+def test_deployments_of_the_desk_run_unchanged_on_a_stock_process_pool(desk: RunningDesk, tmp_path: Path) -> None:
+    """In-process is a choice of the work pool's, not of the flows': moving a deployment there is all it takes.
+
+    `KONTOR_ALL_DEPLOYMENTS=1` moves every deployment that needs no parameters, a process each.
+    """
+    names = sorted({*MOVED, *(MOVABLE if os.environ.get("KONTOR_ALL_DEPLOYMENTS") else ())})
+    desk.api("POST", "/work_pools/", {"name": "stock", "type": "process"})
+    runs = {name: desk.start_on("stock", name, **(ORDER if name.startswith("place-order") else {})) for name in names}
+    worker = desk.popen("prefect worker start --pool stock --type process --limit 2", tmp_path / "worker.log")
+    try:
+        for name, run_id in runs.items():
+            run = desk.wait_for_run(run_id, seconds=240)
+            assert (name, run["state_type"], run["state_name"]) == (name, "COMPLETED", "Completed"), run["state"]
+    finally:
+        worker.terminate()
+        worker.wait(30)
 
 
 def test_a_desk_comes_back_from_a_kill_goes_down_and_remembers(desk: RunningDesk) -> None:

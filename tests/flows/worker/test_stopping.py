@@ -58,6 +58,7 @@ async def test_sigterm_drains_so_that_no_state_is_a_lie(desk: Any, traced: Trace
     assert traced(long_running) == ["running Running", "began", "cleaned up", "crashed Crashed"]
     assert traced(comes_back) == ["running Running", "began", "cleaned up"]
     assert "stubborn" in worker.log
+    assert any("was told to stop and has not ended" in line for line in await desk.logs(stubborn))
 
 
 async def test_an_idle_worker_ends_at_once_with_exit_code_0(desk: Any) -> None:

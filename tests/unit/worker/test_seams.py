@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 
+import pytest
 from prefect import flow_engine, results
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.server.api import collections
+from prefect.types import _datetime
 
 from deployments.in_process.seams import DefaultResultStorage, replacements, shared_process
 
@@ -32,6 +36,17 @@ def test_the_servers_registry_reader_is_looked_up_when_it_is_called() -> None:
     """The launcher replaces it; a bound name would leave our worker type out of the UI's list."""
     assert "await get_collection_view(view)" in inspect.getsource(collections.read_view_content)
     assert "KNOWN_VIEWS[view]" in inspect.getsource(collections.get_collection_view)
+
+
+def test_the_list_of_timezones_is_looked_up_when_it_is_called_and_still_made_anew_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The launcher remembers it; if Prefect remembers it by itself one day, that can go."""
+    asked: list[int] = []
+    monkeypatch.setattr(_datetime, "available_timezones", lambda: asked.append(1) or {"UTC"})
+    for _ in range(2):
+        IntervalSchedule(interval=timedelta(seconds=10), timezone="UTC")
+    assert len(asked) == 2
 
 
 def test_everything_is_put_back() -> None:

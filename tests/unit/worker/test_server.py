@@ -144,6 +144,7 @@ def test_prefect_takes_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert settings.server.services.db_vacuum.retention_period == timedelta(days=3)
     assert settings.server.events.retention_period == timedelta(days=3)
     assert settings.server.services.scheduler.min_scheduled_time == timedelta(minutes=3)
+    assert settings.server.services.task_run_recorder.batch_size > 1
     assert settings.server.api.host == "127.0.0.1"
     assert not settings.server.analytics_enabled
     assert settings.worker.query_seconds < settings.worker.prefetch_seconds

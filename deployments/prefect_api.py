@@ -44,6 +44,8 @@ class Deployment:
     name: str
     interval: timedelta | None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    # The names of every parameter the flow has.
+    accepts: tuple[str, ...] = ()
 
     @property
     def account(self) -> str:
@@ -122,12 +124,7 @@ class PrefectApi:
         """Every deployment, or those of an account."""
         found = await self._filter("deployments", {})
         flows = {flow["id"]: flow["name"] for flow in await self._filter("flows", {})}
-        every = [
-            Deployment(
-                each["id"], flows.get(each["flow_id"], ""), each["name"], _interval(each), each.get("parameters") or {}
-            )
-            for each in found
-        ]
+        every = [_deployment(each, flows.get(each["flow_id"], "")) for each in found]
         return [each for each in every if account is None or each.account == account]
 
     async def start_run(
@@ -230,6 +227,11 @@ def _interval(deployment: Mapping[str, Any]) -> timedelta | None:
         if each.get("active") and each["schedule"].get("interval")
     ]
     return timedelta(seconds=min(spans)) if spans else None
+
+
+def _deployment(data: Mapping[str, Any], flow: str) -> Deployment:
+    accepts = (data.get("parameter_openapi_schema") or {}).get("properties") or {}
+    return Deployment(data["id"], flow, data["name"], _interval(data), data.get("parameters") or {}, tuple(accepts))
 
 
 def _run(data: Mapping[str, Any]) -> Run:

@@ -90,13 +90,24 @@ def read_entries(document: Document) -> tuple[list[Entry], list[Problem]]:
     listed = data.get("deployments")
     entries = []
     for number, raw in enumerate(listed if isinstance(listed, list) else []):
-        try:
-            entry = Entry(number, DeploymentEntry.model_validate(raw))
-        except ValidationError:
-            continue
-        entries.append(entry)
-        problems += check_entry(document, entry)
+        data = _readable_part(raw)
+        if data is not None:
+            entry = Entry(number, data)
+            entries.append(entry)
+            problems += check_entry(document, entry)
     return entries, problems
+
+
+def _readable_part(raw: Any) -> DeploymentEntry | None:
+    """The entry without the keys that are wrong, so that everything else of it is checked all the same."""
+    try:
+        return DeploymentEntry.model_validate(raw)
+    except ValidationError as error:
+        wrong = {each["loc"][0] for each in error.errors() if each["loc"]}
+    if not isinstance(raw, dict) or not wrong:
+        return None
+    rest = {key: value for key, value in raw.items() if key not in wrong}
+    return _readable_part(rest) if len(rest) < len(raw) else None
 
 
 def check_entry(document: Document, entry: Entry) -> Iterator[Problem]:

@@ -30,10 +30,7 @@ NEED_A_DESK = "orders"
 # Tells the flow that the settings are in its environment: see flows.shell.
 PREPARED = "KONTOR_RUN_PREPARED"
 
-Pairs = Annotated[
-    list[str] | None,
-    Parameter(name=["--param", "-p"], negative="", help="key=value; the value is JSON, or a text as it stands."),
-]
+Pairs = Annotated[list[str] | None, Parameter(name=["--param", "-p"], negative="")]
 
 
 def run(name: str, /, *, param: Pairs = None, account: str = "paper") -> int:
@@ -45,6 +42,8 @@ def run(name: str, /, *, param: Pairs = None, account: str = "paper") -> int:
     ----------
     name
         A flow (update-tickers), an updater of yours (funding-rates), or a deployment (update-tickers/paper).
+    param
+        A parameter of the flow as key=value; the value is JSON, or a text as it stands. May be repeated.
     account
         The account, where the name does not say it.
 
@@ -73,15 +72,15 @@ def parsed(pairs: Sequence[str]) -> dict[str, Any]:
 
 def choose(name: str, account: str, known: Mapping[str, tuple[str, str]]) -> str:
     """The deployment that is meant, of full names to (updater, account); raises KontorError with the nearest ones."""
-    wanted = name.replace("_", "-") if "/" not in name else name
-    for full, (updater, its_account) in known.items():
-        if name == full or (
-            its_account == account and wanted in {updater, full.partition("/")[0], updater.replace("_", "-")}
-        ):
+    if name in known:
+        return name
+    wanted = name.replace("_", "-")
+    mine = {full: updater for full, (updater, its_account) in known.items() if its_account == account}
+    for full, updater in mine.items():
+        if wanted == updater.replace("_", "-"):
             return full
-    names = sorted({updater for updater, its_account in known.values() if its_account == account} | set(known))
-    near = difflib.get_close_matches(wanted, names, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names) or 'none'}"
+    near = difflib.get_close_matches(wanted, [*mine.values(), *known], n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(mine.values())) or 'none'}"
     raise KontorError(f"{name} is not deployed for {account}; {hint}")
 
 
@@ -91,6 +90,8 @@ async def _run_on_desk(url: str, name: str, account: str, parameters: Mapping[st
         known = {each.full_name: (each.updater, each.account) for each in deployments}
         full = choose(name, account, known)
         deployment = next(each for each in deployments if each.full_name == full)
+        for unknown in parameters.keys() - set(deployment.accepts):
+            raise ConfigError(f"{full} has no parameter {unknown}; it has {', '.join(deployment.accepts) or 'none'}")
         began = time.monotonic()
         run = await _ended(api, deployment, parameters)
     seconds = time.monotonic() - began

@@ -94,8 +94,8 @@ async def _read(account: str, name: str) -> Snapshot[Any]:
         if found is None:
             names = {**TYPED, **await store.desk.attributes(account)}
             hint = nearest(name, names) if name not in names else ""
-            remedy = hint or "kontor get lists every name that has something"
-            raise KontorError(f"nothing is stored under {name} for {account}; {remedy}")
+            hint = hint or "'kontor get' lists every name that has something"
+            raise KontorError(f"nothing is stored under {name} for {account}; {hint}")
     return Snapshot(jsonable(found.value), found.at)
 
 

@@ -125,7 +125,8 @@ def test_config_check_says_ok_or_what_is_wrong(tmp_path: Path, capsys: pytest.Ca
     assert main(["config", "check", "--file", str(file)]) == 1
     error = capsys.readouterr().err
     assert "risk.max_open_orders" in error
-    assert "risk.max_ordr_value is not a known key" in error
+    assert "kontor.yaml line 1: risk.max_ordr_value: is not a known key" in error
+    assert "did you mean max_order_value?" in error
 
 
 def test_help_env_and_paper_do_not_load_prefect_or_ccxt() -> None:

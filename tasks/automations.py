@@ -119,7 +119,7 @@ async def ensure_automations(client: PrefectClient, settings: AlertSettings, poo
     done: list[str] = []
     for word in watchwords(pool):
         actions = [
-            SendNotification(block_document_id=found, subject=word.subject, body=word.body)
+            SendNotification(block_document_id=found, subject=f"[{word.severity}] {word.subject}", body=word.body)
             for found in _told(word, blocks, settings)
         ] or [DoNothing()]
         known = await client.read_automations_by_name(word.name)
@@ -129,7 +129,7 @@ async def ensure_automations(client: PrefectClient, settings: AlertSettings, poo
             )
             done.append(f"automation {word.name!r} made")
         elif _leads_nowhere(known[0], await _existing(client, known[0])):
-            changed = known[0].model_copy(update={"actions": actions}).model_dump(exclude={"id"})
+            changed = known[0].model_copy(update={"actions": actions}).model_dump(exclude={"id", "owner_resource"})
             await client.update_automation(known[0].id, AutomationCore.model_validate(changed))
             done.append(f"automation {word.name!r} sends to the channels that exist now")
     return done
@@ -155,12 +155,10 @@ async def _channel_blocks(client: PrefectClient) -> dict[str, UUID]:
     found: dict[str, UUID] = {}
     for channel, block_class in CHANNELS.items():
         try:
-            documents = await client.read_block_documents_by_type(block_class.get_block_type_slug())
+            block = await client.read_block_document_by_name("default", block_class.get_block_type_slug())
         except ObjectNotFound:
-            continue  # a type that was never registered on this server
-        for document in documents:
-            if document.name == "default":
-                found[channel] = document.id
+            continue
+        found[channel] = block.id
     return found
 
 

@@ -15,9 +15,8 @@ from blocks.notifiers import DiscordWebhook, TelegramBot
 from kontor.config.alerts import AlertSettings
 from kontor.notify.queued import Queued
 from kontor.ports import Alert
-from tasks.automations import automated_events, ensure_automations, watchwords
-from tasks.notifications import load_outlets
-from tasks.prefect_events import RULES, PrefectEvents
+from tasks.automations import ensure_automations, watchwords
+from tasks.prefect_events import PrefectEvents
 from tests.flows.blocks.conftest import delete_block
 from tests.support import telegram as telegram_support
 from tests.support.discord import DiscordServer
@@ -109,17 +108,6 @@ async def test_a_channel_gets_only_the_automations_its_rules_want(discord: Disco
     assert quiet == {"Kontor: flow late", "Kontor: breaker open", "Kontor: order rejected"}
 
 
-async def test_what_an_automation_tells_is_not_told_directly_as_well(discord: DiscordServer) -> None:
-    """One rejection, one message; a critical one comes both ways, because neither may fail alone."""
-    async with get_client() as client:
-        assert await automated_events(client) == frozenset()
-        await ensure()
-        assert await automated_events(client) == {"order.rejected", "breaker.opened"}
-    prefect, direct = await load_outlets()
-    assert (prefect.channel.name, prefect.rules) == ("prefect", RULES)
-    assert direct.rules.without == ("breaker.opened", "order.rejected")
-
-
 async def test_an_alert_becomes_an_event_without_secrets(prefect_database: Path) -> None:
     """What automations of a user's own can match and show."""
     at = datetime.now(UTC)
@@ -129,7 +117,7 @@ async def test_an_alert_becomes_an_event_without_secrets(prefect_database: Path)
     await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
     async with get_client() as client, asyncio.timeout(30):
         wanted = {"filter": {"event": {"name": ["kontor.order.rejected"]}}}
-        while not (found := (await client._client.post("/events/filter", json=wanted)).json()["events"]):
+        while not (found := (await client._client.post("/events/filter", json=wanted)).json()["events"]):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.2)
     assert found[0]["resource"]["prefect.resource.id"] == "kontor.account.paper"
     assert found[0]["payload"] == {

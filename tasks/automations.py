@@ -105,7 +105,8 @@ def _on_event(name: str, event: str, description: str, severity: str = "warning"
         threshold=1,
         within=SELDOM,
     )
-    return Watchword(f"Kontor: {name}", description, trigger, "{{ event.payload.title }}", _OF_EVENT, event, severity)
+    subject = f"{{{{ event.payload.title or '{description}' }}}}"
+    return Watchword(f"Kontor: {name}", description, trigger, subject, _OF_EVENT, event, severity)
 
 
 async def ensure_automations(client: PrefectClient, settings: AlertSettings, pool: str) -> list[str]:

@@ -18,7 +18,6 @@ from kontor.notify import BackgroundSender, Outlet, redact
 from kontor.ports import Alert
 from tasks import KEEP_OPEN
 from tasks.prefect_events import RULES, PrefectEvents
-from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +77,9 @@ async def load_outlets() -> Sequence[Outlet]:
 
 
 def _settings() -> AlertSettings:
+    # Late: the resources' own breakers tell of themselves through this module.
+    from tasks.resources import Resources
+
     try:
         return Resources.here().config().alerts
     except ConfigError as error:

@@ -186,7 +186,12 @@ def ratio(ours: dict[str, float], bare: dict[str, float], name: str) -> float:
     return round(ours[name] / bare[name], 2)
 
 
-async def with_bench(rtt_ms: int, work: Callable[[Bench], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+async def with_bench(
+    rtt_ms: int,
+    work: Callable[[Bench], Awaitable[dict[str, Any]]],
+    *,
+    executor: Sequence[str] = (__file__, "execute"),
+) -> dict[str, Any]:
     """Set everything up for one round-trip time, and take it down again."""
     async with AsyncExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="kontor-bench-"))
@@ -209,8 +214,8 @@ async def with_bench(rtt_ms: int, work: Callable[[Bench], Awaitable[dict[str, An
         markets = [m for m in (await exchange.load_markets()).values() if m.settle]
         tickers = await exchange.fetch_tickers()
         prices = {symbol: ticker.last for symbol, ticker in tickers.items() if ticker.last is not None}
-        executor = await stack.enter_async_context(Helper(__file__, "execute", url, store_url))
-        assert await executor.line() == "ready"
+        process = await stack.enter_async_context(Helper(*executor, url, store_url))
+        assert await process.line() == "ready"
         cheap = sorted(markets, key=lambda m: prices[m.symbol] * max(m.min_quantity, m.quantity_step))
         bench = Bench(url, bare, exchange, store, store_url, cheap, prices)
         for _ in range(3):

@@ -1,5 +1,6 @@
 """The blocks of the channels and of the heartbeat: where alerts go, from Kontor and from Prefect's own automations."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from kontor.notify.heartbeat import check_url
 from kontor.notify.telegram import API, check_bot
 from kontor.ports import Alert
 
+_SEVERITY = re.compile(r"(\[(?P<severity>info|warning|critical)\] *)?(?P<title>.*)", re.DOTALL)
+
 
 class ChannelBlock(StrictFields, NotificationBlock, ABC):
     """Base of the notification blocks: anything Prefect may call `notify` on."""
@@ -29,8 +32,13 @@ class ChannelBlock(StrictFields, NotificationBlock, ABC):
         """The channel this block describes."""
 
     async def notify(self, body: str, subject: str | None = None) -> None:
-        """Deliver one message now; raises NotificationError when asked to, else a failure is only logged."""
-        alert = Alert(title=subject or "Prefect", text=body, severity="info", at=datetime.now(UTC))
+        """Deliver one message now; raises NotificationError when asked to, else a failure is only logged.
+
+        A subject that begins with [warning] or [critical] is shown as one.
+        """
+        found = _SEVERITY.fullmatch(subject or "Prefect")
+        severity, title = (found["severity"] or "info", found["title"]) if found else ("info", "Prefect")
+        alert = Alert(title=title, text=body, severity=severity, at=datetime.now(UTC))
         try:
             await deliver(self.to_channel(), alert)
         except NotDelivered as error:

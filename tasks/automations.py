@@ -17,10 +17,12 @@ from kontor.ports import Alert
 from tasks.prefect_events import PREFIX
 
 MISSING_SECONDS = 60
-HOURLY = timedelta(hours=1)
+# One message in this time, however often it happens: our own alerts tell every case, this is the second way.
+SELDOM = timedelta(hours=6)
 _OVER = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled", "Completed")}
-_OF_EVENT = "{{ event.payload.text }}\n{% for name, value in event.payload.facts.items() %}{{ name }}: {{ value }}\n"
-_OF_EVENT += "{% endfor %}Account: {{ event.resource.name }}"
+_OF_EVENT = "{{ event.payload.text or event.payload.reason }}\n"
+_OF_EVENT += "{% for name, value in (event.payload.facts or {}).items() %}{{ name }}: {{ value }}\n{% endfor %}"
+_OF_EVENT += "Account: {{ event.resource.name }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,14 @@ def watchwords(pool: str) -> Sequence[Watchword]:
         ),
         Watchword(
             "Kontor: flow late",
-            "A scheduled run did not start in time; once an hour, for whichever is first.",
+            "A scheduled run did not start in time; told of the first in six hours.",
             EventTrigger(
                 posture=Posture.Reactive,
                 match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
                 match_related={"prefect.resource.role": "work-pool", "prefect.resource.name": pool},  # pyright: ignore[reportArgumentType]
                 expect={"prefect.flow-run.Late"},
                 threshold=1,
-                within=HOURLY,
+                within=SELDOM,
             ),
             "{{ flow.name }} is late",
             "Run {{ flow_run.name }} should have started at {{ flow_run.expected_start_time }}. {{ flow_run|ui_url }}",
@@ -98,13 +100,13 @@ def watchwords(pool: str) -> Sequence[Watchword]:
 def _on_event(name: str, event: str, description: str, severity: str = "warning") -> Watchword:
     trigger = EventTrigger(
         posture=Posture.Reactive,
-        match={"prefect.resource.id": "kontor.account.*"},  # pyright: ignore[reportArgumentType]
+        match={"prefect.resource.id": ["kontor.account.*", "kontor.breaker.*"]},  # pyright: ignore[reportArgumentType]
         expect={f"{PREFIX}{event}"},
         threshold=1,
-        # Each one: what comes too often has been grouped before it became an event.
-        within=timedelta(0),
+        within=SELDOM,
     )
-    return Watchword(f"Kontor: {name}", description, trigger, "{{ event.payload.title }}", _OF_EVENT, event, severity)
+    subject = f"{{{{ event.payload.title or '{description}' }}}}"
+    return Watchword(f"Kontor: {name}", description, trigger, subject, _OF_EVENT, event, severity)
 
 
 async def ensure_automations(client: PrefectClient, settings: AlertSettings, pool: str) -> list[str]:
@@ -119,7 +121,7 @@ async def ensure_automations(client: PrefectClient, settings: AlertSettings, poo
     done: list[str] = []
     for word in watchwords(pool):
         actions = [
-            SendNotification(block_document_id=found, subject=word.subject, body=word.body)
+            SendNotification(block_document_id=found, subject=f"[{word.severity}] {word.subject}", body=word.body)
             for found in _told(word, blocks, settings)
         ] or [DoNothing()]
         known = await client.read_automations_by_name(word.name)
@@ -129,25 +131,10 @@ async def ensure_automations(client: PrefectClient, settings: AlertSettings, poo
             )
             done.append(f"automation {word.name!r} made")
         elif _leads_nowhere(known[0], await _existing(client, known[0])):
-            changed = known[0].model_copy(update={"actions": actions}).model_dump(exclude={"id"})
+            changed = known[0].model_copy(update={"actions": actions}).model_dump(exclude={"id", "owner_resource"})
             await client.update_automation(known[0].id, AutomationCore.model_validate(changed))
             done.append(f"automation {word.name!r} sends to the channels that exist now")
     return done
-
-
-async def automated_events(client: PrefectClient) -> frozenset[str]:
-    """The news that an enabled automation of ours tells already, so that nothing is told twice.
-
-    Critical ones are told both ways: neither depends on the other.
-    """
-    found = []
-    for word in watchwords(""):
-        if word.severity == "critical" or not word.trigger.expect & {f"{PREFIX}{word.event}"}:
-            continue
-        known = await client.read_automations_by_name(word.name)
-        if known and known[0].enabled and any(isinstance(each, SendNotification) for each in known[0].actions):
-            found.append(word.event)
-    return frozenset(found)
 
 
 async def _channel_blocks(client: PrefectClient) -> dict[str, UUID]:
@@ -155,12 +142,10 @@ async def _channel_blocks(client: PrefectClient) -> dict[str, UUID]:
     found: dict[str, UUID] = {}
     for channel, block_class in CHANNELS.items():
         try:
-            documents = await client.read_block_documents_by_type(block_class.get_block_type_slug())
+            block = await client.read_block_document_by_name("default", block_class.get_block_type_slug())
         except ObjectNotFound:
-            continue  # a type that was never registered on this server
-        for document in documents:
-            if document.name == "default":
-                found[channel] = document.id
+            continue
+        found[channel] = block.id
     return found
 
 

@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from prefect.events import emit_event
 
 from kontor.errors import KontorError
-from kontor.ports import Store
+from kontor.notify import news
+from kontor.ports import Alert, Store
 from kontor.resilience.breaker_state import save_breaker
 from kontor.resilience.circuit_breaker import BreakerStatus
 from tasks.contexts import outside_of_any_run
+from tasks.notifications import process_sender
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class BreakerReporter:
             except KontorError as error:
                 logger.warning("breaker_not_stored account=%s name=%s error=%s", account, status.name, error)
             self._emit(account, status)
+            if (alert := breaker_alert(account, status, datetime.now(UTC))) is not None:
+                process_sender().notify(alert)
 
     def _emit(self, account: str, status: BreakerStatus) -> None:
         emit_event(
@@ -74,3 +78,18 @@ class BreakerReporter:
                 "process": self.process,
             },
         )
+
+
+def breaker_alert(account: str, status: BreakerStatus, at: datetime) -> Alert | None:
+    """What people are told of a change; nothing of a mere trial. A stream's breaker is the stream."""
+    is_stream, state = "stream" in status.name, status.state.value
+    if state == "half-open":
+        return None
+    if state == "closed":
+        if is_stream:
+            return news.stream_recovered(account, at, stream=status.name)
+        return news.breaker_closed(account, at, breaker=status.name)
+    if is_stream:
+        return news.stream_degraded(account, at, stream=status.name, reason=status.reason)
+    retry_in = status.retry_at - at if status.retry_at else None
+    return news.breaker_opened(account, at, breaker=status.name, reason=status.reason, retry_in=retry_in)

@@ -15,10 +15,8 @@ from kontor.errors import ConfigError
 from kontor.notify import BackgroundSender, Outlet, redact
 from kontor.ports import Alert
 from tasks import KEEP_OPEN
-from tasks.automations import automated_events
 from tasks.contexts import outside_of_any_run
 from tasks.prefect_events import RULES, PrefectEvents
-from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ async def load_outlets() -> Sequence[Outlet]:
     """The channels whose block named `default` exists, with their rules of kontor.yaml; and Prefect's events.
 
     A block with wrong values is reported and left out; with a kontor.yaml that cannot be read everybody is told
-    everything. What an automation tells already is not told again.
+    everything.
     """
     settings = _settings()
     outlets = [Outlet(PrefectEvents(), RULES)]
@@ -74,13 +72,13 @@ async def load_outlets() -> Sequence[Outlet]:
                 continue
             if block is not None:
                 outlets.append(Outlet(block.to_channel(), settings.rules(name)))
-        if len(outlets) > 1:
-            automated = tuple(sorted(await automated_events(client)))
-            outlets[1:] = [_without(outlet, automated) for outlet in outlets[1:]]
     return outlets
 
 
 def _settings() -> AlertSettings:
+    # Late: the resources' own breakers tell of themselves through this module.
+    from tasks.resources import Resources
+
     try:
         return Resources.here().config().alerts
     except ConfigError as error:
@@ -88,6 +86,3 @@ def _settings() -> AlertSettings:
         return AlertSettings()
 
 
-def _without(outlet: Outlet, events: tuple[str, ...]) -> Outlet:
-    rules = outlet.rules.model_copy(update={"without": (*outlet.rules.without, *events)})
-    return Outlet(outlet.channel, rules)

@@ -9,8 +9,8 @@ from kontor.notify.queued import Queued
 from kontor.notify.redaction import redact
 
 PREFIX = "kontor."
-# Prefect tells of its own runs itself; reports and digests are for people.
-RULES = ChannelRules(without=("flow.*", "report.*", "alerts.*", "other"), grouping=Grouping(burst=1000))
+# Prefect tells of its own runs itself, tasks.breakers of breakers; reports and digests are for people.
+RULES = ChannelRules(without=("flow.*", "report.*", "alerts.*", "breaker.*", "other"), grouping=Grouping(burst=1000))
 _MOST_TOGETHER = 20
 
 

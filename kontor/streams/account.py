@@ -155,7 +155,7 @@ class AccountStreamer(Streamer):
             return
         owners = await self._owners(fills)
         named = [
-            # The venue's client id is not our name for somebody else's order: whoever adopts that takes its fills along.
+            # The venue's client id is not our name for somebody else's order: who adopts that takes its fills along.
             replace(fill, client_order_id=owners[key].client_order_id if key in owners else None)
             for fill, key in ((fill, _order_of(fill)) for fill in fills)
         ]

@@ -1,0 +1,38 @@
+"""What people are told of circuit breakers and streams."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kontor.notify.queued import sameness
+from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
+from tasks.breakers import breaker_alert
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "title", "event"),
+    [
+        ("okx rest", BreakerState.OPEN, "Circuit breaker open: okx rest", "breaker.opened"),
+        ("okx rest", BreakerState.CLOSED, "Circuit breaker closed: okx rest", "breaker.closed"),
+        ("okx stream-market", BreakerState.OPEN, "Stream degraded: okx stream-market", "stream.degraded"),
+        ("okx stream-market", BreakerState.CLOSED, "Stream recovered: okx stream-market", "stream.recovered"),
+    ],
+)
+def test_a_change_of_a_breaker_is_told(name: str, state: BreakerState, title: str, event: str) -> None:
+    """And which of the two roads to the venue is closed."""
+    status = BreakerStatus(name, state, 5, AT, AT + timedelta(seconds=30), "5 timeouts")
+    alert = breaker_alert("paper", status, AT)
+    assert alert is not None
+    assert (alert.title, alert.event) == (title, event)
+
+
+def test_a_trial_is_not_told_and_open_and_closed_are_one_story() -> None:
+    """A breaker that flaps is one alert, then a digest."""
+    assert breaker_alert("paper", BreakerStatus("okx rest", BreakerState.HALF_OPEN), AT) is None
+    opened = breaker_alert("paper", BreakerStatus("okx rest", BreakerState.OPEN, reason="x"), AT)
+    closed = breaker_alert("paper", BreakerStatus("okx rest", BreakerState.CLOSED), AT)
+    assert opened is not None
+    assert closed is not None
+    assert sameness(opened) == sameness(closed)

@@ -17,6 +17,9 @@ from deployments.stores import opened, store_url
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.errors import KontorError
+from kontor.execution.clock_drift import CLOCK_DRIFT
+from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH
+from kontor.execution.halt import Halt, halted
 from kontor.ports import Store
 from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
 from kontor.streams.freshness import ChannelState, load_channels
@@ -37,6 +40,11 @@ class DeskStatus:
     balance: Balance | None
     breakers: tuple[ReportedBreaker, ...] = ()
     streams: tuple[ChannelState, ...] = ()
+    # Why no new order goes out; None while trading.
+    halt: Halt | None = None
+    # As clock check and executor have noted them: {"seconds", "limit_seconds", "refuses_orders"}, {"armed", "reason"}.
+    clock_drift: Mapping[str, Any] | None = None
+    dead_mans_switch: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +58,9 @@ class DeskStatus:
             "balance": _balance(self.balance) if self.balance else None,
             "breakers": [_breaker(each) for each in self.breakers],
             "streams": {each.channel: _channel(each) for each in self.streams},
+            "halted": _halt(self.halt) if self.halt else None,
+            "clock_drift": self.clock_drift,
+            "dead_mans_switch": self.dead_mans_switch,
         }
 
 
@@ -92,6 +103,9 @@ async def read_status(home: Home, account: str) -> DeskStatus:
             positions=tuple(positions.value) if positions else (),
             balance=await store.account.balance(account),
             breakers=await load_breakers(store.desk, account, now),
+            halt=await halted(store.desk, account),
+            clock_drift=await _noted(store, account, CLOCK_DRIFT),
+            dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
             streams=tuple((await load_channels(store.desk, account, now)).values()),
             remarks=remarks,
         )
@@ -138,6 +152,15 @@ def _breaker(reported: ReportedBreaker) -> dict[str, Any]:
         "retry_at": status.retry_at.isoformat() if status.retry_at else None,
         "reason": status.reason,
     }
+
+
+def _halt(found: Halt) -> dict[str, Any]:
+    return {"reason": found.reason, "actor": found.actor, "since": found.at.isoformat(), "blocked": found.blocked}
+
+
+async def _noted(store: Store, account: str, name: str) -> Mapping[str, Any] | None:
+    found = await store.desk.attribute(account, name)
+    return None if found is None else found.value
 
 
 def _channel(state: ChannelState) -> dict[str, Any]:

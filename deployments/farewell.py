@@ -17,7 +17,7 @@ from kontor.notify.teller import DESK
 from kontor.notify.told import TOLD
 from kontor.ports import Store
 
-FLOW = "cancel-orders"
+FLOW = "shutdown"
 LIMIT = timedelta(seconds=60)
 TELL_LIMIT = timedelta(seconds=8)
 POLL_SECONDS = 0.3
@@ -65,7 +65,12 @@ async def _is_told_up(store: Store, account: str) -> bool:
 
 async def _cancel_through(api: PrefectApi, deployment: Deployment, say: Say) -> None:
     say(f"canceling the open orders of {deployment.name}")
-    run = await api.start_run(deployment, key=f"stop-{deployment.id}-{datetime.now(UTC).isoformat()}")
+    run = await api.start_run(
+        deployment,
+        key=f"stop-{deployment.id}-{datetime.now(UTC).isoformat()}",
+        # The flows end with their workers, a moment later.
+        parameters={"cancel_orders": True, "stop_flows": False},
+    )
     deadline = time.monotonic() + LIMIT.total_seconds()
     while not run.is_over and time.monotonic() < deadline:
         await asyncio.sleep(POLL_SECONDS)

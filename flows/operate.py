@@ -8,9 +8,12 @@ from pydantic import Field
 
 from flows.shell import run_named_flow
 from kontor.desk import Desk
+from kontor.errors import KontorError
+from kontor.execution.clock_drift import check_clock
+from kontor.execution.quiesce import end_of_shutdown
 from kontor.updaters.step import Step
 from tasks.account import refresh_balance, refresh_open_orders, refresh_positions
-from tasks.desk import open_desk, updater
+from tasks.desk import by_hand, open_desk, updater
 from tasks.hooks import alert
 from tasks.intervals import updater_intervals
 from tasks.market_data import (
@@ -27,11 +30,13 @@ from tasks.orders import reconcile
 from tasks.session import missing_capabilities, open_gate, renew_session
 from tasks.session import reset_breakers as close_breakers
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
+from tasks.stopping import quiet_account, stop_long_running, tell_problems
 from tasks.updater import forget_ranges, take_steps
 
 INITIALIZE_SECONDS = 180
 INITIALIZE_OVERLAP = timedelta(seconds=INITIALIZE_SECONDS + 15)
 
+Seconds = Annotated[float, Field(ge=1, le=60)]
 Minutes = Annotated[int, Field(ge=0, le=7 * 24 * 60)]
 
 
@@ -67,6 +72,8 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
         positions = await refresh_positions(desk)
         await refresh_open_orders(desk)
         await reconcile(desk)
+        await check_clock(desk, desk.notifier)
+        await end_of_shutdown(desk)
         await open_gate(desk)
     return {
         "symbols": len(symbols),
@@ -99,7 +106,44 @@ async def restart_exchange(
         if reset_breakers:
             await close_breakers(desk)
         generation = await renew_session(desk)
+        await check_clock(desk, desk.notifier)
     return {"generation": generation}
+
+
+@flow(
+    name="shutdown",
+    timeout_seconds=150,
+    on_failure=[alert],
+    on_crashed=[alert],
+    on_cancellation=[alert],
+)
+@by_hand
+async def shutdown(
+    account: str = "paper",
+    cancel_orders: bool | None = None,
+    stop_flows: bool = True,
+    wait_seconds: Seconds = 30,
+) -> dict[str, Any]:
+    """Stop trading in good order: refuse new orders, cancel open ones and verify it, end the long-running flows.
+
+    Reduce-only orders stay: they protect positions. What could not be canceled or stopped fails the run, after
+    everything else has been done, and is told as an alert. Running it again does nothing twice. `initialize` and a new
+    start of the long-running flows (`kontor up` does both) take the account up again.
+
+    Args:
+        account: The ExchangeAccount block to stop.
+        cancel_orders: Cancel open orders; left out, `orders.cancel_on_stop` in kontor.yaml decides.
+        stop_flows: End streams and executor too; without, only trading stops.
+        wait_seconds: How long cancels, and then flows, may take.
+
+    """
+    async with open_desk(account, gated=False) as desk:
+        report = await quiet_account(desk, cancel_orders, wait_seconds)
+        stopped = await stop_long_running(desk, report, wait_seconds) if stop_flows else []
+        await tell_problems(desk, report)
+    if report.problems:
+        raise KontorError("; ".join(report.problems))
+    return {"canceled": report.canceled, "kept": report.kept, "stopped": stopped}
 
 
 @flow(
@@ -122,6 +166,7 @@ async def check_system_status(account: str = "paper", capital_every_minutes: Min
         # This run is the status check's own sign of life.
         verdicts = tuple(verdict for verdict in verdicts if verdict.updater != "check-system-status")
         await tell_changes(desk, verdicts)
+        await check_clock(desk, desk.notifier)
         capital = await send_capital_message(desk, timedelta(minutes=capital_every_minutes))
         await show_updaters(account, verdicts)
     return {

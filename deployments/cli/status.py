@@ -74,6 +74,14 @@ def render(found: DeskStatus) -> Group:
         parts.append(Text(f"held      {held}"))
     if found.streams:
         parts.append(_streams(found))
+    if found.halt:
+        parts.append(Text(f"HALTED    {found.halt.reason}", style="bold red"))
+    if found.clock_drift:
+        drift, limit = found.clock_drift["seconds"], found.clock_drift["limit_seconds"]
+        parts.append(Text(f"clock     {drift:+.2f} s against the exchange, new orders up to {limit:g} s"))
+    if found.dead_mans_switch:
+        state = "armed" if found.dead_mans_switch["armed"] else "not armed"
+        parts.append(Text(f"switch    {state}: {found.dead_mans_switch['reason']}"))
     parts += [Text(_breaker(each), style="bold red") for each in found.breakers]
     if found.positions:
         parts.append(_positions(found))

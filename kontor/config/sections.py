@@ -66,6 +66,10 @@ class OrderSettings(Settings):
     good_for_seconds: PositiveInt = 60
     lease_seconds: Annotated[int, Field(ge=3, le=120)] = 10
     request_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10
+    # The venue cancels everything when it has not heard of us for so long; none: never. See docs/resilience.md.
+    dead_mans_switch_seconds: Annotated[int, Field(ge=10, le=120)] | None = None
+    # No new order while our clock and the venue's differ by more; none: not looked at.
+    max_clock_drift_seconds: Annotated[float, Field(gt=0, le=60)] | None = 2.0
     # On `kontor down`: cancel open orders, or leave them at the venue.
     cancel_on_stop: bool = False
 

@@ -17,6 +17,8 @@ class VenueProfile:
     client_order_id_on_create: bool = False
     batch_limit: int = 1
     cancel_all_after: bool = False
+    # It is known that such a cancel leaves stop orders alone that protect a position.
+    cancel_all_after_spares_stops: bool = False
     # The venue drops a request that reaches it later than the moment we name.
     request_expiry: bool = False
     max_candles_per_call: int = 300

@@ -104,6 +104,17 @@ class CcxtExchange:
         """Ask for a cancel; OrderNotFound means it is gone, perhaps filled: look it up."""
         await self._orders.cancel(symbol, client_order_id, venue_order_id)
 
+    async def cancel_all_after(self, seconds: float) -> None:
+        """Have the venue cancel every order unless this is called again in time; 0 disarms it."""
+        self._require("cancelAllOrdersAfter")
+        await self.load_markets()
+        client, milliseconds = self.connection.client, int(seconds * 1000)
+        await self.connection.ask(
+            f"cancel_all_after {seconds:g} s",
+            lambda: client.cancel_all_orders_after(milliseconds),
+            priority=Priority.CANCEL,
+        )
+
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         """Set the leverage of a swap; one that is set already is fine."""
         self._require("setLeverage")

@@ -147,6 +147,12 @@ class GuardedExchange:
             Priority.CANCEL,
         )
 
+    async def cancel_all_after(self, seconds: float) -> None:
+        """Have the venue cancel every order unless this is called again in time; 0 disarms it."""
+        await self._write(
+            f"cancel_all_after {seconds:g} s", lambda: self.inner.cancel_all_after(seconds), Priority.CANCEL
+        )
+
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         """Set the leverage of a swap."""
         await self._write(f"set_leverage {symbol}", lambda: self.inner.set_leverage(symbol, leverage), Priority.ACCOUNT)

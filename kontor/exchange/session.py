@@ -131,6 +131,11 @@ class Session:
         async with self._client.in_use() as exchange:
             await exchange.cancel_order(symbol, client_order_id=client_order_id, venue_order_id=venue_order_id)
 
+    async def cancel_all_after(self, seconds: float) -> None:
+        """Have the venue cancel every order unless this is called again in time; 0 disarms it."""
+        async with self._client.in_use() as exchange:
+            await exchange.cancel_all_after(seconds)
+
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         """Set the leverage of a swap."""
         async with self._client.in_use() as exchange:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 # Both ends say something this often, whether or not there is news.
 KEEP_ALIVE_MS = 5_000
-CONNECT_TIMEOUT_MS = 5_000
+CONNECT_TIMEOUT_MS = 4_000
 # Signs of the protocol itself: answers to subscriptions, greetings, heartbeats.
 CONTROL = frozenset({"event", "op", "id", "result", "method", "success", "type", "code", "status", "connId", "reqid"})
 MOST_KINDS = 100

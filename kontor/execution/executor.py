@@ -10,6 +10,7 @@ from kontor.config import OrderSettings
 from kontor.domain.order import CANCELABLE
 from kontor.errors import KontorError, LeaseLost, StoreError
 from kontor.execution.canceler import Canceler
+from kontor.execution.dead_mans_switch import DeadMansSwitch
 from kontor.execution.follower import Follower, ends_by_itself
 from kontor.execution.halt import halted
 from kontor.execution.journal import Journal
@@ -93,11 +94,14 @@ class Executor:
     async def _work(self, held: HeldLease) -> None:
         async with asyncio.TaskGroup() as tasks:
             shift = self._begin(held, tasks)
-            background = [tasks.create_task(work) for work in (held.keep(), self._watch(shift), self._beat(shift))]
+            switch = DeadMansSwitch(self._account, self._store, self._exchange, self._clock, self._settings)
+            works = (held.keep(), self._watch(shift), self._beat(shift), switch.keep())
+            background = [tasks.create_task(work) for work in works]
             try:
                 await self._loop(shift)
             finally:
                 await self._last_answers(shift)
+                await switch.let_go(held)
             for task in (*background, *shift.running):
                 task.cancel()
 

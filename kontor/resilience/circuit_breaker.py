@@ -52,6 +52,8 @@ class BreakerPolicy:
     # Calls let through at once while half-open, and successes that close it.
     probes: int = 1
     successes: int = 2
+    # The pause begins with the call that failed, not with its failure: time that was spent waiting counts.
+    pause_from_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,10 @@ OnChange = Callable[[BreakerStatus], None]
 class Permit:
     """The right to make one call; it ends with exactly one verdict, later ones are ignored."""
 
-    __slots__ = ("_breaker", "_generation", "_is_over", "is_probe")
+    __slots__ = ("_breaker", "_generation", "_is_over", "began", "is_probe")
 
-    def __init__(self, breaker: "CircuitBreaker", generation: int, *, is_probe: bool) -> None:
-        self._breaker, self._generation, self.is_probe = breaker, generation, is_probe
+    def __init__(self, breaker: "CircuitBreaker", generation: int, began: float, *, is_probe: bool) -> None:
+        self._breaker, self._generation, self.began, self.is_probe = breaker, generation, began, is_probe
         self._is_over = False
 
     def end(self, verdict: Verdict, reason: str = "") -> None:
@@ -85,7 +87,7 @@ class Permit:
         if self._is_over:
             return
         self._is_over = True
-        self._breaker.take(self._generation, verdict, reason, is_probe=self.is_probe)
+        self._breaker.take(self, self._generation, verdict, reason)
 
 
 class CircuitBreaker:
@@ -129,11 +131,11 @@ class CircuitBreaker:
                 raise CircuitOpen(self.name, timedelta(seconds=left), self._reason)
             self._change(BreakerState.HALF_OPEN)
         if self._state is BreakerState.CLOSED:
-            return Permit(self, self._generation, is_probe=False)
+            return Permit(self, self._generation, self._clock.monotonic(), is_probe=False)
         if self._probes >= self._policy.probes:
             raise CircuitOpen(self.name, timedelta(seconds=PROBE_SECONDS), f"being tried out after {self._reason}")
         self._probes += 1
-        return Permit(self, self._generation, is_probe=True)
+        return Permit(self, self._generation, self._clock.monotonic(), is_probe=True)
 
     @contextmanager
     def guard(self, judge: Judge) -> Iterator[Permit]:
@@ -158,16 +160,16 @@ class CircuitBreaker:
         if self._state is not BreakerState.CLOSED:
             self._change(BreakerState.CLOSED)
 
-    def take(self, generation: int, verdict: Verdict, reason: str, *, is_probe: bool) -> None:
+    def take(self, permit: Permit, generation: int, verdict: Verdict, reason: str) -> None:
         """The end of a call that began in `generation`; for Permit."""
         if generation != self._generation:
             return
-        if is_probe:
+        if permit.is_probe:
             self._probes -= 1
         if verdict is Verdict.SUCCESS:
             self._succeeded()
         elif verdict is Verdict.FAILURE:
-            self._failed(reason)
+            self._failed(reason, permit.began)
 
     def _succeeded(self) -> None:
         self._failures = 0
@@ -178,14 +180,14 @@ class CircuitBreaker:
             self._pause, self._reason = self._policy.pause, ""
             self._change(BreakerState.CLOSED)
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, began: float) -> None:
         self._failures += 1
         if self._state is BreakerState.HALF_OPEN:
             self._pause = min(self._pause * 2, self._policy.longest_pause)
         elif self._failures < self._policy.failures:
             return
         self._reason = reason
-        self._opened = self._clock.monotonic()
+        self._opened = began if self._policy.pause_from_start else self._clock.monotonic()
         self._change(BreakerState.OPEN)
 
     def _seconds_left(self) -> float:

@@ -22,7 +22,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 STEADY_SECONDS = 30.0
 # What is added to a breaker's pause at most, so that many desks do not come back at the same moment.
 JITTER = 0.1
-POLICY = BreakerPolicy(failures=INSTANT_TRIES, pause=1.0, longest_pause=LONGEST_PAUSE, probes=1, successes=1)
+POLICY = BreakerPolicy(
+    failures=INSTANT_TRIES, pause=1.0, longest_pause=LONGEST_PAUSE, probes=1, successes=1, pause_from_start=True
+)
 
 
 @dataclass(slots=True)

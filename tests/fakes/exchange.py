@@ -102,6 +102,10 @@ class FakeExchange:
         self.late_after = 8.0
         # Lookups by our own id find nothing, ever.
         self.lookup_is_blind = False
+        # Each call of the dead man's switch: when, and after how many seconds it would fire (0: disarmed).
+        self.switch: list[tuple[datetime, float]] = []
+        # How far the venue's clock is ahead of ours.
+        self.clock_ahead = timedelta(0)
 
     def script(self, what: str, *faults: Fault | None) -> None:
         """Let the next requests of a kind meet these faults, None for a good one."""
@@ -186,11 +190,15 @@ class FakeExchange:
         del symbol, timeframe, since, limit
         return NO_CANDLES
 
+    async def cancel_all_after(self, seconds: float) -> None:
+        """Arm or disarm the switch; the fake venue fires it when its time has come."""
+        await self._request("switch", lambda: self.switch.append((self.clock.now(), seconds)))
+
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         del symbol, leverage
 
     async def fetch_time(self) -> datetime:
-        return self.clock.now()
+        return self.clock.now() + self.clock_ahead
 
     async def call(self, method: str, *args: Any) -> Any:
         del args

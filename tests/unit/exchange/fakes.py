@@ -100,6 +100,9 @@ class FakeExchange:
     ) -> None:
         await self._do("cancel_order")
 
+    async def cancel_all_after(self, seconds: float) -> None:
+        await self._do("cancel_all_after")
+
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         await self._do("set_leverage")
 

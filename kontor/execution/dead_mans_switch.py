@@ -1,0 +1,104 @@
+"""The dead man's switch: while the executor works it keeps telling the venue so; when it dies, the venue cancels all.
+
+It is disarmed while a position is open, unless the venue is known to spare the stops that protect it: a desk that dies
+must not take its own protection with it.
+"""
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Any
+
+import anyio
+
+from kontor.config import OrderSettings
+from kontor.errors import ExchangeError, LeaseLost, NotSupported, StoreError
+from kontor.execution.lease import HeldLease
+from kontor.ports import Clock, Exchange, Store
+
+log = logging.getLogger(__name__)
+
+DEAD_MANS_SWITCH = "dead_mans_switch"
+# How often positions are looked at: one that was just opened must not stay under an armed switch.
+LOOK_SECONDS = 1.0
+# The switch is renewed this many times before it would fire.
+RENEWALS = 3
+LET_GO_SECONDS = 3.0
+
+
+class DeadMansSwitch:
+    """Keeps the venue's cancel-all-after armed or disarmed, as settings, venue and positions want it."""
+
+    def __init__(self, account: str, store: Store, exchange: Exchange, clock: Clock, settings: OrderSettings) -> None:
+        self._account, self._store, self._exchange, self._clock = account, store, exchange, clock
+        self._seconds = settings.dead_mans_switch_seconds
+        self._armed_at: float | None = None
+        # Not known before the first answer: an executor before us may have left it armed.
+        self._is_armed: bool | None = None
+        self._said = ""
+
+    async def keep(self) -> None:
+        """Look after it until canceled; returns at once where there is nothing to look after."""
+        if self._seconds is None:
+            return
+        if not self._exchange.profile.cancel_all_after:
+            await self._say(f"{self._exchange.profile.exchange_id} has no dead man's switch", armed=False)
+            return
+        while True:
+            try:
+                await self._look(self._seconds)
+            except NotSupported as error:
+                await self._say(str(error), armed=False)
+                return
+            except (ExchangeError, StoreError) as error:
+                log.warning("dead_mans_switch_failed account=%s error=%s", self._account, error)
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def let_go(self, held: HeldLease) -> None:
+        """Disarm it at an orderly end, so that orders that are meant to stay do; not after somebody has taken over."""
+        if not self._is_armed:
+            return
+        with anyio.CancelScope(shield=True), anyio.move_on_after(LET_GO_SECONDS):
+            try:
+                held.check()
+                await self._disarm("the executor has stopped in good order")
+            except (ExchangeError, LeaseLost, StoreError, asyncio.CancelledError) as error:
+                log.warning("dead_mans_switch_left_armed account=%s error=%s", self._account, error)
+
+    async def _look(self, seconds: int) -> None:
+        protects = await self._protects()
+        if protects:
+            if self._is_armed is not False:
+                await self._disarm(protects)
+            return
+        now = self._clock.monotonic()
+        if self._armed_at is None or now - self._armed_at >= seconds / RENEWALS:
+            await self._exchange.cancel_all_after(seconds)
+            self._is_armed, self._armed_at = True, now
+            await self._say(f"the venue cancels every order after {seconds} s without us", armed=True)
+
+    async def _protects(self) -> str:
+        """Why it must not be armed now, empty when it may be."""
+        if self._exchange.profile.cancel_all_after_spares_stops:
+            return ""
+        positions = await self._store.account.positions(self._account)
+        if positions is None:
+            return "positions are not known yet"
+        held = sorted(position.symbol for position in positions.value)
+        return f"a position is open in {', '.join(held)}" if held else ""
+
+    async def _disarm(self, reason: str) -> None:
+        await self._exchange.cancel_all_after(0)
+        self._is_armed, self._armed_at = False, None
+        await self._say(f"disarmed: {reason}", armed=False)
+
+    async def _say(self, sentence: str, *, armed: bool) -> None:
+        """Note it for the status; logged when it changes."""
+        now = self._clock.now()
+        value: dict[str, Any] = {"armed": armed, "reason": sentence}
+        if armed and self._seconds is not None:
+            value["fires_at"] = (now + timedelta(seconds=self._seconds)).isoformat()
+        await self._store.desk.set_attribute(self._account, DEAD_MANS_SWITCH, value, now)
+        if sentence != self._said:
+            self._said = sentence
+            log.info("dead_mans_switch account=%s armed=%s reason=%s", self._account, armed, sentence)

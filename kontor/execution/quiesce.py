@@ -1,0 +1,121 @@
+"""The graceful stop of an account's trading: no new orders, open ones canceled and verified at the venue, and told what
+could not be done. What fails is reported and keeps nothing else from happening; asked for twice, it does nothing twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kontor.domain.identity import EXTERNAL
+from kontor.domain.order import OPEN, Order
+from kontor.errors import ExchangeError, KontorError, OrderNotFound
+from kontor.execution.cancel import request_cancels
+from kontor.execution.halt import halt, halted, resume
+from kontor.execution.parts import Parts
+from kontor.execution.submit import wait_for_outcome
+from kontor.resilience.deadline import DeadlineExceeded, deadline
+
+log = logging.getLogger(__name__)
+
+ACTOR = "shutdown"
+# The executor gets this share of the time; what it has not canceled by then is canceled from here.
+EXECUTORS_SHARE = 0.5
+PARALLEL = 8
+
+
+@dataclass(slots=True)
+class StopReport:
+    """What came of it; `problems` are sentences for a person, none when all is well."""
+
+    canceled: int = 0
+    # Reduce-only orders protect a position and stay.
+    kept: list[str] = field(default_factory=list)
+    left_open: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+async def quiesce(parts: Parts, *, cancel_orders: bool, seconds: float) -> StopReport:
+    """Refuse new orders; with `cancel_orders` cancel ours that are open, and ask the venue whether they are gone."""
+    report = StopReport()
+    try:
+        await halt(parts.store.desk, parts.account, "the desk is being shut down", actor=ACTOR, at=parts.clock.now())
+    except KontorError as error:
+        report.problems.append(f"new orders are not refused: {error}")
+    if cancel_orders:
+        try:
+            await _cancel_open_orders(parts, report, seconds)
+        except KontorError as error:
+            report.problems.append(f"open orders are not canceled: {error}")
+    return report
+
+
+async def end_of_shutdown(parts: Parts) -> bool:
+    """Let orders in again after a shutdown, when the account is initialized anew; a halt for other reasons stays."""
+    known = await halted(parts.store.desk, parts.account)
+    if known is None or known.actor != ACTOR or known.blocked:
+        return False
+    await resume(parts.store.desk, parts.account, actor="initialize", at=parts.clock.now())
+    return True
+
+
+def protects(order: Order) -> bool:
+    """Whether the order can only make a position smaller: a protective stop, or a target."""
+    return order.reduce_only
+
+
+async def _cancel_open_orders(parts: Parts, report: StopReport, seconds: float) -> None:
+    found = await parts.store.orders.find(parts.account, states=OPEN, limit=10_000)
+    ours = [order for order in found if order.strategy != EXTERNAL]
+    report.kept = [order.client_order_id for order in ours if protects(order)]
+    wanted = [order.client_order_id for order in ours if not protects(order)]
+    if not wanted:
+        return
+    await request_cancels(parts, actor=ACTOR, client_order_ids=wanted)
+    orders = await _wait(parts, wanted, seconds * EXECUTORS_SHARE)
+    open_still = [order for order in orders if not order.is_finished]
+    if open_still:
+        await _cancel_from_here(parts, open_still, report, seconds * (1 - EXECUTORS_SHARE))
+    await _verify(parts, orders, report, seconds)
+
+
+async def _wait(parts: Parts, names: Sequence[str], seconds: float) -> list[Order]:
+    return list(await asyncio.gather(*(wait_for_outcome(parts, name, seconds=seconds, states=()) for name in names)))
+
+
+async def _cancel_from_here(parts: Parts, orders: Sequence[Order], report: StopReport, seconds: float) -> None:
+    """No executor has done it: ask the venue ourselves. What becomes of the orders is recorded by tracking."""
+    slots = asyncio.Semaphore(PARALLEL)
+
+    async def cancel(order: Order) -> None:
+        try:
+            async with slots, deadline("cancel at shutdown", seconds):
+                if order.venue_order_id is not None:
+                    await parts.exchange.cancel_order(order.symbol, venue_order_id=order.venue_order_id)
+                else:
+                    await parts.exchange.cancel_order(order.symbol, client_order_id=order.client_order_id)
+        except OrderNotFound:
+            return
+        except (ExchangeError, DeadlineExceeded) as error:
+            report.problems.append(f"order {order.client_order_id} on {order.symbol}: its cancel failed: {error}")
+
+    async with asyncio.TaskGroup() as tasks:
+        for order in orders:
+            tasks.create_task(cancel(order))
+
+
+async def _verify(parts: Parts, orders: Sequence[Order], report: StopReport, seconds: float) -> None:
+    """The venue's own list decides."""
+    try:
+        async with deadline("open orders at shutdown", seconds):
+            open_now = await parts.exchange.fetch_open_orders()
+    except (ExchangeError, DeadlineExceeded) as error:
+        report.problems.append(f"it could not be verified that {len(orders)} orders are gone: {error}")
+        return
+    by_client = {each.client_order_id for each in open_now}
+    by_venue: Mapping[str, str] = {each.venue_order_id: each.symbol for each in open_now}
+    for order in orders:
+        if order.client_order_id in by_client or (order.venue_order_id or "") in by_venue:
+            report.left_open[order.client_order_id] = order.symbol
+            report.problems.append(f"order {order.client_order_id} on {order.symbol} is still open at the venue")
+    report.canceled = len(orders) - len(report.left_open)

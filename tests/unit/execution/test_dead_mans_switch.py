@@ -1,0 +1,154 @@
+"""The dead man's switch and the clock check: what the venue does without us, and when we do nothing."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+from kontor.config import KontorConfig
+from kontor.domain.order import OrderState, Side
+from kontor.execution.clock_drift import CLOCK_DRIFT, check_clock
+from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH
+from kontor.execution.halt import halt, halted
+from tests.fakes.desk import ACCOUNT, BTC, SETTINGS, FakeDesk, Life
+from tests.fakes.exchange import PROFILE
+from tests.fakes.virtual_time import in_virtual_time
+
+SWITCHED = replace(PROFILE, cancel_all_after=True)
+
+
+def desk_with_switch(**profile: bool) -> FakeDesk:
+    settings = SETTINGS.model_copy(update={"dead_mans_switch_seconds": 30})
+    return FakeDesk(profile=replace(SWITCHED, **profile), settings=settings)
+
+
+async def flat(desk: FakeDesk) -> None:
+    await desk.store.account.save_positions(ACCOUNT, [], desk.clock.now())
+
+
+async def said(desk: FakeDesk) -> str:
+    found = await desk.store.desk.attribute(ACCOUNT, DEAD_MANS_SWITCH)
+    return found.value["reason"] if found else ""
+
+
+@in_virtual_time
+async def test_it_is_kept_armed_while_the_executor_works_and_disarmed_at_an_orderly_end() -> None:
+    """Renewed well before it would fire; orders that are meant to stay do."""
+    desk = desk_with_switch()
+    await flat(desk)
+    async with desk.executing():
+        await desk.clock.sleep(120)
+        moments = [at for at, seconds in desk.exchange.switch if seconds == 30]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+        assert len(moments) >= 10
+        assert max(gaps) < timedelta(seconds=15)
+        assert await said(desk) == "the venue cancels every order after 30 s without us"
+    assert desk.exchange.switch[-1][1] == 0
+
+
+@in_virtual_time
+async def test_a_desk_that_dies_leaves_it_armed() -> None:
+    """The whole point: nobody is there any more to cancel anything."""
+    desk = desk_with_switch()
+    await flat(desk)
+    life = Life()
+    executor = desk.executor(life=life)
+    task = asyncio.create_task(executor.run())
+    await desk.clock.sleep(20)
+    life.is_over = True
+    await asyncio.gather(task, return_exceptions=True)
+    assert desk.exchange.switch[-1][1] == 30
+
+
+@in_virtual_time
+async def test_it_is_disarmed_while_a_position_is_open() -> None:
+    """It would take the position's own stops with it."""
+    desk = desk_with_switch()
+    await flat(desk)
+    async with desk.executing():
+        await desk.clock.sleep(5)
+        assert desk.exchange.switch[-1][1] == 30
+        order = await desk.want(BTC, Side.BUY, "1")
+
+        async def filled() -> bool:
+            return (await desk.order(order)).state is OrderState.FILLED
+
+        await desk.until(filled)
+        await desk.store.account.save_positions(ACCOUNT, await desk.exchange.fetch_positions(), desk.clock.now())
+        await desk.clock.sleep(3)
+        assert desk.exchange.switch[-1][1] == 0
+        assert await said(desk) == f"disarmed: a position is open in {BTC}"
+        count = len(desk.exchange.switch)
+        await desk.clock.sleep(60)
+        assert len(desk.exchange.switch) == count
+        await flat(desk)
+        await desk.clock.sleep(3)
+        assert desk.exchange.switch[-1][1] == 30
+
+
+@in_virtual_time
+async def test_a_venue_known_to_spare_stops_keeps_it_armed_with_positions() -> None:
+    """The profile may prove that protection survives."""
+    desk = desk_with_switch(cancel_all_after_spares_stops=True)
+    async with desk.executing():
+        await desk.clock.sleep(60)
+        assert {seconds for _, seconds in desk.exchange.switch} == {30}
+
+
+@in_virtual_time
+async def test_unknown_positions_keep_it_disarmed() -> None:
+    """What one does not know one does not bet a stop on."""
+    desk = desk_with_switch()
+    async with desk.executing():
+        await desk.clock.sleep(10)
+        assert {seconds for _, seconds in desk.exchange.switch} == {0}
+
+
+@in_virtual_time
+async def test_without_the_setting_or_the_venue_nothing_is_sent() -> None:
+    """Off unless asked for; a venue without one is said."""
+    for desk in (FakeDesk(profile=SWITCHED), desk_with_switch(cancel_all_after=False)):
+        await flat(desk)
+        async with desk.executing():
+            await desk.clock.sleep(30)
+        assert desk.exchange.switch == []
+    assert await said(desk) == "fake has no dead man's switch"
+
+
+def desk_with_clock() -> FakeDesk:
+    desk = FakeDesk(profile=replace(PROFILE, capabilities={**PROFILE.capabilities, "fetchTime": True}))
+    desk.config = KontorConfig(orders=SETTINGS)
+    return desk
+
+
+@in_virtual_time
+async def test_a_wrong_clock_refuses_new_orders_until_it_is_right() -> None:
+    """A venue judges requests by its own clock: orders expire on arrival, or live longer than they should."""
+    desk = desk_with_clock()
+    desk.exchange.clock_ahead = timedelta(seconds=-7)
+    drift = await check_clock(desk, desk.alerts)
+    assert drift is not None
+    assert abs(drift.ahead - timedelta(seconds=7)) < timedelta(seconds=0.1)
+    refused = await desk.want(BTC)
+    assert refused.state is OrderState.DENIED
+    assert "this machine's clock is 7.0 s ahead of that of fake, more than 2 s" in (refused.reason or "")
+    assert [alert.severity for alert in desk.alerts.sent] == ["critical"]
+    await check_clock(desk, desk.alerts)
+    assert len(desk.alerts.sent) == 1
+    desk.exchange.clock_ahead = timedelta(seconds=0.5)
+    await check_clock(desk, desk.alerts)
+    assert await halted(desk.store.desk, ACCOUNT) is None
+    noted = await desk.store.desk.attribute(ACCOUNT, CLOCK_DRIFT)
+    assert noted is not None
+    assert noted.value["refuses_orders"] is False
+
+
+@in_virtual_time
+async def test_a_right_clock_does_not_end_somebody_elses_halt() -> None:
+    """A person's word outlasts a measurement."""
+    desk = desk_with_clock()
+    await halt(desk.store.desk, ACCOUNT, "holidays", actor="me", at=desk.clock.now())
+    await check_clock(desk)
+    known = await halted(desk.store.desk, ACCOUNT)
+    assert known is not None
+    assert known.actor == "me"

@@ -53,7 +53,7 @@ async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool) ->
         now=now,
         limits=limits,
         markets=markets,
-        tickers=await _fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits),
+        tickers=await fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits),
         halted=halt.reason if halt else None,
     )
     if not (reduces or limits.need_account):
@@ -61,7 +61,7 @@ async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool) ->
     return await _with_account(parts, view)
 
 
-async def _fresh_tickers(parts: Parts, symbols: Collection[str], limits: Limits) -> Mapping[str, Ticker]:
+async def fresh_tickers(parts: Parts, symbols: Collection[str], limits: Limits) -> Mapping[str, Ticker]:
     """Stored tickers; those that are missing or too old to trade on are asked of the venue once."""
     tickers = dict(await parts.store.market.tickers(parts.account, symbols))
     now = parts.clock.now()

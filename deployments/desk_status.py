@@ -17,9 +17,11 @@ from deployments.stores import opened, store_url
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.errors import KontorError
+from kontor.execution.halt import halted
 from kontor.ports import Store
 from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
 from kontor.streams.freshness import ChannelState, load_channels
+from kontor.trading.books import UNITS
 
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
@@ -38,6 +40,9 @@ class DeskStatus:
     breakers: tuple[ReportedBreaker, ...] = ()
     streams: tuple[ChannelState, ...] = ()
     remarks: tuple[str, ...] = ()
+    # Units and risk capital, exact, as the last run of the strategies left them.
+    units: Mapping[str, str] | None = None
+    halted: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stable form: money as JSON numbers, moments as ISO 8601, ages and intervals in seconds."""
@@ -50,6 +55,8 @@ class DeskStatus:
             "balance": _balance(self.balance) if self.balance else None,
             "breakers": [_breaker(each) for each in self.breakers],
             "streams": {each.channel: _channel(each) for each in self.streams},
+            "units": {name: float(figure) for name, figure in self.units.items()} if self.units else None,
+            "halted": self.halted,
         }
 
 
@@ -84,6 +91,8 @@ async def read_status(home: Home, account: str) -> DeskStatus:
     async with opened(url) as store:
         now = datetime.now(UTC)
         positions = await store.account.positions(account)
+        units = await store.desk.attribute(account, UNITS)
+        halt = await halted(store.desk, account)
         return DeskStatus(
             prefect_url=ports.prefect_url,
             account=account,
@@ -94,6 +103,8 @@ async def read_status(home: Home, account: str) -> DeskStatus:
             breakers=await load_breakers(store.desk, account, now),
             streams=tuple((await load_channels(store.desk, account, now)).values()),
             remarks=remarks,
+            units=units.value if units else None,
+            halted=halt.reason if halt else None,
         )
 
 

@@ -10,7 +10,7 @@ from tasks.hooks import alert
 from tasks.trading import ask_strategies, describe, show_strategies, tell_trouble
 
 
-@flow(name="run-strategies", timeout_seconds=60, on_failure=[alert], on_crashed=[alert])
+@flow(name="run-strategies", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
 @updater
 async def run_strategies(account: str = "paper") -> dict[str, Any]:
     """Ask each enabled strategy what to do now, and queue it through the gate.

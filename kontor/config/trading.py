@@ -40,7 +40,7 @@ class StrategySettings(Settings):
     max_leverage: Annotated[Decimal, Field(gt=0, le=125)] = Decimal(1)
     # Takes its units from the larger, priority risk margin.
     priority: bool = False
-    timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 5.0
+    timeout_seconds: Annotated[float, Field(gt=0, le=20)] = 5.0
     # A process of its own can be ended when it hangs and leaves the desk's processor alone; a thread cannot.
     isolation: Literal["process", "thread"] = "process"
     # More orders and cancels than this in one run are taken for a mistake, and none of them is placed.

@@ -20,7 +20,7 @@ from kontor.strategies.view import MarketView
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 30.0
+START_SECONDS = 20.0
 # No decision is this large; a child that sends more is broken.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 

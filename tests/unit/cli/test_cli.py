@@ -166,7 +166,18 @@ def status() -> DeskStatus:
 def test_the_json_status_has_the_keys_that_others_rely_on() -> None:
     """The interface of the project; numbers are numbers."""
     data = json.loads(json.dumps(status().to_json()))
-    assert list(data) == ["prefect_url", "account", "updaters", "orders", "positions", "balance", "breakers", "streams"]
+    assert list(data) == [
+        "prefect_url",
+        "account",
+        "updaters",
+        "orders",
+        "positions",
+        "balance",
+        "breakers",
+        "streams",
+        "units",
+        "halted",
+    ]
     assert data["updaters"] == {
         "update-tickers": {
             "last_success_at": "2026-01-01T12:00:00+00:00",

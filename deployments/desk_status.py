@@ -23,6 +23,7 @@ from kontor.execution.halt import Halt, halted
 from kontor.ports import Store
 from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
 from kontor.streams.freshness import ChannelState, load_channels
+from kontor.trading.books import UNITS
 
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
@@ -46,6 +47,8 @@ class DeskStatus:
     clock_drift: Mapping[str, Any] | None = None
     dead_mans_switch: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
+    # Units and risk capital, exact, as the last run of the strategies left them.
+    units: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stable form: money as JSON numbers, moments as ISO 8601, ages and intervals in seconds."""
@@ -61,6 +64,7 @@ class DeskStatus:
             "halted": _halt(self.halt) if self.halt else None,
             "clock_drift": self.clock_drift,
             "dead_mans_switch": self.dead_mans_switch,
+            "units": {name: float(figure) for name, figure in self.units.items()} if self.units else None,
         }
 
 
@@ -95,6 +99,8 @@ async def read_status(home: Home, account: str) -> DeskStatus:
     async with opened(url) as store:
         now = datetime.now(UTC)
         positions = await store.account.positions(account)
+        units = await store.desk.attribute(account, UNITS)
+        halt = await halted(store.desk, account)
         return DeskStatus(
             prefect_url=ports.prefect_url,
             account=account,
@@ -103,11 +109,12 @@ async def read_status(home: Home, account: str) -> DeskStatus:
             positions=tuple(positions.value) if positions else (),
             balance=await store.account.balance(account),
             breakers=await load_breakers(store.desk, account, now),
-            halt=await halted(store.desk, account),
+            halt=halt,
             clock_drift=await _noted(store, account, CLOCK_DRIFT),
             dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
             streams=tuple((await load_channels(store.desk, account, now)).values()),
             remarks=remarks,
+            units=units.value if units else None,
         )
 
 

@@ -2,6 +2,7 @@
 
 KontorError
 ├── ConfigError            a file, block or parameter is wrong: says where, and the remedy
+├── StrategyFailed         a strategy raised, hung or returned something that is no decision
 ├── NotNow                 nothing failed, but this run has nothing to do now
 │   ├── GateClosed         the desk is not initialized yet (run ends as `Waiting`)
 │   ├── StreamIsFresh      a stream delivers it already (run ends as `Streamed`, a success)
@@ -56,6 +57,10 @@ class ConfigError(KontorError):
     def __init__(self, problem: str, *, where: str = "") -> None:
         self.where = where
         super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class StrategyFailed(KontorError):
+    """A strategy's code failed, or what it wants makes no sense; the others go on."""
 
 
 class NotNow(KontorError):

@@ -361,6 +361,10 @@ class OrderQueue(Protocol):
         self, account: str, *, client_order_id: str | None = None, since: datetime | None = None, limit: int = 1000
     ) -> Sequence[Fill]: ...
 
+    async def strategy_fills(self, account: str) -> Sequence[tuple[str, Fill]]:
+        """Every fill of an order that a strategy placed, with the strategy's name, oldest first."""
+        ...
+
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""
         ...

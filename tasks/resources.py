@@ -18,6 +18,7 @@ from kontor.resilience.circuit_breaker import BreakerStatus
 from kontor.resilience.clock import SystemClock
 from kontor.resilience.connection_gate import ConnectionGate
 from kontor.store import open_store
+from kontor.strategies.hosts import IsolatingHost
 from tasks import KEEP_OPEN
 from tasks.breakers import BreakerReporter
 
@@ -42,6 +43,7 @@ class Resources:
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
     _config: tuple[Path, tuple[int, ...], KontorConfig] | None = None
+    _strategies: IsolatingHost | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _by_loop: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Resources]"] = WeakKeyDictionary()
 
@@ -56,6 +58,13 @@ class Resources:
         if self._sessions is None:
             self._sessions = SessionPool(clock=self.clock, on_breaker=self.breaker_changed)
         return self._sessions
+
+    @property
+    def strategies(self) -> IsolatingHost:
+        """Where the strategies of this loop decide."""
+        if self._strategies is None:
+            self._strategies = IsolatingHost()
+        return self._strategies
 
     def config(self) -> KontorConfig:
         """kontor.yaml, read again when the file has changed."""
@@ -124,9 +133,12 @@ class Resources:
             # It writes to the store that is closed next.
             await self._reporter.close()
         sessions, self._sessions = self._sessions, None
+        strategies, self._strategies = self._strategies, None
         stores, self._stores = self._stores, {}
         self._store_url = None
         self._settings.clear()
+        if strategies is not None:
+            await strategies.close()
         if sessions is not None:
             await sessions.close()
         for store in stores.values():

@@ -13,6 +13,7 @@ from kontor.domain.account import Balance
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.notify import news
 from kontor.ports import Alert
+from kontor.trading.books import UNITS
 
 KNOWN_DOWN = "updaters_down"
 CAPITAL_TOLD = "capital_told"
@@ -74,8 +75,23 @@ async def _capital_message(desk: Desk, balance: Balance, initial: Decimal | None
     if positions is not None:
         unrealized = sum((each.unrealized_pnl or Decimal(0) for each in positions.value), Decimal(0))
         fields.append(("Positions", f"{len(positions.value)}, {unrealized:+,.2f} unrealized"))
+    fields += await _unit_fields(desk, balance.currency)
     text = f"as of {balance.at:%Y-%m-%d %H:%M:%S} UTC"
     return news.report("capital", "Capital", desk.account, desk.clock.now(), fields, text)
+
+
+async def _unit_fields(desk: Desk, currency: str) -> tuple[tuple[str, str], ...]:
+    """Units and risk capital as the last run of the strategies left them; nothing while none is enabled."""
+    found = await desk.store.desk.attribute(desk.account, UNITS)
+    if found is None or not any(each.enabled for each in desk.config.strategies.values()):
+        return ()
+    figures = {name: Decimal(value) for name, value in found.value.items()}
+    return (
+        ("Free risk margin", f"{figures['free_risk_margin']:,.2f} {currency}"),
+        ("Priority margin", f"{figures['free_risk_margin_priority']:,.2f} {currency}"),
+        ("Open units", f"{figures['open_units']:.0f}, risking {figures['unit_risk']:,.2f} {currency}"),
+        ("Next unit", f"{figures['next_unit_value']:,.2f} of at most {figures['max_unit_value']:,.2f} {currency}"),
+    )
 
 
 @task(cache_policy=NO_CACHE)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployments.checking.entries import INITIALIZE, Entry, read_entries
+from deployments.checking.strategies import strategy_problems
 from deployments.checking.updaters import StepChecker, double_writers, shadowing_attributes, unknown_symbol
 from kontor.config import Document, KontorConfig, Problem, check_config, parse_document, read_document
 from kontor.errors import ConfigError
@@ -60,6 +61,7 @@ def check_documents(
     if settings is not None and config is not None:
         check.problems += shadowing_attributes(settings, config)
         check.problems += _restricted(settings, config, markets or {})
+        check.problems += strategy_problems(settings, config, markets or {})
     if deployments is not None:
         calls, complaints = registry()
         check.remarks += complaints

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
@@ -75,7 +75,7 @@ def render(found: DeskStatus) -> Group:
     if found.streams:
         parts.append(_streams(found))
     if found.halt:
-        parts.append(Text(f"HALTED    {found.halt.reason}", style="bold red"))
+        parts.append(Text(f"HALTED    {found.halt.reason}; the flow resume-trading ends it", style="bold red"))
     if found.clock_drift:
         drift, limit = found.clock_drift["seconds"], found.clock_drift["limit_seconds"]
         parts.append(Text(f"clock     {drift:+.2f} s against the exchange, new orders up to {limit:g} s"))
@@ -83,6 +83,8 @@ def render(found: DeskStatus) -> Group:
         state = "armed" if found.dead_mans_switch["armed"] else "not armed"
         parts.append(Text(f"switch    {state}: {found.dead_mans_switch['reason']}"))
     parts += [Text(_breaker(each), style="bold red") for each in found.breakers]
+    if found.units and Decimal(found.units["open_units"]):
+        parts.append(Text(f"units     {_units(found.units)}"))
     if found.positions:
         parts.append(_positions(found))
     else:
@@ -131,6 +133,16 @@ def _balance(balance: Balance | None) -> str:
     if balance is None:
         return "not known yet"
     return f"{balance.total:,.2f} {balance.currency} in total, {balance.free:,.2f} free, {balance.used:,.2f} used"
+
+
+def _units(units: Mapping[str, str]) -> str:
+    """Units and risk capital in one line."""
+    figures = {name: Decimal(figure) for name, figure in units.items()}
+    return (
+        f"{figures['open_units']:.0f} open, risking {figures['unit_risk']:,.2f}; free risk margin"
+        f" {figures['free_risk_margin']:,.2f}, priority {figures['free_risk_margin_priority']:,.2f}; next unit"
+        f" {figures['next_unit_value']:,.2f} of at most {figures['max_unit_value']:,.2f}"
+    )
 
 
 def _held(balance: Balance | None) -> str:

@@ -13,6 +13,7 @@ from kontor.config.sections import (
     WatchlistSettings,
 )
 from kontor.config.streams import StreamSettings
+from kontor.config.trading import ExitSettings, StrategySettings, UnitSettings
 
 __all__ = [
     "AlertSettings",
@@ -20,12 +21,15 @@ __all__ = [
     "ChannelRules",
     "Condition",
     "Document",
+    "ExitSettings",
     "HistorySettings",
     "KontorConfig",
     "OrderSettings",
     "Problem",
     "RiskSettings",
+    "StrategySettings",
     "StreamSettings",
+    "UnitSettings",
     "WatchlistSettings",
     "check_config",
     "describe",

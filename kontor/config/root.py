@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kontor.config.alerts import AlertSettings
 from kontor.config.attributes import Attributes
 from kontor.config.base import Settings
 from kontor.config.sections import CandleSettings, HistorySettings, OrderSettings, RiskSettings, WatchlistSettings
 from kontor.config.streams import StreamSettings
+from kontor.config.trading import StrategySettings, UnitSettings, check_strategies
 
 
 class KontorConfig(Settings):
@@ -24,6 +25,13 @@ class KontorConfig(Settings):
     streams: StreamSettings = StreamSettings()
     # Start values of shared state, for the updaters of prefect.yaml: `$name`.
     attributes: Attributes = Field(default_factory=dict)
+    strategies: dict[str, StrategySettings] = Field(default_factory=dict)
+    units: UnitSettings = UnitSettings()
+
+    @field_validator("strategies")
+    @classmethod
+    def _fit_together(cls, strategies: dict[str, StrategySettings]) -> dict[str, StrategySettings]:
+        return dict(check_strategies(strategies))
 
     @property
     def good_for(self) -> timedelta:

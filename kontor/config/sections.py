@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -57,6 +58,23 @@ class RiskSettings(Settings):
     price_collar_percent: Money | None = Decimal(10)
     # Older prices than this are not traded on.
     max_ticker_age_seconds: PositiveInt = 120
+    # Limits of single symbols, instead of max_position_value.
+    position_values: dict[str, Money] = Field(default_factory=dict)
+    # How many orders that take risk may be wanted within a minute.
+    max_orders_per_minute: PositiveInt | None = None
+    # A loss of so much from the highest equity, or within a trading day, halts trading until a person resumes it.
+    max_drawdown_percent: Annotated[Decimal, Field(gt=0, le=100)] | None = None
+    max_daily_loss: Money | None = None
+    trading_day_zone: str = "UTC"
+
+    @field_validator("trading_day_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be a time zone such as UTC or Europe/Berlin") from None
+        return value
 
 
 class OrderSettings(Settings):

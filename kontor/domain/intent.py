@@ -38,6 +38,9 @@ class Limits:
     max_open_orders: int | None = None
     min_free_balance: Decimal | None = None
     price_collar_percent: Decimal | None = None
+    # Instead of max_position_value, by symbol.
+    position_values: Mapping[str, Decimal] = field(default_factory=dict)
+    max_orders_per_minute: int | None = None
     max_ticker_age: timedelta = timedelta(seconds=120)
     restricted: frozenset[str] = frozenset()
 
@@ -46,7 +49,14 @@ class Limits:
         """Some limit looks at the account as a whole, so intents must pass one at a time."""
         return any(
             limit is not None
-            for limit in (self.max_position_value, self.max_exposure, self.max_open_orders, self.min_free_balance)
+            for limit in (
+                self.max_position_value,
+                self.max_exposure,
+                self.max_open_orders,
+                self.min_free_balance,
+                self.max_orders_per_minute,
+                self.position_values or None,
+            )
         )
 
 
@@ -66,7 +76,9 @@ class RiskView:
     balance: Balance | None = None
     orders: Sequence[Order] = ()
     halted: str | None = None
+    # Orders that took risk, wanted within the last minute.
+    recent_orders: int = 0
 
     def with_order(self, order: Order) -> "RiskView":
         """The view once `order` is in the queue."""
-        return replace(self, orders=(*self.orders, order))
+        return replace(self, orders=(*self.orders, order), recent_orders=self.recent_orders + (not order.reduce_only))

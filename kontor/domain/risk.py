@@ -73,12 +73,24 @@ def _check_open_orders(intent: OrderIntent, view: RiskView, market: Market, pric
         )
 
 
+def _check_order_rate(intent: OrderIntent, view: RiskView, market: Market, price: Decimal) -> None:
+    del intent, market, price
+    limit = view.limits.max_orders_per_minute
+    if limit is not None and view.recent_orders >= limit:
+        raise OrderDenied(
+            "max_orders_per_minute",
+            f"{view.recent_orders} orders were wanted within a minute; max_orders_per_minute is {limit}",
+            limit=Decimal(limit),
+            figure=Decimal(view.recent_orders),
+        )
+
+
 def _book(view: RiskView) -> Book:
     return Book.of(view.markets, view.holdings, view.orders)
 
 
 def _check_position_value(intent: OrderIntent, view: RiskView, market: Market, price: Decimal) -> None:
-    limit = view.limits.max_position_value
+    limit = view.limits.position_values.get(market.symbol, view.limits.max_position_value)
     if limit is None:
         return
     key = exposure_key(market)
@@ -86,7 +98,7 @@ def _check_position_value(intent: OrderIntent, view: RiskView, market: Market, p
     if value > limit:
         raise OrderDenied(
             "max_position_value",
-            f"{market.symbol} could grow to a position of {value:f}, above max_position_value {limit}",
+            f"{market.symbol} could grow to a position of {value:f}, above its limit of {limit} (max_position_value)",
             limit=limit,
             figure=value,
         )
@@ -183,6 +195,7 @@ _Rule = Callable[[OrderIntent, RiskView, Market, Decimal], None]
 _CLOSING_RULES: tuple[_Rule, ...] = (_check_order_value, _check_open_orders)
 _RISK_RULES: tuple[_Rule, ...] = (
     *_CLOSING_RULES,
+    _check_order_rate,
     _check_position_value,
     _check_exposure,
     _check_free_balance,

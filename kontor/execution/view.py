@@ -8,9 +8,10 @@ from decimal import Decimal
 from kontor.config import KontorConfig
 from kontor.domain.account import Balance, Position
 from kontor.domain.exposure import exposure_key
+from kontor.domain.identity import EXTERNAL
 from kontor.domain.intent import Limits, RiskView
 from kontor.domain.market import Market, MarketKind, Ticker
-from kontor.domain.order import OPEN
+from kontor.domain.order import OPEN, OrderState
 from kontor.domain.snapshot import Snapshot
 from kontor.errors import ExchangeError
 from kontor.execution.halt import halted
@@ -29,6 +30,8 @@ def limits_of(config: KontorConfig) -> Limits:
         max_open_orders=risk.max_open_orders,
         min_free_balance=risk.min_free_balance,
         price_collar_percent=risk.price_collar_percent,
+        position_values=risk.position_values,
+        max_orders_per_minute=risk.max_orders_per_minute,
         max_ticker_age=timedelta(seconds=risk.max_ticker_age_seconds),
         restricted=frozenset(config.watchlist.restricted),
     )
@@ -53,7 +56,7 @@ async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool) ->
         now=now,
         limits=limits,
         markets=markets,
-        tickers=await _fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits),
+        tickers=await fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits),
         halted=halt.reason if halt else None,
     )
     if not (reduces or limits.need_account):
@@ -61,7 +64,7 @@ async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool) ->
     return await _with_account(parts, view)
 
 
-async def _fresh_tickers(parts: Parts, symbols: Collection[str], limits: Limits) -> Mapping[str, Ticker]:
+async def fresh_tickers(parts: Parts, symbols: Collection[str], limits: Limits) -> Mapping[str, Ticker]:
     """Stored tickers; those that are missing or too old to trade on are asked of the venue once."""
     tickers = dict(await parts.store.market.tickers(parts.account, symbols))
     now = parts.clock.now()
@@ -113,6 +116,18 @@ async def _with_account(parts: Parts, view: RiskView) -> RiskView:
         balance=balance,
         orders=orders,
         halted=view.halted,
+        recent_orders=await _recent_orders(parts, view),
+    )
+
+
+async def _recent_orders(parts: Parts, view: RiskView) -> int:
+    """Orders that took risk and were let through within the last minute; asked for only when a limit counts them."""
+    if view.limits.max_orders_per_minute is None:
+        return 0
+    recent = await parts.store.orders.find(parts.account, since=view.now - timedelta(minutes=1), limit=10_000)
+    return sum(
+        order.state is not OrderState.DENIED and not order.reduce_only and order.strategy != EXTERNAL
+        for order in recent
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from kontor.domain.fill import Fill
+from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import Order
 from kontor.store import tables
 from kontor.store.rows import chunks, columns_of, one_of, values_of
@@ -29,6 +30,17 @@ BOOKINGS = (
 )
 QUANTITIES = select(f.client_order_id, f.quantity).where(
     f.account == bindparam("account"), one_of(f.client_order_id, "client_order_ids")
+)
+OF_STRATEGIES = (
+    select(o.strategy, *FILL)
+    .join_from(tables.orders, tables.fills, o.client_order_id == f.client_order_id)
+    .where(
+        o.account == bindparam("account"),
+        f.account == bindparam("account"),
+        o.strategy.is_not(None),
+        o.strategy != EXTERNAL,
+    )
+    .order_by(f.filled_at, f.number)
 )
 
 ADOPT = update(tables.fills).where(
@@ -83,6 +95,11 @@ def load_fills(
     if since is not None:
         query = query.where(t.filled_at >= since)
     return [Fill(*row) for row in conn.execute(query)][::-1]
+
+
+def load_strategy_fills(conn: Connection, account: str) -> list[tuple[str, Fill]]:
+    """(strategy, fill) for the fills of strategies' orders, oldest first."""
+    return [(row[0], Fill(*row[1:])) for row in conn.execute(OF_STRATEGIES, {"account": account})]
 
 
 def _key(fill: Fill) -> tuple[str, str]:

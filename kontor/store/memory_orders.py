@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from kontor.domain.fill import Fill
+from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
 from kontor.ports import DueOrders, HistoryMark, News
 from kontor.store.changes import Changes
@@ -177,6 +178,17 @@ class MemoryOrderQueue:
             and (since is None or fill.filled_at >= since)
         ]
         return sorted(found, key=lambda fill: fill.filled_at)[-limit:] if limit > 0 else []
+
+    async def strategy_fills(self, account: str) -> Sequence[tuple[str, Fill]]:
+        """Every fill of an order that a strategy placed, with the strategy's name, oldest first."""
+        found = [
+            (order.strategy, fill)
+            for (owner, _, _), fill in self._fills.items()
+            if owner == account
+            and (order := self._orders.get(fill.client_order_id or "")) is not None
+            and order.strategy not in {None, EXTERNAL}
+        ]
+        return sorted(((name, fill) for name, fill in found if name), key=lambda pair: pair[1].filled_at)
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""

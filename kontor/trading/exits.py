@@ -1,0 +1,201 @@
+"""Watching the exits: positions of strategies that their rules close, whatever the strategy itself does."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from kontor.config import ExitSettings
+from kontor.domain.exits import ExitRules, better, exit_reason
+from kontor.domain.identity import client_order_id
+from kontor.domain.intent import OrderIntent
+from kontor.domain.order import Order, OrderState, OrderType
+from kontor.domain.strategy_position import StrategyPosition, closing_of
+from kontor.errors import KontorError
+from kontor.execution.cancel import request_cancels
+from kontor.execution.parts import Parts
+from kontor.execution.submit import place_all, wait_for_outcome
+from kontor.trading.books import Books, load_books
+from kontor.trading.runner import EXIT_RULES
+
+log = logging.getLogger(__name__)
+
+WATCH = "exit_watch"
+# Resting orders of the position are canceled before it is closed: together they would close it twice.
+CANCEL_SECONDS = 4.0
+PRIORITY = 5
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
+_MOST_TRIES = 200
+
+
+@dataclass(slots=True)
+class ExitReport:
+    """What a look at the exits found: positions watched, those being closed with the reason, and what went wrong."""
+
+    watched: int = 0
+    closing: dict[str, str] = field(default_factory=dict)
+    orders: list[str] = field(default_factory=list)
+    residue: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+async def check_exits(parts: Parts) -> ExitReport:
+    """Close every position of a strategy that one of its rules ends; an error with one touches no other.
+
+    Works on after a restart: the best price is in the store, and an exit's client order id derives from the fill that
+    opened the position, so that a position is closed once. Rules of a removed strategy stay until it is flat.
+    """
+    known = await parts.store.desk.attribute(parts.account, WATCH)
+    watch: Mapping[str, Any] = known.value if known and known.value else {}
+    fills = await parts.store.orders.strategy_fills(parts.account)
+    books = await load_books(parts, {fill.symbol for _, fill in fills})
+    rules = await _rules(parts)
+    report, seen = ExitReport(), {}
+    for (name, symbol), position in books.positions.items():
+        if not position.is_open:
+            continue
+        key = f"{name} {symbol}"
+        report.watched += 1
+        try:
+            seen[key] = await _look(parts, books, position, rules.get(name, ExitRules()), watch.get(key), report)
+        except KontorError as error:
+            report.errors[key] = str(error)
+            log.error("exit not checked account=%s position=%s error=%s", parts.account, key, error)  # noqa: TRY400
+        except Exception as error:
+            report.errors[key] = f"{type(error).__name__}: {error}"
+            log.exception("exit not checked account=%s position=%s", parts.account, key)
+        if key in report.errors and key in watch:
+            seen[key] = watch[key]
+    if seen != watch:
+        await parts.store.desk.set_attribute(parts.account, WATCH, seen, parts.clock.now())
+    return report
+
+
+async def _rules(parts: Parts) -> Mapping[str, ExitRules]:
+    """Rules by strategy: those of kontor.yaml, and the last known ones of strategies that are not in it any more."""
+    kept = await parts.store.desk.attribute(parts.account, EXIT_RULES)
+    rules = {
+        name: rules_of(ExitSettings.model_validate(value))
+        for name, value in (kept.value if kept and kept.value else {}).items()
+    }
+    return rules | {name: rules_of(settings.exits) for name, settings in parts.config.strategies.items()}
+
+
+def rules_of(settings: ExitSettings) -> ExitRules:
+    """The rules of kontor.yaml."""
+    hours = settings.max_hours
+    return ExitRules(
+        settings.stop_loss_percent,
+        settings.take_profit_percent,
+        settings.trailing_percent,
+        None if hours is None else timedelta(hours=float(hours)),
+    )
+
+
+async def _look(
+    parts: Parts,
+    books: Books,
+    position: StrategyPosition,
+    rules: ExitRules,
+    known: Mapping[str, Any] | None,
+    report: ExitReport,
+) -> dict[str, str]:
+    """Watch one position; returns its watch: the fill that opened it, the best price, and why it is being closed."""
+    ticker = books.fresh_ticker(position.symbol, timedelta(seconds=parts.config.risk.max_ticker_age_seconds))
+    price = None if isinstance(ticker, str) else ticker.last
+    mine = known if known is not None and known.get("opened_by") == position.opened_by else None
+    best = Decimal(mine["best"]) if mine and "best" in mine else None
+    if price is not None:
+        best = better(position, best, price)
+    key = f"{position.strategy} {position.symbol}"
+    # Once decided it stays decided: a price that comes back does not leave half a position.
+    reason = (mine or {}).get("reason") or exit_reason(position, rules, price=price, best=best, now=books.view.now)
+    if reason is not None:
+        report.closing[key] = reason
+        await _close(parts, books, position, report)
+    elif price is None and rules.need_price:
+        raise KontorError(f"{position.symbol}: {ticker}, so its stops cannot be watched")
+    watch = {"opened_by": position.opened_by}
+    watch |= {"best": str(best)} if best is not None else {}
+    return watch | ({"reason": reason} if reason is not None else {})
+
+
+async def _close(parts: Parts, books: Books, position: StrategyPosition, report: ExitReport) -> None:
+    market = books.view.markets[position.symbol]
+    key = f"{position.strategy} {position.symbol}"
+    exits, number = await _earlier_exits(parts, position)
+    if any(not order.is_finished for order in exits) or (position.strategy, position.symbol) in books.unsettled:
+        return
+    if exits and books.view.now - exits[-1].created_at < _pause(exits):
+        return
+    await _clear(parts, books.orders_of(position.strategy, position.symbol))
+    closing = closing_of(position, books.positions, books.held(market))
+    wanted = {
+        "": (market.round_quantity(closing.reduce_only), True),
+        "net": (market.round_quantity(closing.plain), False),
+    }
+    smallest = max(market.min_quantity, market.quantity_step)
+    names = await _names(parts, position, number)
+    intents = {
+        names[leg]: OrderIntent(
+            position.symbol,
+            position.closing_side,
+            OrderType.MARKET,
+            quantity,
+            reduce_only=reduces,
+            priority=PRIORITY,
+            strategy=position.strategy,
+        )
+        for leg, (quantity, reduces) in wanted.items()
+        if quantity >= smallest
+    }
+    if not intents:
+        report.residue[key] = f"{abs(position.quantity):f} {market.base}: nothing of it can be traded"
+        return
+    for order in await place_all(parts, intents, actor=f"exit of {position.strategy}"):
+        if order.state is OrderState.DENIED:
+            report.errors[key] = order.reason or "denied"
+        else:
+            report.orders.append(order.client_order_id)
+
+
+async def _names(parts: Parts, position: StrategyPosition, number: int) -> Mapping[str, str]:
+    prefix = await parts.store.desk.desk_prefix()
+    base = ("exit", position.strategy, position.symbol, position.opened_by, number)
+    return {leg: client_order_id(prefix, *base, leg) for leg in ("", "net")}
+
+
+async def _earlier_exits(parts: Parts, position: StrategyPosition) -> tuple[list[Order], int]:
+    """The exit orders this position has had, oldest first, and the number of the next try."""
+    found: list[Order] = []
+    for number in range(_MOST_TRIES):
+        tries = [await parts.store.orders.get(name) for name in (await _names(parts, position, number)).values()]
+        here = [order for order in tries if order is not None]
+        if not here:
+            return found, number
+        found += here
+    raise KontorError(f"{_MOST_TRIES} exits of {position.symbol} came to nothing; close it with close-position")
+
+
+def _pause(exits: list[Order]) -> timedelta:
+    """How long after the last try the next one may come: refused ones wait ever longer, one that filled does not."""
+    refused = 0
+    for order in reversed(exits):
+        if order.filled_quantity:
+            break
+        refused += 1
+    if not refused:
+        return timedelta(0)
+    return min(_FIRST_PAUSE * 2 ** min(refused - 1, 10), _LONGEST_PAUSE)
+
+
+async def _clear(parts: Parts, orders: tuple[Order, ...]) -> None:
+    """Cancel what rests for the position and wait a moment for it to be gone."""
+    if not orders:
+        return
+    names = [order.client_order_id for order in orders]
+    await request_cancels(parts, actor="exit", client_order_ids=names)
+    await asyncio.gather(*(wait_for_outcome(parts, name, seconds=CANCEL_SECONDS, states=()) for name in names))

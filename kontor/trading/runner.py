@@ -1,0 +1,258 @@
+"""Running the strategies: each is asked with its own view, checked, and what it wants is queued through the gate."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from kontor.config import StrategySettings
+from kontor.domain.exposure import only_reduces
+from kontor.domain.identity import client_order_id
+from kontor.domain.market import Candles
+from kontor.domain.order import OrderState
+from kontor.errors import ConfigError, KontorError
+from kontor.execution.cancel import request_cancels
+from kontor.execution.parts import Parts
+from kontor.execution.submit import place_all
+from kontor.strategies.hosts import Host
+from kontor.strategies.protocol import Decision, Strategy, StrategyOrder
+from kontor.strategies.registry import build, need_of
+from kontor.strategies.view import DataNeed, MarketView, SymbolView
+from kontor.trading.books import UNITS, Books, load_books
+from kontor.trading.checks import Refusal, Share, checked, netted
+from kontor.trading.data import CandleData, load_candles, merged_needs, newest_at
+
+log = logging.getLogger(__name__)
+
+STATE = "strategy_state:"
+EXIT_RULES = "exit_rules"
+
+
+@dataclass(slots=True)
+class StrategyRun:
+    """What one strategy did in a run; `error` says why it did nothing."""
+
+    strategy: str
+    error: str | None = None
+    placed: list[str] = field(default_factory=list)
+    denied: dict[str, str] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    canceled: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A strategy that could be loaded, with what it needs to see."""
+
+    name: str
+    settings: StrategySettings
+    strategy: Strategy[Any]
+    need: DataNeed
+
+
+async def run_strategies(parts: Parts, host: Host) -> list[StrategyRun]:
+    """Ask every enabled strategy once; what goes wrong with one is in its own result and touches no other.
+
+    Orders are named after strategy, symbol, candle and leg: whatever ends this run, the next one finds those it made.
+    """
+    ready, runs = load_all(parts)
+    await _keep_exit_rules(parts, ready)
+    symbols = {symbol for each in ready for symbol in each.settings.symbols}
+    books = await load_books(parts, symbols)
+    await parts.store.desk.set_attribute(parts.account, UNITS, books.units.as_text(), parts.clock.now())
+    await _cancel_orphans(parts, books)
+    if ready:
+        needs = [(need, each.settings.symbols) for each in ready for need in each.need.all()]
+        data = await load_candles(parts, merged_needs(needs))
+        runs += await asyncio.gather(*(_run_one(parts, host, each, books, data) for each in ready))
+    return sorted(runs, key=lambda run: run.strategy)
+
+
+def load_all(parts: Parts) -> tuple[list[Ready], list[StrategyRun]]:
+    """The enabled strategies of kontor.yaml, and for those that cannot be loaded a result that says why."""
+    ready: list[Ready] = []
+    failed: list[StrategyRun] = []
+    for name, settings in parts.config.strategies.items():
+        if not settings.enabled:
+            continue
+        try:
+            strategy = build(settings)
+            need = need_of(strategy)
+            _check_history(parts, need)
+        except ConfigError as error:
+            failed.append(StrategyRun(name, f"kontor.yaml: strategies.{name}.{error}"))
+        else:
+            ready.append(Ready(name, settings, strategy, need))
+    return ready, failed
+
+
+def _check_history(parts: Parts, need: DataNeed) -> None:
+    candles = parts.config.candles
+    for timeframe, count in need.all():
+        if timeframe == candles.timeframe and count > candles.keep:
+            raise ConfigError(
+                f"needs {count} candles of {timeframe}; raise candles.keep, which is {candles.keep}", where="use"
+            )
+
+
+async def _run_one(parts: Parts, host: Host, each: Ready, books: Books, data: CandleData) -> StrategyRun:
+    run = StrategyRun(each.name)
+    try:
+        view = await view_of(parts, each, books, data)
+        run.left_out = dict(view.left_out)
+        if not len(view):
+            return run
+        decision = checked(await host.decide(each.name, each.settings, each.strategy, view), each.settings, view)
+        await _carry_out(parts, each, books, view, decision, run)
+    except KontorError as error:
+        run.error = str(error)
+        log.error("strategy failed account=%s strategy=%s error=%s", parts.account, each.name, error)  # noqa: TRY400
+    except Exception as error:
+        # A mistake of ours must not stop the others either.
+        run.error = f"{type(error).__name__}: {error}"
+        log.exception("strategy failed account=%s strategy=%s", parts.account, each.name)
+    return run
+
+
+async def view_of(parts: Parts, each: Ready, books: Books, data: CandleData) -> MarketView:
+    """What one strategy sees."""
+    known = await parts.store.desk.attribute(parts.account, STATE + each.name)
+    ranges = await parts.store.market.ranges(parts.account) if each.need.ranges else {}
+    max_age = timedelta(seconds=parts.config.risk.max_ticker_age_seconds)
+    symbols: dict[str, SymbolView] = {}
+    left_out: dict[str, str] = {}
+    for symbol in each.settings.symbols:
+        market = books.view.markets.get(symbol)
+        problem = _problem(each, symbol, books, data)
+        ticker = books.fresh_ticker(symbol, max_age)
+        found = ranges.get(symbol)
+        if problem is None and isinstance(ticker, str):
+            problem = ticker
+        if problem is None and each.need.ranges and (found is None or not found.is_complete):
+            problem = "it has no complete range"
+        if problem is not None or market is None or isinstance(ticker, str) or ticker.last is None:
+            left_out[symbol] = problem or "it is not a market of this venue"
+            continue
+        candles: dict[str, Candles] = {timeframe: data.candles[timeframe, symbol] for timeframe, _ in each.need.all()}
+        symbols[symbol] = SymbolView(
+            # What the venue sent in raw form is of no use to a strategy, and heavy.
+            market=replace(market, raw={}),
+            ticker=replace(ticker, raw={}),
+            price=ticker.last,
+            candle_at=newest_at(candles[each.need.timeframe]),
+            all_candles=candles,
+            position=books.position(each.name, symbol),
+            orders=books.orders_of(each.name, symbol),
+            range=found,
+        )
+    capital = books.balance.total * each.settings.capital_share_percent / 100
+    return MarketView(
+        strategy=each.name,
+        now=books.view.now,
+        symbols=symbols,
+        capital=capital,
+        max_value=capital * each.settings.max_leverage,
+        balance=books.balance,
+        units=books.units,
+        priority=each.settings.priority,
+        stop_loss_percent=each.settings.exits.stop_loss_percent,
+        state=known.value if known and known.value else {},
+        left_out=left_out,
+    )
+
+
+def _problem(each: Ready, symbol: str, books: Books, data: CandleData) -> str | None:
+    if symbol not in books.view.markets:
+        return "it is not a market of this venue"
+    if (each.name, symbol) in books.unsettled:
+        return "fills of its last order are not booked yet"
+    for timeframe, _ in each.need.all():
+        if (timeframe, symbol) not in data.candles:
+            return data.problems.get((timeframe, symbol), f"no {timeframe} candles")
+    return None
+
+
+async def _carry_out(
+    parts: Parts, each: Ready, books: Books, view: MarketView, decision: Decision, run: StrategyRun
+) -> None:
+    """Cancels first, then orders, then the state: a run that ends between them is finished by the next one."""
+    actor = f"strategy {each.name}"
+    if decision.cancels:
+        asked = await request_cancels(parts, actor=actor, client_order_ids=decision.cancels)
+        run.canceled = [order.client_order_id for order in asked]
+    accepted = _within_share(parts, each, books, view, decision.orders, run)
+    if accepted:
+        prefix = await parts.store.desk.desk_prefix()
+        intents = {
+            client_order_id(
+                prefix, "strategy", each.name, order.intent.symbol, view[order.intent.symbol].candle_at, order.leg
+            ): replace(order.intent, strategy=each.name)
+            for order in accepted
+        }
+        for order in await place_all(parts, intents, actor=actor):
+            if order.state is OrderState.DENIED:
+                run.denied[order.client_order_id] = order.reason or ""
+            else:
+                run.placed.append(order.client_order_id)
+    if decision.state is not None and decision.state != view.state:
+        await parts.store.desk.set_attribute(parts.account, STATE + each.name, dict(decision.state), parts.clock.now())
+
+
+def _within_share(
+    parts: Parts,
+    each: Ready,
+    books: Books,
+    view: MarketView,
+    orders: Sequence[StrategyOrder],
+    run: StrategyRun,
+) -> list[StrategyOrder]:
+    share = Share(view, books, parts.config.units.max_positions)
+    accepted: list[StrategyOrder] = []
+    for wanted in orders:
+        for order in netted(wanted, books, each.name, view[wanted.intent.symbol].market):
+            reason = share.refusal(order.intent) if order.leg == wanted.leg else None
+            market = view[order.intent.symbol].market
+            closes = only_reduces(market, order.intent.side, reduce_only=order.intent.reduce_only)
+            if reason is None and books.view.halted and not closes:
+                # Not queued at all: it would be denied, candle after candle.
+                reason = f"halted: {books.view.halted}"
+            if reason is None:
+                accepted.append(order)
+            else:
+                run.refused.append(Refusal(order.intent.symbol, order.leg, reason))
+                log.info(
+                    "strategy order refused strategy=%s symbol=%s leg=%s reason=%s",
+                    each.name,
+                    order.intent.symbol,
+                    order.leg,
+                    reason,
+                )
+    return accepted
+
+
+async def _cancel_orphans(parts: Parts, books: Books) -> None:
+    """Entries of a strategy that no longer runs must not open a position that nobody manages."""
+    for name, orders in books.orders.items():
+        settings = parts.config.strategies.get(name)
+        if settings is not None and settings.enabled:
+            continue
+        entries = [
+            order.client_order_id
+            for order in orders
+            if order.cancel_requested_at is None
+            and not only_reduces(books.view.markets.get(order.symbol), order.side, reduce_only=order.reduce_only)
+        ]
+        if entries:
+            await request_cancels(parts, actor=f"strategy {name} does not run any more", client_order_ids=entries)
+
+
+async def _keep_exit_rules(parts: Parts, ready: Sequence[Ready]) -> None:
+    """A strategy that is removed with an open position still has its exits."""
+    rules: Mapping[str, Any] = {each.name: each.settings.exits.model_dump(mode="json") for each in ready}
+    known = await parts.store.desk.attribute(parts.account, EXIT_RULES)
+    before = known.value if known and known.value else {}
+    if any(before.get(name) != rule for name, rule in rules.items()):
+        await parts.store.desk.set_attribute(parts.account, EXIT_RULES, dict(rules), parts.clock.now(), merge=True)

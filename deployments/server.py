@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from prefect.server.api import collections
 from prefect.server.database import configurations
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deployments.exposure import is_loopback
 
 #: How long a request waits for its turn at the one connection before it fails, in seconds.
 POOL_TIMEOUT = 60
@@ -81,6 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=None, help="port to listen on (default: Prefect's setting)")
     options = parser.parse_args(arguments)
+    if not is_loopback(options.host) and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        parser.error(
+            f"--host {options.host} would let anybody on that network trade: set PREFECT_SERVER_API_AUTH_STRING to "
+            "user:password, and put TLS in front"
+        )
 
     # Automations can notify through our blocks only if this process knows their types.
     from prefect.cli import app

@@ -89,7 +89,7 @@ def make_backup(
     found = {name: path for name, path in wanted.items() if path.exists()}
     if "prefect.db" not in found or (with_store and "kontor.db" not in found):
         raise KontorError(f"no desk has ever run on {home.path}: there is nothing to back up")
-    target = folder / f"{PREFIX}{moment:%Y%m%dT%H%M%SZ}"
+    target = folder / f"{PREFIX}{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z"
     draft = target.with_name(f".{target.name}.partial")
     try:
         _make_folder(draft, target)
@@ -158,7 +158,7 @@ def _copy_paper(source: Path, target: Path) -> bool:
 
 def _make_folder(draft: Path, target: Path) -> None:
     if target.exists():
-        raise KontorError(f"{target} is there already; wait a second")
+        raise KontorError(f"{target} is there already; another backup is being made")
     shutil.rmtree(draft, ignore_errors=True)
     draft.parent.mkdir(parents=True, exist_ok=True)
     os.mkdir(draft, 0o700)  # noqa: PTH102 - private from its first moment, whatever the umask

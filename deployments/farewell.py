@@ -44,7 +44,7 @@ async def tell_stop(ports: Ports, home: Home, project: Project, say: Say) -> Non
     try:
         async with (
             asyncio.timeout(TELL_LIMIT.total_seconds()),
-            PrefectApi(ports.prefect_url, timeout=TELL_LIMIT) as api,
+            desk_api(home, ports, timeout=TELL_LIMIT) as api,
             open_desk_store(api, home) as store,
         ):
             accounts = [account for account in sorted(project.accounts()) if await _is_told_up(store, account)]

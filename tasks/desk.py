@@ -144,7 +144,8 @@ async def _key_watch(desk: Desk, updater: str, *, gated: bool) -> AsyncIterator[
             raise
         actor, now = f"updater {updater}", desk.clock.now()
         if await block(desk.store.desk, desk.account, str(error), actor=actor, at=now):
-            desk.notifier.notify(Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account))
+            told = Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account, event="trading.halted")
+            desk.notifier.notify(told)
         raise AccountBlocked(f"the exchange refuses the key of {desk.account}; the runbook says what to do") from error
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from blocks.base import KontorBlock
 from kontor.ports import ExchangeSettings
 
+WITHDRAWALS_ACCEPTED = "I accept that this key may withdraw"
+
 
 class ExchangeUrls(BaseModel):
     """Other addresses than the exchange's own."""
@@ -49,6 +51,11 @@ class ExchangeAccount(KontorBlock):
     password: SecretStr = Field(
         default=SecretStr(""), title="Passphrase", description="Only where the exchange wants one, as OKX does."
     )
+    withdrawals: str = Field(
+        default="",
+        title="Withdrawals",
+        description=f"A live key that may withdraw is refused, unless this says: {WITHDRAWALS_ACCEPTED}",
+    )
     sandbox: bool = Field(
         default=False, title="Sandbox", description="Use the exchange's own test venue, where it has one."
     )
@@ -80,6 +87,14 @@ class ExchangeAccount(KontorBlock):
             raise ValueError("must be a ccxt exchange id in lower-case letters and digits, such as okx")
         return value
 
+    @field_validator("withdrawals")
+    @classmethod
+    def _in_words(cls, value: str) -> str:
+        said = " ".join(value.split()).rstrip(".")
+        if said and said.lower() != WITHDRAWALS_ACCEPTED.lower():
+            raise ValueError(f"must be empty, or say in these words: {WITHDRAWALS_ACCEPTED}")
+        return said
+
     @field_validator("capital_currency")
     @classmethod
     def _currency(cls, value: str) -> str:
@@ -110,6 +125,7 @@ class ExchangeAccount(KontorBlock):
             password=self.password.get_secret_value(),
             sandbox=self.sandbox,
             mode=self.mode,
+            may_withdraw=bool(self.withdrawals),
             urls={kind: address for kind, address in self.urls.model_dump().items() if address},
             options=dict(self.options),
             capital_currency=self.capital_currency,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
+from deployments.credentials import desk_api
 from deployments.crew import Crew, Say, StartFailed
 from deployments.executor import Watch, long_running
 from deployments.first_runs import FirstRuns, Initialization
@@ -18,7 +19,7 @@ from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.lineup import QUEUES, Lineup
 from deployments.paper_keys import make_keys
-from deployments.prefect_api import Deployment, PrefectApi
+from deployments.prefect_api import Deployment
 from deployments.project import Project
 from deployments.stores import open_desk_store
 from kontor.config import load_config
@@ -56,7 +57,7 @@ class Bootstrap:
         prepare = self.lineup.prepare(previous_url, keys_are_new=keys_are_new)
         # Importing Prefect takes seconds in each process: what need not wait does not.
         await _together(self._start_services(), self._step("pool, queues and blocks", prepare))
-        async with PrefectApi(self.ports.prefect_url) as api, open_desk_store(api, self.home) as store:
+        async with desk_api(self.home, self.ports) as api, open_desk_store(api, self.home) as store:
             await store.migrate()
             await self._close_gates(store, await api.deployments())
             # initialize comes first in prefect.yaml, and runs while the other deployments are still being made.
@@ -64,7 +65,7 @@ class Bootstrap:
             await _together(self._deploy(initialization), self._start_workers(), initialization.run())
             deployments = await api.deployments()
             watch = Watch(
-                PrefectApi(self.ports.prefect_url), long_running(deployments), self.crew.record.boot_at, self.say
+                desk_api(self.home, self.ports), long_running(deployments), self.crew.record.boot_at, self.say
             )
             first = FirstRuns(api, store, deployments, watch, self.crew.record.boot_at, self.say)
             await first.all_updaters()
@@ -75,7 +76,7 @@ class Bootstrap:
         server = await self.crew.start(self.lineup.server())
         paper = await self.crew.start(self.lineup.paper())
         async with (
-            PrefectApi(self.ports.prefect_url, timeout=QUICK) as api,
+            desk_api(self.home, self.ports, timeout=QUICK) as api,
             httpx.AsyncClient(trust_env=False, timeout=QUICK.total_seconds()) as client,
         ):
             paper_time = f"{self.ports.paper_url}/api/v5/public/time"

@@ -103,6 +103,10 @@ class Crew:
             bound_logs(self.home.logs)
             await asyncio.sleep(LOG_CHECK_SECONDS)
 
+    async def is_whole(self) -> bool:
+        """Whether every child is running or about to be started again: its keeper still looks after it."""
+        return not any(keeper.done() for keeper in self._keepers)
+
     async def stop(self) -> list[str]:
         """End all children, the last started first; returns the names of those that could not be ended."""
         self._stopping = True

@@ -13,6 +13,7 @@ from deployments.farewell import say_farewell
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.project import Project
+from deployments.systemd import tell, watched
 from kontor.errors import KontorError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,7 +38,7 @@ async def run_desk(
         record.ready = True
         record.save(home)
         await on_ready()
-        async with watch.keeping():
+        async with watch.keeping(), watched(crew.is_whole):
             await crew.supervise()
 
     life = asyncio.create_task(live(), name="desk")
@@ -45,6 +46,7 @@ async def run_desk(
         with _signals(life, crew, say):
             try:
                 await asyncio.wait({life})
+                tell("STOPPING=1")
                 if record.ready:
                     await say_farewell(ports, home, project, say)
             finally:

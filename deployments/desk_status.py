@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from deployments.credentials import desk_api
 from deployments.home import Home, Ports
 from deployments.instance import running_record
 from deployments.prefect_api import PrefectApi
@@ -74,7 +75,7 @@ async def desk_store(home: Home) -> AsyncIterator[Store]:
     record = running_record(home)
     url = home.default_store_url
     if record is not None:
-        async with PrefectApi(record.ports.prefect_url, timeout=QUICK) as api:
+        async with desk_api(home, record.ports, timeout=QUICK) as api:
             if await api.is_healthy():
                 url = await store_url(api, home)
     require_store(home, url)
@@ -92,7 +93,7 @@ async def read_status(home: Home, account: str) -> DeskStatus:
     """The status of an account; raises KontorError when no desk has ever run on this home."""
     record = running_record(home)
     ports = record.ports if record is not None else Ports.from_environment()
-    async with PrefectApi(ports.prefect_url, timeout=QUICK) as api:
+    async with desk_api(home, ports, timeout=QUICK) as api:
         # Another home's server may well listen on the port of a desk that is down.
         url, intervals, remarks = await (_ask(api, home, account) if record else _without_server(home, account))
     require_store(home, url)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
+from deployments.credentials import desk_api
 from deployments.crew import Say
 from deployments.home import Home, Ports
 from deployments.prefect_api import Deployment, PrefectApi
@@ -30,7 +31,7 @@ async def say_farewell(ports: Ports, home: Home, project: Project, say: Say) -> 
         # Read now: the file may have been edited since the desk came up.
         if not load_config(project.config_file).orders.cancel_on_stop:
             return
-        async with PrefectApi(ports.prefect_url) as api:
+        async with desk_api(home, ports) as api:
             for deployment in await api.deployments():
                 if deployment.flow == FLOW:
                     await _cancel_through(api, deployment, say)
@@ -43,7 +44,7 @@ async def tell_stop(ports: Ports, home: Home, project: Project, say: Say) -> Non
     try:
         async with (
             asyncio.timeout(TELL_LIMIT.total_seconds()),
-            PrefectApi(ports.prefect_url, timeout=TELL_LIMIT) as api,
+            desk_api(home, ports, timeout=TELL_LIMIT) as api,
             open_desk_store(api, home) as store,
         ):
             accounts = [account for account in sorted(project.accounts()) if await _is_told_up(store, account)]

@@ -61,6 +61,31 @@ class Home:
         return self.path / "paper-keys.json"
 
     @property
+    def auth_file(self) -> Path:
+        """What opens this home's Prefect server: user:password."""
+        return self.path / "prefect-auth"
+
+    @property
+    def encryption_key_file(self) -> Path:
+        """The key that block secrets are encrypted with; Prefect would keep it beside them."""
+        return self.path / "encryption-key"
+
+    @property
+    def prefect_database(self) -> Path:
+        """What Prefect's server remembers: deployments, runs, blocks."""
+        return self.path / "prefect" / "prefect.db"
+
+    @property
+    def paper_database(self) -> Path:
+        """The paper exchange's own books."""
+        return self.path / "paper.sqlite3"
+
+    @property
+    def backups(self) -> Path:
+        """Where backups go unless another folder is named."""
+        return self.path / "backups"
+
+    @property
     def store_file(self) -> Path:
         """The embedded state store."""
         return self.path / "kontor.db"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from deployments.children import ChildSpec
-from deployments.home import HOME_VARIABLE, LOOPBACK, PAPER_PORT_VARIABLE, PREFECT_PORT_VARIABLE, Home, Ports
+from deployments.credentials import read_auth, read_key
+from deployments.exposure import Exposure
+from deployments.home import HOME_VARIABLE, PAPER_PORT_VARIABLE, PREFECT_PORT_VARIABLE, Home, Ports
 from deployments.in_process.settings import InProcessSettings
 from deployments.project import Project
 from deployments.server_settings import client_environment, server_environment, worker_environment
@@ -35,9 +37,17 @@ class Lineup:
     retention: timedelta
 
     def server(self) -> ChildSpec:
-        """Prefect's server, on loopback."""
-        arguments = ["-m", "deployments.server", "--host", LOOPBACK, "--port", str(self.ports.prefect)]
-        settings = server_environment(self.home.path, self.ports.prefect, retention=self.retention)
+        """Prefect's server, on loopback unless the environment says otherwise."""
+        exposure = Exposure.from_environment()
+        arguments = ["-m", "deployments.server", "--host", exposure.host, "--port", str(self.ports.prefect)]
+        settings = server_environment(
+            self.home.path,
+            self.ports.prefect,
+            retention=self.retention,
+            auth=read_auth(self.home),
+            encryption_key=read_key(self.home),
+            exposure=exposure,
+        )
         return self._child("Prefect server", arguments, settings)
 
     def paper(self) -> ChildSpec:
@@ -53,7 +63,7 @@ class Lineup:
         return self._child(
             f"worker {queue}",
             arguments,
-            worker_environment(self.home.path, self.ports.prefect),
+            worker_environment(self.home.path, self.ports.prefect, auth=read_auth(self.home)),
             stop_within=patience.drain_grace + patience.stop_deadline + AIR,
             restart_code=RESTART_CODE,
             niceness=NICENESS.get(queue, 0),
@@ -72,7 +82,7 @@ class Lineup:
 
     def client_environment(self) -> Mapping[str, str]:
         """The environment of a command that talks to the server."""
-        return self._environment(client_environment(self.home.path, self.ports.prefect))
+        return self._environment(client_environment(self.home.path, self.ports.prefect, read_auth(self.home)))
 
     def _child(
         self,
@@ -95,12 +105,15 @@ class Lineup:
         )
 
     def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
-        # What the shell says about Prefect is about another server.
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-        return inherited | {
+        return without_shells_prefect() | {
             HOME_VARIABLE: str(self.home.path),
             PREFECT_PORT_VARIABLE: str(self.ports.prefect),
             PAPER_PORT_VARIABLE: str(self.ports.paper),
             "PYTHONUNBUFFERED": "1",
             **settings,
         }
+
+
+def without_shells_prefect() -> dict[str, str]:
+    """This process's environment, less what the shell says about Prefect: that is about another server."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}

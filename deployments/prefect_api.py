@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from deployments.credentials import AUTH_VARIABLE
 from kontor.errors import KontorError
 from kontor.updaters.naming import account_of, updater_of
 
-AUTH_VARIABLE = "PREFECT_API_AUTH_STRING"
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 LIVE = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 PAGE = 200
-NOT_FOUND = 404
+NOT_FOUND, FORBIDDEN = 404, 403
+# How the server answers a request for a token while its protection is off.
+NO_CSRF = 422
 
 
 class ServerUnreachable(KontorError):
@@ -31,7 +34,7 @@ class ServerRefused(KontorError):
 
     def __init__(self, status: int, request: str, answer: str) -> None:
         self.status = status
-        remedy = f"; is {AUTH_VARIABLE} right?" if status in {401, 403} else ""
+        remedy = f"; is {AUTH_VARIABLE} right?" if status in {401, FORBIDDEN} else ""
         super().__init__(f"Prefect's server answered {status} to {request}: {answer[:200]}{remedy}")
 
 
@@ -88,10 +91,13 @@ class PrefectApi:
     url: str
     timeout: timedelta = timedelta(seconds=30)
     transport: httpx.AsyncBaseTransport | None = None
+    #: user:password; the environment's when nothing is given
+    auth: str = field(default_factory=lambda: os.environ.get(AUTH_VARIABLE, ""), repr=False)
     _client: httpx.AsyncClient = field(init=False)
+    _csrf: Mapping[str, str] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        user, separator, password = os.environ.get(AUTH_VARIABLE, "").partition(":")
+        user, separator, password = self.auth.partition(":")
         self._client = httpx.AsyncClient(
             base_url=f"{self.url}/api",
             timeout=self.timeout.total_seconds(),
@@ -207,14 +213,34 @@ class PrefectApi:
             raise ServerRefused(error.response.status_code, f"{method} {path}", error.response.text) from None
 
     async def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        answer = await self._client.request(method, path, json=body)
+        headers = {} if method == "GET" else await self._csrf_headers()
+        answer = await self._client.request(method, path, json=body, headers=headers)
+        if _is_stale(answer):
+            self._csrf = None
         answer.raise_for_status()
         return answer.json()
+
+    async def _csrf_headers(self) -> Mapping[str, str]:
+        """What a server with CSRF protection wants to see with every change; nothing where it has none."""
+        if self._csrf is None:
+            client = str(uuid4())
+            answer = await self._client.get("/csrf-token", params={"client": client})
+            if answer.status_code == NO_CSRF:
+                self._csrf = {}
+            else:
+                answer.raise_for_status()
+                self._csrf = {"Prefect-Csrf-Token": answer.json()["token"], "Prefect-Csrf-Client": client}
+        return self._csrf
+
+
+def _is_stale(answer: httpx.Response) -> bool:
+    """Whether the token was refused: it lapses after a while."""
+    return answer.status_code == FORBIDDEN and "CSRF" in answer.text
 
 
 def _is_passing(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.is_server_error
+        return error.response.is_server_error or _is_stale(error.response)
     return isinstance(error, httpx.TransportError)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from prefect.server.database import configurations
 from prefect.types import _datetime
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deployments.exposure import is_loopback
 
 #: How long a request waits for its turn at the one connection before it fails, in seconds.
 POOL_TIMEOUT = 60
@@ -91,6 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=None, help="port to listen on (default: Prefect's setting)")
     options = parser.parse_args(arguments)
+    if not is_loopback(options.host) and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        parser.error(
+            f"--host {options.host} would let anybody on that network trade: set PREFECT_SERVER_API_AUTH_STRING to "
+            "user:password, and put TLS in front"
+        )
 
     # Automations can notify through our blocks only if this process knows their types.
     from prefect.cli import app

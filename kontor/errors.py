@@ -6,7 +6,8 @@ KontorError
 ├── NotNow                 nothing failed, but this run has nothing to do now
 │   ├── GateClosed         the desk is not initialized yet (run ends as `Waiting`)
 │   ├── StreamIsFresh      a stream delivers it already (run ends as `Streamed`, a success)
-│   └── StillRunning       the predecessor is still at work (run ends as `Skipped`)
+│   ├── StillRunning       the predecessor is still at work (run ends as `Skipped`)
+│   └── AccountBlocked     the venue refuses the account's key, which is told once (run ends as `Blocked`)
 ├── StoreError             the state store could not do it
 │   ├── StoreUnavailable   disk full, read-only, locked or unreachable: halt, nothing unrecorded is sent
 │   └── LeaseLost          somebody else holds the lease now: stop at once, write nothing
@@ -83,6 +84,12 @@ class StreamIsFresh(NotNow):
 
 class StillRunning(NotNow):
     """The predecessor of this run is still at work."""
+
+
+class AccountBlocked(NotNow):
+    """The venue refuses the account's key; trading is halted and a person has been told."""
+
+    state_name = "Blocked"
 
 
 class StoreError(KontorError):

@@ -45,6 +45,8 @@ class ExchangeSettings:
     sandbox: bool = False
     # paper or live, as alerts and status say it.
     mode: str = "paper"
+    # Somebody has said in words that a live key may withdraw.
+    may_withdraw: bool = False
     # Other addresses than the exchange's own, as ccxt's `urls.api` takes them: {"rest": ..., "ws": ...}.
     urls: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)

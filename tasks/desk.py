@@ -14,8 +14,19 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from kontor.desk import EXCHANGE_GENERATION, Desk, is_gate_open
-from kontor.errors import GateClosed, KontorError, NotNow, OrderRefused, StillRunning, StreamIsFresh
-from kontor.ports import Lease
+from kontor.errors import (
+    AccountBlocked,
+    AuthenticationFailed,
+    ExchangeError,
+    GateClosed,
+    KontorError,
+    NotNow,
+    OrderRefused,
+    StillRunning,
+    StreamIsFresh,
+)
+from kontor.execution.halt import KEY_REFUSED, block
+from kontor.ports import Alert, Lease
 from kontor.resilience.breaker_state import last_reset
 from tasks.hooks import REFUSED
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
@@ -81,7 +92,8 @@ async def open_desk(
         if updater is None:
             yield desk
         else:
-            async with _only_run(desk, updater, overlap), _heartbeat(desk, updater):
+            watch = _key_watch(desk, updater, gated=gated)
+            async with _only_run(desk, updater, overlap), watch, _heartbeat(desk, updater):
                 yield desk
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_SECONDS):
@@ -120,6 +132,32 @@ async def _only_run(desk: Desk, updater: str, overlap: timedelta) -> AsyncIterat
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_SECONDS):
             await state.release_lease(lease)
+
+
+@asynccontextmanager
+async def _key_watch(desk: Desk, updater: str, *, gated: bool) -> AsyncIterator[None]:
+    """A refused key halts the account and is told once; its updaters then have nothing to do, and say so."""
+    try:
+        yield
+    except AuthenticationFailed as error:
+        if not gated or not await _is_refused(desk):
+            raise
+        actor, now = f"updater {updater}", desk.clock.now()
+        if await block(desk.store.desk, desk.account, str(error), actor=actor, at=now):
+            told = Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account, event="trading.halted")
+            desk.notifier.notify(told)
+        raise AccountBlocked(f"the exchange refuses the key of {desk.account}; the runbook says what to do") from error
+
+
+async def _is_refused(desk: Desk) -> bool:
+    """Ask once more: one odd answer of the venue must not end a night's trading."""
+    try:
+        await desk.exchange.fetch_balance()
+    except AuthenticationFailed:
+        return True
+    except ExchangeError:
+        return False
+    return False
 
 
 @asynccontextmanager

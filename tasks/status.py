@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from kontor.desk import Desk
 from kontor.domain.account import Balance
 from kontor.domain.health import UpdaterHealth, judge
+from kontor.errors import AuthenticationFailed
 from kontor.notify import news
 from kontor.ports import Alert
 from kontor.trading.books import UNITS
@@ -32,7 +33,9 @@ async def tell_changes(desk: Desk, verdicts: Sequence[UpdaterHealth]) -> None:
     now = desk.clock.now()
     before = await desk.store.desk.attribute(desk.account, KNOWN_DOWN)
     known = set(before.value if before else ())
-    down = {verdict.updater: verdict.reason for verdict in verdicts if not verdict.ok}
+    # A refused key has been told when it halted the account: its updaters are down for no other reason.
+    named = [verdict for verdict in verdicts if not verdict.reason.startswith(AuthenticationFailed.__name__)]
+    down = {verdict.updater: verdict.reason for verdict in named if not verdict.ok}
     back = sorted(known - down.keys())
     if down.keys() - known:
         desk.notifier.notify(news.updaters_down(desk.account, now, reasons=down, back=back))

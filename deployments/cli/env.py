@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from deployments.credentials import AUTH_VARIABLE, read_auth, read_key
 from deployments.home import HOME_VARIABLE, Home, Ports
 from deployments.instance import running_record
 from deployments.server_settings import client_environment, server_environment
@@ -27,7 +28,7 @@ OF_A_RUNNING_SERVER = frozenset(
 
 
 def desk_environment(home: Home) -> Mapping[str, str]:
-    """The variables: those of the desk that runs on the home, else those the next one would have."""
+    """The variables of the desk that runs on the home, else of the next one; no secret is among them."""
     record = running_record(home)
     ports = record.ports if record is not None else Ports.from_environment()
     return {HOME_VARIABLE: str(home.path), **client_environment(home.path, ports.prefect)}
@@ -39,9 +40,12 @@ def run_environment(home: Home) -> Mapping[str, str]:
     The running desk's server; without a desk, a server that Prefect starts for the run, on the desk's database, where
     the blocks are. Raises KontorError when no desk has ever run on this home.
     """
+    auth = read_auth(home)
     if running_record(home) is not None:
-        return desk_environment(home)
-    variables = server_environment(home.path, Ports.from_environment().prefect)
+        return {**desk_environment(home), AUTH_VARIABLE: auth} if auth else desk_environment(home)
+    port = Ports.from_environment().prefect
+    # Without the key the server could not read the blocks; without the password anybody on this machine could.
+    variables = server_environment(home.path, port, auth=auth, encryption_key=read_key(home))
     if not (home.path / "prefect" / "prefect.db").exists():
         raise KontorError(f"no desk has ever run on {home.path}; 'kontor up' starts one")
     return {
@@ -57,8 +61,12 @@ def env(
     for_run: Annotated[bool, Parameter(negative="", help="As JSON, for a flow in a process of its own.")] = False,
 ) -> None:
     """Print the exports for this desk: eval "$(kontor env)", then `prefect deployment run ...` reaches it."""
+    home = Home.from_environment()
     if for_run:
-        print(json.dumps(run_environment(Home.from_environment())))  # noqa: T201 - `python -m flows.x` reads it
+        print(json.dumps(run_environment(home)))  # noqa: T201 - `python -m flows.x` reads it
         return
-    for name, value in desk_environment(Home.from_environment()).items():
+    for name, value in desk_environment(home).items():
         print(f"export {name}={shlex.quote(value)}")  # noqa: T201 - a shell reads it
+    if home.auth_file.exists():
+        # The shell reads the file itself: what is printed here may end in a log or on a screen that others see.
+        print(f'export {AUTH_VARIABLE}="$(cat {shlex.quote(str(home.auth_file))})"')  # noqa: T201

@@ -84,8 +84,8 @@ def choose(name: str, account: str, known: Mapping[str, tuple[str, str]]) -> str
     raise KontorError(f"{name} is not deployed for {account}; {hint}")
 
 
-async def _run_on_desk(url: str, name: str, account: str, parameters: Mapping[str, Any]) -> int:
-    async with PrefectApi(url, timeout=timedelta(seconds=10)) as api:
+async def _run_on_desk(home: Home, ports: Ports, name: str, account: str, parameters: Mapping[str, Any]) -> int:
+    async with desk_api(home, ports, timeout=timedelta(seconds=10)) as api:
         deployments = await api.deployments()
         known = {each.full_name: (each.updater, each.account) for each in deployments}
         full = choose(name, account, known)
@@ -96,7 +96,7 @@ async def _run_on_desk(url: str, name: str, account: str, parameters: Mapping[st
         run = await _ended(api, deployment, parameters)
     seconds = time.monotonic() - began
     said = f": {run.message}" if run.message and run.state_name != "Completed" else ""
-    page = f"{url}/runs/flow-run/{run.id}"
+    page = f"{ports.prefect_url}/runs/flow-run/{run.id}"
     line = f"{full}: {run.state_name} after {seconds:.1f} s{said} ({page})"
     if run.state == "COMPLETED":
         Console(soft_wrap=True, markup=False, highlight=False).print(line)

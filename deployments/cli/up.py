@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import psutil
@@ -16,9 +17,12 @@ from cyclopts import Parameter
 
 from deployments.cli.progress import PIPE_VARIABLE, console, progress
 from deployments.cli.status import show_status
+from deployments.credentials import make_auth, read_auth
+from deployments.exposure import Exposure
 from deployments.home import DeskRunning, Home, Ports
 from deployments.instance import DeskRecord, end_leftovers, leftovers, running_record
 from deployments.project import Project
+from deployments.systemd import tell
 from kontor.errors import KontorError
 
 # All children in turn, each with its own deadline, and some air.
@@ -45,15 +49,22 @@ def up(*, detach: Annotated[bool, Parameter(negative="")] = False) -> int:
         home.make()
         try:
             with home.locked():
-                end_leftovers(DeskRecord.load(home), told.say)
-                ports.check_free()
-
-                async def on_ready() -> None:
-                    told.ready()
-                    await show_status(home, told.say)
-
                 # Prefect's server takes seconds to import what the command line does not need.
                 from deployments.desk import run_desk
+                from deployments.findings import Findings, look_first, say_findings
+
+                found = Findings(home)
+                look_first(home, found, told.say)
+                end_leftovers(DeskRecord.load(home), told.say)
+                ports.check_free()
+                prepare_secrets(home, told.say)
+
+                async def on_ready() -> None:
+                    await say_findings(home, ports, found, told.say)
+                    told.ready()
+                    tell("READY=1")
+                    await show_status(home, told.say)
+                    told.say(how_to_sign_in(home))
 
                 was_up = asyncio.run(run_desk(home, ports, project, told.say, on_ready))
         except DeskRunning:
@@ -85,6 +96,23 @@ def down() -> int:
         )
     console.print("the desk is down")
     return 0
+
+
+def prepare_secrets(home: Home, say: Callable[[str], None]) -> None:
+    """Make what opens the server and what encrypts its blocks, and move over a desk from before there was either."""
+    # Needs cryptography, which `kontor --help` need not wait for.
+    from deployments.block_secrets import settle_key
+
+    Exposure.from_environment()
+    make_auth(home)
+    read_auth(home)
+    if done := settle_key(home):
+        say(done)
+
+
+def how_to_sign_in(home: Home) -> str:
+    """A sentence for a person in front of the UI; the password itself stays out of logs."""
+    return f"to sign in to the UI, enter the one line in {home.auth_file}"
 
 
 def _supervisor(home: Home) -> psutil.Process:
@@ -134,6 +162,7 @@ def _up_in_background(home: Home) -> int:
                     raise KontorError(message["error"])
                 if "ready" in message:
                     asyncio.run(show_status(home, console.print))
+                    console.print(how_to_sign_in(home))
                     return 0
                 console.print(message["say"])
     except KeyboardInterrupt:

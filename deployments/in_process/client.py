@@ -21,13 +21,15 @@ logger = get_logger("worker.in_process.client")
 
 #: Seconds between tries while the API does not answer.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 3.0
-_SERVER_ERROR = 500
+_SERVER_ERROR, _FORBIDDEN = 500, 403
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether the API is away rather than unwilling."""
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= _SERVER_ERROR
+        status = error.response.status_code
+        # A CSRF token that lapsed or was replaced: the client has asked for a new one by now.
+        return status >= _SERVER_ERROR or (status == _FORBIDDEN and "CSRF" in error.response.text)
     return isinstance(error, httpx.TransportError)
 
 

@@ -17,6 +17,7 @@ from kontor.errors import ExchangeError, NotSupported
 from kontor.exchange.account_source import AccountSource
 from kontor.exchange.candle_source import CandleSource
 from kontor.exchange.connection import Connection
+from kontor.exchange.key_permissions import KEY_PERMISSIONS, READERS
 from kontor.exchange.market_source import TickerSource
 from kontor.exchange.order_sender import OrderSender
 from kontor.ports import Clock, ExchangeSettings
@@ -140,6 +141,8 @@ class CcxtExchange:
     async def call(self, method: str, *args: Any) -> Any:
         """What a unified read of ccxt returns, as it comes; only `fetch_...` methods this venue has."""
         client = self.connection.client
+        if method == KEY_PERMISSIONS and (reader := READERS.get(self.profile.exchange_id)):
+            return await self.connection.ask(method, lambda: reader(client), priority=Priority.ACCOUNT)
         if method not in self._reads or not hasattr(client, method):
             raise NotSupported(f"{self.profile.exchange_id} has no read named {method}; reads are called fetch_...")
         await self.load_markets()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from kontor.errors import KontorError
 from kontor.exchange.breakers import Breakers
+from kontor.exchange.key_permissions import require_no_withdrawals
 from kontor.exchange.session import Session, SharedClient
 from kontor.ports import Clock, Exchange, ExchangeSettings
 from kontor.resilience.circuit_breaker import BreakerStatus
@@ -100,6 +101,7 @@ class SessionPool:
         exchange = self._open(settings, donors)
         try:
             await exchange.load_markets()
+            await require_no_withdrawals(exchange, settings)
         except BaseException:
             await exchange.close()
             raise

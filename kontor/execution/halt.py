@@ -2,13 +2,17 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 from kontor.ports import DeskState
 
 log = logging.getLogger(__name__)
 
 HALTED = "halted"
+KEY_REFUSED = "Trading halted: the exchange refuses the key"
+# Longer than it takes to write a halt; should its writer die meanwhile, the next refusal halts.
+BLOCKING = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,21 @@ async def halt(state: DeskState, account: str, reason: str, *, actor: str, at: d
     await state.set_attribute(account, HALTED, {"reason": reason, "actor": actor, "blocked": blocked}, at)
     log.error("trading halted account=%s actor=%s reason=%s", account, actor, reason)
     return Halt(reason, actor, at, blocked)
+
+
+async def block(state: DeskState, account: str, reason: str, *, actor: str, at: datetime) -> bool:
+    """Halt because the key is refused; True for one caller alone, in all processes: the one to tell a person."""
+    known = await halted(state, account)
+    if known is not None and known.blocked:
+        return False
+    # Several calls are refused at the same moment, in several processes.
+    if await state.acquire_lease(f"block:{account}", uuid4().hex, BLOCKING, at) is None:
+        return False
+    known = await halted(state, account)
+    if known is not None and known.blocked:
+        return False
+    await halt(state, account, reason, actor=actor, at=at, blocked=True)
+    return True
 
 
 async def resume(state: DeskState, account: str, *, actor: str, at: datetime) -> Halt | None:

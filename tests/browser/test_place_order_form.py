@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployments.credentials import read_auth
 from tests.support.browser import DIALOG, Page, running_browser
 from tests.support.desk import RunningDesk, wait_until
 
@@ -34,6 +35,7 @@ def test_an_order_filled_in_and_submitted_in_the_ui_is_filled_once_even_after_pr
     trades_before = len(venue.fetch_my_trades(symbol))
     runs_before = {run["id"] for run in desk.runs("place-order/paper")}
 
+    page.sign_in(desk.prefect_url, read_auth(desk.home))
     page.open(f"{desk.prefect_url}/deployments/deployment/{desk.deployment('place-order/paper')['id']}/run")
     page.type_into("symbol", "textarea", symbol)
     page.choose("side", "buy")

@@ -66,6 +66,13 @@ class Page:
         """Go to an address."""
         self.browser.get(url)
 
+    def sign_in(self, url: str, line: str) -> None:
+        """Open the UI and enter what it asks for, as a person does once for each browser."""
+        self.open(url)
+        self.find("//input[@type='password']").send_keys(line)
+        self.press("Login")
+        self._wait.until(lambda browser: "/login" not in browser.current_url, "still at the login page")
+
     def find(self, xpath: str) -> WebElement:
         """The element, once it is there and visible."""
         found = self._wait.until(lambda browser: _visible(browser, xpath), f"nothing visible at {xpath}")

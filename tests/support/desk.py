@@ -23,6 +23,7 @@ import httpx
 import psutil
 import pytest
 
+from deployments.credentials import read_auth
 from deployments.home import Home
 from deployments.instance import DeskRecord
 from deployments.paper_keys import read_keys
@@ -99,10 +100,21 @@ class RunningDesk:
         return json.loads(output.stdout)
 
     def api(self, method: str, path: str, body: object = None) -> Any:
-        """A call of Prefect's REST API."""
-        answer = httpx.request(method, f"{self.prefect_url}/api{path}", json=body, timeout=30, trust_env=False)
-        answer.raise_for_status()
-        return answer.json()
+        """A call of Prefect's REST API, as somebody who may."""
+        with httpx.Client(base_url=f"{self.prefect_url}/api", auth=self.auth, timeout=30, trust_env=False) as client:
+            headers = {}
+            if method != "GET":
+                token = client.get("/csrf-token", params={"client": "test"}).raise_for_status().json()
+                headers = {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": "test"}
+            answer = client.request(method, path, json=body, headers=headers)
+            answer.raise_for_status()
+            return answer.json()
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        """User and password of the desk's server."""
+        user, _, password = read_auth(self.home).partition(":")
+        return user, password
 
     def deployment(self, full_name: str) -> dict[str, Any]:
         """A deployment as Prefect has it."""

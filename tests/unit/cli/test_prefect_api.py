@@ -16,7 +16,14 @@ DEPLOYMENT = Deployment("d1", "execute-orders", "paper", None)
 
 
 def serve(answer: Callable[[httpx.Request], httpx.Response]) -> PrefectApi:
-    return PrefectApi("http://127.0.0.1:1", transport=httpx.MockTransport(answer))
+    """A server without CSRF protection, unless the test answers for the token itself."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/csrf-token" and not getattr(answer, "gives_tokens", False):
+            return httpx.Response(422, json={"detail": "CSRF protection is disabled."})
+        return answer(request)
+
+    return PrefectApi("http://127.0.0.1:1", transport=httpx.MockTransport(handle))
 
 
 def deployment(name: str, *intervals: float, active: bool = True, paused: bool = False) -> dict[str, Any]:
@@ -97,6 +104,28 @@ async def test_a_missing_block_is_none_and_any_other_refusal_is_an_error() -> No
     async with serve(lambda _: httpx.Response(401, json={})) as api:
         with pytest.raises(ServerRefused, match=r"answered 401 to GET .*is PREFECT_API_AUTH_STRING right"):
             await api.block_values("a-type", "a-name")
+
+
+async def test_a_change_carries_a_csrf_token_and_a_lapsed_one_is_replaced_without_a_word() -> None:
+    """A desk runs longer than a token lives."""
+    given: list[str] = []
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/csrf-token":
+            given.append(request.url.params["client"])
+            return httpx.Response(200, json={"token": f"token-{len(given)}"})
+        seen.append((request.headers["prefect-csrf-client"], request.headers["prefect-csrf-token"]))
+        if seen[-1][1] == "token-1" and len(seen) > 1:
+            return httpx.Response(403, json={"detail": "Invalid CSRF token or client identifier."})
+        return httpx.Response(200, json=[])
+
+    answer.gives_tokens = True  # pyright: ignore[reportFunctionMemberAccess]
+    async with serve(answer) as api:
+        await api.live_runs(DEPLOYMENT)
+        await api.live_runs(DEPLOYMENT)
+    assert [token for _, token in seen] == ["token-1", "token-1", "token-2"]
+    assert [client for client, _ in seen] == [given[0], given[0], given[1]]
 
 
 async def test_the_auth_string_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from kontor.domain.order import Order, OrderReport, OrderState
 from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError
+from kontor.exchange.key_permissions import KEY_PERMISSIONS
 from kontor.exchange.wire import current_call
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -24,7 +25,8 @@ Behaviour = Callable[[], Awaitable[Any]]
 class FakeExchange:
     """Answers at once, unless `behave` has something else to do first (raise, wait)."""
 
-    def __init__(self, name: str = "fake") -> None:
+    def __init__(self, name: str = "fake", permissions: frozenset[str] = frozenset({"read", "trade"})) -> None:
+        self.permissions = permissions
         self.name = name
         self.asked: list[str] = []
         self.priorities: list[Any] = []
@@ -112,7 +114,7 @@ class FakeExchange:
 
     async def call(self, method: str, *args: Any) -> Any:
         await self._do(method)
-        return args
+        return self.permissions if method == KEY_PERMISSIONS else args
 
     async def close(self) -> None:
         self.closed += 1

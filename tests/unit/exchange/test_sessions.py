@@ -25,6 +25,7 @@ class Venue:
         self.donors: list[list[str]] = []
         self.behave: Behaviour | None = None
         self.refuses: Exception | None = None
+        self.permissions = frozenset({"read", "trade"})
         self._opened: asyncio.Queue[FakeExchange] = asyncio.Queue()
 
     async def opens(self, count: int) -> None:
@@ -35,7 +36,7 @@ class Venue:
     def open(self, settings: ExchangeSettings, donors: Sequence[Exchange]) -> FakeExchange:
         if self.refuses is not None:
             raise self.refuses
-        exchange = FakeExchange(f"{settings.account} {len(self.opened)} {settings.api_key}")
+        exchange = FakeExchange(f"{settings.account} {len(self.opened)} {settings.api_key}", self.permissions)
         exchange.behave = self.behave
         self.opened.append(exchange)
         self._opened.put_nowait(exchange)
@@ -93,6 +94,32 @@ async def test_edited_settings_swap(pool: SessionPool, venue: Venue) -> None:
     await pool.get(replace(PAPER, api_key="new"))
     assert (await session.fetch_balance()).currency == "paper 1 new"
     assert len(venue.opened) == 2
+
+
+async def test_a_live_key_that_may_withdraw_is_refused_unless_accepted_in_words(
+    pool: SessionPool, venue: Venue
+) -> None:
+    """Trading does not need it, and whoever steals the key does."""
+    live = replace(PAPER, mode="live")
+    venue.permissions |= {"withdraw"}
+    with pytest.raises(ConfigError, match=r"account paper: its key may withdraw.*accept it there in words"):
+        await pool.get(live)
+    assert venue.opened[0].closed == 1
+    await pool.get(replace(live, may_withdraw=True))
+    await pool.get(replace(PAPER, account="play"))
+    assert len(venue.opened) == 3
+
+
+async def test_a_key_rotated_to_one_that_may_withdraw_does_not_take_over(
+    pool: SessionPool, venue: Venue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old one goes on, and the log says why."""
+    live = replace(PAPER, mode="live")
+    session = await pool.get(live)
+    venue.permissions |= {"withdraw"}
+    await pool.get(replace(live, api_key="new"))
+    assert (await session.fetch_balance()).currency == "paper 0 old"
+    assert "its key may withdraw" in caplog.text
 
 
 async def test_calls_in_flight_end_on_the_old_client_which_is_closed_afterwards(

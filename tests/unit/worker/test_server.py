@@ -135,7 +135,9 @@ async def test_the_uis_list_of_worker_types_has_ours_beside_prefects() -> None:
 
 def test_prefect_takes_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A duration in a form that Prefect refuses would keep every process of the desk from starting."""
-    environment = server_environment(tmp_path, 4321, retention=timedelta(days=3)) | worker_environment(tmp_path, 4321)
+    environment = server_environment(
+        tmp_path, 4321, retention=timedelta(days=3), auth="admin:word"
+    ) | worker_environment(tmp_path, 4321, auth="admin:word")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     settings = Settings()

@@ -1,0 +1,328 @@
+"""Backup, restore and upgrade: nothing of the money's history is lost, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from deployments import upgrade as upgrading
+from deployments.backup import COUNTED, make_backup, newest_backup, prune_backups, read_backup
+from deployments.block_secrets import settle_key
+from deployments.cli import main
+from deployments.credentials import make_auth, read_auth, read_key
+from deployments.findings import Findings, how_it_ended, require_sound_databases
+from deployments.home import Home, Ports
+from deployments.instance import DeskRecord
+from deployments.restore import restore
+from deployments.sqlite_files import row_counts
+from deployments.stores import opened
+from deployments.upgrade import UpgradeFailed, upgrade
+from kontor.domain.order import Order, OrderType, Side
+from kontor.errors import KontorError, StoreError
+from kontor.execution.halt import halted
+from kontor.ports import Store
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ACCOUNT = "paper"
+
+
+def order(name: str) -> Order:
+    return Order(
+        client_order_id=name,
+        account=ACCOUNT,
+        symbol="BTC/USD",
+        side=Side.BUY,
+        order_type=OrderType.LIMIT,
+        quantity=Decimal(1),
+        price=Decimal(100),
+        created_at=NOW,
+    )
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> Home:
+    """A home with a store that holds orders, Prefect's database, and secrets."""
+    home = Home(tmp_path / "home")
+    home.make()
+    make_auth(home)
+    async with opened(home.default_store_url) as store:
+        await store.migrate()
+        await store.orders.enqueue([order(f"order-{number}") for number in range(5)], "test")
+    home.prefect_database.parent.mkdir()
+    with closing(sqlite3.connect(home.prefect_database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE flow_run (id)")
+    settle_key(home)
+    return home
+
+
+@pytest.fixture
+async def store(home: Home) -> AsyncIterator[Store]:
+    async with opened(home.default_store_url) as store:
+        yield store
+
+
+def silent(_: str) -> None:
+    """Takes what is said."""
+
+
+async def test_a_backup_taken_while_orders_come_in_restores_to_a_moment_that_was(home: Home, store: Store) -> None:
+    """Online: nobody stops trading for a backup, and nobody waits for it either."""
+    prefix = await store.desk.desk_prefix()
+    stop = threading.Event()
+    written = 0
+
+    async def trade() -> None:
+        nonlocal written
+        while not stop.is_set():
+            written += 1
+            await store.orders.enqueue([order(f"during-{written}")], "test")
+
+    trading = asyncio.create_task(trade())
+    while written < 3:  # noqa: ASYNC110 - until the traffic has begun
+        await asyncio.sleep(0.001)
+    made = await asyncio.to_thread(make_backup, home, home.backups, silent, now=NOW)
+    during = written
+    stop.set()
+    await trading
+    manifest = read_backup(made)
+    # An order and the event that made it are one commit: in a backup of one moment there are as many of both.
+    assert manifest.counts["orders"] == manifest.counts["order_events"] > 5
+    assert manifest.counts["orders"] <= 5 + during
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in made.iterdir()} == {0o600}
+
+    new = Home(home.path.with_name("new"))
+    new.make()
+    await restore(new, made, silent)
+    async with opened(new.default_store_url) as restored:
+        found = {each.client_order_id: each for each in await restored.orders.find(ACCOUNT, limit=10_000)}
+        assert len(found) == manifest.counts["orders"]
+        for name in ("order-0", "order-4", "during-1"):
+            assert found[name] == await store.orders.get(name)
+            assert await restored.orders.events(name) == await store.orders.events(name)
+        halt = await halted(restored.desk, ACCOUNT)
+        assert halt is not None
+        assert "restored from a backup of 2026-01-01" in halt.reason
+        assert await restored.desk.desk_prefix() == prefix
+    assert (read_auth(new), read_key(new)) == (read_auth(home), read_key(home))
+    assert (await halted(store.desk, ACCOUNT)) is None
+
+
+async def test_a_halt_survives_every_restart(home: Home) -> None:
+    """It ends when a person says so, not when a process starts."""
+    made = make_backup(home, home.backups, silent, now=NOW)
+    new = Home(home.path.with_name("new"))
+    new.make()
+    await restore(new, made, silent)
+    for _ in range(2):
+        async with opened(new.default_store_url) as store:
+            await store.migrate()
+            assert await halted(store.desk, ACCOUNT) is not None
+
+
+async def test_a_backup_that_was_touched_is_refused_and_the_new_home_stays_empty(home: Home) -> None:
+    """A bit that fell over on a disk, or a file that was not copied along."""
+    made = make_backup(home, home.backups, silent, now=NOW)
+    damaged = made / "kontor.db"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    damaged.write_bytes(content)
+    new = Home(home.path.with_name("new"))
+    new.make()
+    with pytest.raises(KontorError, match=r"kontor\.db is missing or not as it was.*use another backup"):
+        await restore(new, made, silent)
+    damaged.unlink()
+    with pytest.raises(KontorError, match="is missing or not as it was"):
+        await restore(new, made, silent)
+    assert [path for path in new.path.rglob("*") if path.is_file()] == []
+    with pytest.raises(KontorError, match="is no backup"):
+        await restore(new, home.path, silent)
+
+
+async def test_a_home_in_use_is_not_restored_over(home: Home) -> None:
+    """A mistyped KONTOR_HOME must not cost the desk that is there."""
+    made = make_backup(home, home.backups, silent, now=NOW)
+    with pytest.raises(KontorError, match="restored into a new home"):
+        await restore(home, made, silent)
+
+
+def test_a_backup_without_secrets_holds_none(home: Home) -> None:
+    """For a place that others can read."""
+    made = make_backup(home, home.backups, silent, with_secrets=False, now=NOW)
+    content = b"".join(file.read_bytes() for file in made.iterdir())
+    assert read_key(home).encode() not in content
+    assert read_auth(home).encode() not in content
+
+
+def test_old_backups_are_pruned_and_half_made_ones_do_not_count(home: Home) -> None:
+    """A backup every night fills a disk in a year."""
+    made = [make_backup(home, home.backups, silent, now=NOW + timedelta(days=day)) for day in range(3)]
+    (home.backups / "kontor-20300101T000000Z").mkdir()
+    assert newest_backup(home) == made[2]
+    assert prune_backups(home.backups, keep=2) == [made[0]]
+    assert not made[0].exists()
+
+
+def test_a_backup_that_fails_leaves_nothing_half_made(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a backup is found when it is needed."""
+    monkeypatch.setattr("deployments.backup.damage_in", lambda *_, **__: "a page is torn")
+    with pytest.raises(KontorError, match="is damaged, and so would be its backup: a page is torn"):
+        make_backup(home, home.backups, silent, now=NOW)
+    assert list(home.backups.iterdir()) == []
+
+
+async def test_a_damaged_database_is_found_at_the_start_with_the_remedy(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is written to it; the sentence names the backup to take."""
+    made = make_backup(home, home.backups, silent, now=NOW)
+    require_sound_databases(home)
+    content = bytearray(home.store_file.read_bytes())
+    content[4096:12288] = b"\xff" * 8192
+    for beside in home.path.glob("kontor.db-*"):
+        beside.unlink()
+    home.store_file.write_bytes(content)
+    with pytest.raises(StoreError, match=rf"kontor\.db is damaged .*kontor restore {made}"):
+        require_sound_databases(home)
+    monkeypatch.setenv("KONTOR_HOME", str(home.path))
+    assert main(["up"]) == 1
+    assert "is damaged" in capsys.readouterr().err
+    assert home.store_file.read_bytes() == content
+
+
+async def test_what_a_killed_desk_left_is_said_and_followed_to_its_fate(home: Home, store: Store) -> None:
+    """A person who comes back to a machine that was rebooted wants to know what was open."""
+    record = DeskRecord.of_this_process(Ports())
+    assert how_it_ended(record) is None
+    record.ready = True
+    assert "ended without being stopped" in (how_it_ended(record) or "")
+    assert how_it_ended(None) is None
+
+    found = Findings(home)
+    stored = await store.orders.get("order-0")
+    assert stored is not None
+    from dataclasses import replace
+
+    from kontor.domain.order import OrderState
+
+    sent = replace(stored, state=OrderState.SUBMITTED, attempts=1, updated_at=NOW)
+    assert await store.orders.record([(stored, sent)], actor="test", at=NOW) == [True]
+    await found.before(store)
+    (said,) = await found.after(store)
+    assert said == "orders of unknown outcome: 1; now 1 SUBMITTED"
+
+
+@pytest.fixture
+def quiet_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect's own migration takes many seconds; the desk's tests run it for real."""
+
+    async def nothing(_: Home) -> None:
+        return None
+
+    monkeypatch.setattr(upgrading, "_migrate_prefect", nothing)
+
+
+@pytest.mark.usefixtures("quiet_prefect")
+async def test_an_upgrade_without_anything_to_do_says_so(home: Home) -> None:
+    """And has made a backup all the same."""
+    assert not await upgrade(home, silent)
+    assert newest_backup(home) is not None
+
+
+@pytest.mark.parametrize("step", ["migrate", "verify"])
+@pytest.mark.usefixtures("quiet_prefect")
+async def test_a_migration_that_fails_is_rolled_back_whole(
+    home: Home, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Half migrated, neither the old version nor the new one could work with it."""
+    before = row_counts(home.store_file, COUNTED)
+
+    async def ruin(_: Home) -> None:
+        with closing(sqlite3.connect(home.store_file, isolation_level=None)) as connection:
+            connection.execute("DELETE FROM order_events")
+            connection.execute("ALTER TABLE orders ADD COLUMN half_done")
+        if step == "migrate":
+            raise KontorError("the migration broke")
+
+    monkeypatch.setattr(upgrading, "_migrate_store", ruin)
+    reason = "the migration broke" if step == "migrate" else "order_events had 5 rows and has 0"
+    with pytest.raises(UpgradeFailed, match=f"{reason}.*as they were before"):
+        await upgrade(home, silent)
+    assert row_counts(home.store_file, COUNTED) == before
+    async with opened(home.default_store_url) as store:
+        await store.migrate()
+        assert len(await store.orders.find(ACCOUNT)) == 5
+
+
+@pytest.mark.usefixtures("quiet_prefect")
+async def test_a_home_whose_key_is_in_the_database_is_upgraded_and_rolled_back_with_its_key(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key file that was made on the way must not stay behind: it would open nothing."""
+    home.encryption_key_file.unlink()
+    with closing(sqlite3.connect(home.prefect_database, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE configuration (id, key, value)")
+        value = json.dumps({"fernet_key": "Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9vYmE="})
+        connection.execute("INSERT INTO configuration VALUES ('c', 'ENCRYPTION_KEY', ?)", (value,))
+
+    async def fail(_: Home) -> None:
+        raise KontorError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrading, "_migrate_store", fail)
+        with pytest.raises(UpgradeFailed):
+            await upgrade(home, silent)
+    assert not home.encryption_key_file.exists()
+    await upgrade(home, silent)
+    assert home.encryption_key_file.exists()
+
+
+def test_commands_say_what_they_cannot_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence each, and nothing made."""
+    monkeypatch.setenv("KONTOR_HOME", str(tmp_path / "none"))
+    for arguments, sentence in [
+        (["backup"], "nothing to back up"),
+        (["upgrade"], "no desk has ever run"),
+        (["restore", str(tmp_path / "nowhere")], "is no backup"),
+        (["backup", "--keep", "0"], "--keep must be at least 1"),
+    ]:
+        assert main(arguments) == 1, arguments
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "none" / "kontor.db").exists()
+
+
+def test_a_store_in_postgresql_is_left_to_pg_dump(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy of an empty local file would look like a backup of the orders."""
+    from cryptography.fernet import Fernet
+
+    data = Fernet(read_key(home)).encrypt(b'{"url": "postgresql://kontor:word@db/kontor"}').decode()
+    with closing(sqlite3.connect(home.prefect_database, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE block_type (id, slug)")
+        connection.execute("CREATE TABLE block_document (id, name, data, block_type_id)")
+        connection.execute("INSERT INTO block_type VALUES ('t', 'kontor-state-store')")
+        connection.execute("INSERT INTO block_document VALUES ('d', 'default', ?, 't')", (json.dumps(data),))
+    monkeypatch.setenv("KONTOR_HOME", str(home.path))
+    for command in ("backup", "upgrade"):
+        assert main([command]) == 1
+        error = capsys.readouterr().err
+        assert "pg_dump" in error
+        assert "word" not in error.replace("password", "")
+    assert main(["backup", "--without-store"]) == 0
+    made = newest_backup(home)
+    assert made is not None
+    assert not (made / "kontor.db").exists()
+    assert read_backup(made).without_store

@@ -85,7 +85,7 @@ def remember_timezones() -> None:
 
     It does so for each schedule of each deployment that it reads or shows: 8 ms of walking through files, in the loop.
     """
-    _datetime.available_timezones = functools.cache(_datetime.available_timezones)
+    _datetime.available_timezones = functools.cache(vars(_datetime)["available_timezones"])  # pyright: ignore[reportPrivateImportUsage]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

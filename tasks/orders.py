@@ -23,12 +23,13 @@ from kontor.execution import track as tracking
 
 
 @task(cache_policy=NO_CACHE)
-async def place(desk: Desk, intent: OrderIntent, run: str, actor: str, wanted_at: datetime) -> Order:
+async def place(desk: Desk, intent: OrderIntent, run: str, actor: str, wanted_at: datetime | None = None) -> Order:
     """Queue an intent under the id that derives from its run; a run that has an order already gets that one.
 
-    The gate denies an intent that was wanted longer ago than an order is good for.
+    The gate denies an intent that was wanted longer ago than an order is good for; None stands for now.
     """
-    intent = replace(intent, good_until=intent.good_until or wanted_at + desk.config.good_for)
+    if wanted_at is not None:
+        intent = replace(intent, good_until=intent.good_until or wanted_at + desk.config.good_for)
     prefix = await desk.store.desk.desk_prefix()
     return await submit.place(desk, intent, client_order_id=client_order_id(prefix, run), actor=actor)
 

@@ -93,6 +93,38 @@ def show(client_order_id: str) -> None:
         )
 
 
+@app.command
+def outside(*, account: str = "paper", limit: int = 20) -> None:
+    """List what moved the account from outside the desk: trades by hand, liquidations, transfers, and the unexplained.
+
+    Parameters
+    ----------
+    account
+        The account that was moved.
+    limit
+        How many to list.
+
+    """
+    moves = _with_store(lambda store: store.account.outside_moves(account, limit=limit))
+    if not moves:
+        Console().print(f"nothing has moved {account} from outside")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    console = Console(width=None if sys.stdout.isatty() else UNCUT)
+    for title in ("at (UTC)", "kind", "of", "quantity", "price", "source"):
+        table.add_column(title, no_wrap=title != "source", overflow="fold")
+    for move in reversed(moves):
+        table.add_row(
+            f"{move.at:%Y-%m-%d %H:%M:%S}",
+            move.kind.value,
+            move.symbol or move.currency,
+            f"{move.quantity:+f}",
+            "-" if move.price is None else f"{move.price:f}",
+            move.source_id,
+        )
+    console.print(table)
+
+
 async def _history(store: Store, client_order_id: str) -> tuple[Order, Sequence[OrderEvent], Sequence[Fill]]:
     order = await store.orders.get(client_order_id)
     if order is None:

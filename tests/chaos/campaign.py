@@ -217,6 +217,10 @@ class Campaign:
 
 async def run_all(plans: tuple[Plan, ...], home: Path, *, under_prefect: bool) -> Tally:
     """The campaigns of several desks side by side, counted together."""
+    whole = asyncio.current_task()
+    assert whole is not None
+    # A campaign that is ended early takes its processes along.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
     campaigns: list[Campaign] = []
     for number, plan in enumerate(plans):
         folder = home / f"desk-{number}"
@@ -239,6 +243,9 @@ def main() -> int:
     logging.basicConfig(filename=home / "campaign.log", format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         tally = asyncio.run(run_all(options.plans, home, under_prefect=options.under_prefect))
+    except asyncio.CancelledError:
+        print(f"ended early; logs and books: {home}", file=sys.stderr)
+        return 2
     except KontorError as error:
         print(f"the campaign could not be run: {error}; logs and books: {home}", file=sys.stderr)
         return 2

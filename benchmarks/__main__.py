@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 
-PARTS = ("store", "orders", "worker")
+PARTS = ("store", "orders", "worker", "streams")
 
 
 def main() -> int:

@@ -120,7 +120,7 @@ async def close_position(symbol: str, account: str = "paper", wait_seconds: Seco
 @by_hand
 async def halt_trading(reason: str = "halted by hand", account: str = "paper") -> dict[str, Any]:
     """Refuse new risk until a person resumes it: only reduce-only orders and cancels go out. Safe to repeat."""
-    async with open_desk(account, gated=False) as desk:
+    async with open_desk(account, gated=False, with_exchange=False) as desk:
         return await halt(desk, reason, actor())
 
 
@@ -128,7 +128,7 @@ async def halt_trading(reason: str = "halted by hand", account: str = "paper") -
 @by_hand
 async def resume_trading(account: str = "paper") -> dict[str, Any]:
     """End a halt, whoever or whatever called it. Safe to repeat."""
-    async with open_desk(account, gated=False) as desk:
+    async with open_desk(account, gated=False, with_exchange=False) as desk:
         return await resume(desk, actor())
 
 

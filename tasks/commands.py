@@ -153,8 +153,9 @@ class Operator:
         return await self._carry_out(asked, actor)
 
     async def _carry_out(self, asked: Asked, actor: str) -> str:
-        gated = asked.command.name in {"place", "close"}
-        async with open_desk(self.account, gated=gated) as desk:
+        # A halt, and a look at what is known, must work while the venue is away.
+        asks_venue = asked.command.name in {"place", "close"}
+        async with open_desk(self.account, gated=asks_venue, with_exchange=asks_venue) as desk:
             return await _ACTIONS[asked.command.name](desk, asked, actor)
 
 

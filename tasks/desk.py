@@ -5,7 +5,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
 import anyio
@@ -26,7 +26,7 @@ from kontor.errors import (
     StreamIsFresh,
 )
 from kontor.execution.halt import KEY_REFUSED, block
-from kontor.ports import Alert, Lease
+from kontor.ports import Alert, Exchange, Lease
 from kontor.resilience.breaker_state import last_reset
 from tasks.hooks import REFUSED
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
@@ -72,21 +72,34 @@ def by_hand(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corout
     return run
 
 
+class _NoExchange:
+    """Stands where a desk's exchange would be, for what needs none."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"this desk was opened without its exchange, so there is no {name}")
+
+
 @asynccontextmanager
 async def open_desk(
-    account: str, *, updater: str | None = None, gated: bool = True, overlap: timedelta = OVERLAP
+    account: str,
+    *,
+    updater: str | None = None,
+    gated: bool = True,
+    overlap: timedelta = OVERLAP,
+    with_exchange: bool = True,
 ) -> AsyncIterator[Desk]:
     """The account's desk.
 
     With `updater`, the run is that updater: it raises StillRunning while another run of it works, and reports a
     heartbeat at its end, of success or of failure. `gated=False` is for what must work before initialization;
-    `overlap` is how long a killed run holds its place. Raises ConfigError when kontor.yaml or a block is wrong,
+    `overlap` is how long a killed run holds its place. `with_exchange=False` is for what must work while the venue is
+    away: its desk cannot ask the venue anything. Raises ConfigError when kontor.yaml or a block is wrong,
     GateClosed before initialization.
     """
     resources = Resources.here()
     resources.enter()
     try:
-        desk = await _assemble(resources, account)
+        desk = await _assemble(resources, account, with_exchange=with_exchange)
         if gated and not await is_gate_open(desk.store.desk, account):
             raise GateClosed(f"{account} is not initialized yet; the flow 'initialize' opens the gate")
         if updater is None:
@@ -111,9 +124,12 @@ async def wait_for_gate(desk: Desk) -> None:
         await desk.clock.sleep(GATE_SECONDS)
 
 
-async def _assemble(resources: Resources, account: str) -> Desk:
+async def _assemble(resources: Resources, account: str, *, with_exchange: bool) -> Desk:
     config = resources.config()
     store = await resources.store()
+    if not with_exchange:
+        await resources.settings(account)  # an account that nobody has configured is a mistake here too
+        return Desk(account, config, cast("Exchange", _NoExchange()), store, resources.clock, process_sender())
     generation = await store.desk.attribute(account, EXCHANGE_GENERATION)
     resources.reset_breakers(account, await last_reset(store.desk, account))
     exchange = await resources.exchange(account, int(generation.value) if generation else 0)

@@ -41,7 +41,10 @@ def run_named_flow(module: Mapping[str, Any]) -> None:
         handler.addFilter(_without_traceback)
     state, result = anyio.run(_run, flow, parameters)
     if not state.is_completed():
-        sys.exit(f"{flow.name}: {state.name}: {state.message}")
+        # Only the paper exchange is on this machine.
+        is_paper_down = "http://127.0.0.1" in str(state.message) and "no connection" in str(state.message)
+        remedy = "; the paper exchange runs while the desk does: 'kontor up' starts it" if is_paper_down else ""
+        sys.exit(f"{flow.name}: {state.name}: {state.message}{remedy}")
     print(result if state.name == "Completed" else f"{state.name}: {state.message}")  # noqa: T201 - the shell asked
 
 

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deployments.checking.entries import INITIALIZE, Entry, read_entries
 from deployments.checking.strategies import strategy_problems
 from deployments.checking.updaters import StepChecker, double_writers, shadowing_attributes, unknown_symbol
@@ -67,16 +69,23 @@ def check_documents(
         check.remarks += complaints
         entries, found = read_entries(deployments)
         check.problems += found
-        # References to what a broken kontor.yaml may define are not judged.
-        if config is not None or settings is None:
-            config = config or KontorConfig()
-            check.problems += StepChecker(deployments, entries, config, calls, markets or {}).problems()
+        known = config or _start_values(settings)
+        check.problems += StepChecker(deployments, entries, known, calls, markets or {}).problems()
         check.problems += double_writers(deployments, entries)
         check.problems += _names(deployments, entries)
         check.problems += _accounts(deployments, entries)
         check.problems += _intervals(deployments, entries)
     check.problems.sort(key=lambda each: (each.file, each.line))
     return check
+
+
+def _start_values(settings: Document | None) -> KontorConfig:
+    """What steps may refer to, of a kontor.yaml that is missing or wrong elsewhere."""
+    data = settings.data if settings is not None else None
+    try:
+        return KontorConfig.model_validate({"attributes": data["attributes"]} if isinstance(data, dict) else {})
+    except (KeyError, ValidationError):
+        return KontorConfig()
 
 
 def _read(path: Path | None, check: Check) -> Document | None:

@@ -85,7 +85,7 @@ def _sentence(finding: Any, model: type[BaseModel] | None) -> str:
 
 def _hint(loc: Sequence[str | int], model: type[BaseModel] | None) -> str:
     """The key that was perhaps meant, where the sections' models tell it."""
-    for part in loc[:-1]:
+    for part in (part for part in loc[:-1] if not isinstance(part, int)):
         field = model.model_fields.get(str(part)) if model is not None else None
         kind = field.annotation if field is not None else None
         model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None

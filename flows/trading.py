@@ -1,5 +1,6 @@
 """Trading by rule: the strategies of kontor.yaml, phase by phase."""
 
+from dataclasses import asdict
 from typing import Any
 
 from prefect import flow
@@ -7,7 +8,7 @@ from prefect import flow
 from flows.shell import run_named_flow
 from tasks.desk import open_desk, updater
 from tasks.hooks import alert
-from tasks.trading import ask_strategies, describe, show_strategies, tell_trouble
+from tasks.trading import ask_strategies, describe, show_strategies, tell_trouble, watch_exits, watch_limits
 
 
 @flow(name="run-strategies", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
@@ -23,6 +24,31 @@ async def run_strategies(account: str = "paper") -> dict[str, Any]:
         await tell_trouble(desk, runs)
     await show_strategies(account, runs)
     return describe(runs)
+
+
+@flow(name="check-exits", timeout_seconds=10, on_failure=[alert], on_crashed=[alert])
+@updater
+async def check_exits(account: str = "paper") -> dict[str, Any]:
+    """Close strategies' positions that a rule of theirs ends: stop loss, take profit, trailing stop, time stop.
+
+    Apart from run-strategies: a strategy that fails, or was removed, still has its exits until it is flat.
+    """
+    async with open_desk(account, updater="check-exits") as desk:
+        report = await watch_exits(desk)
+    return asdict(report)
+
+
+@flow(name="monitor-risk", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
+@updater
+async def monitor_risk(account: str = "paper") -> dict[str, Any]:
+    """Hold drawdown, the day's loss, exposure and order rate against kontor.yaml's limits; a breach halts trading.
+
+    Halted means: no new risk, reduce-only orders and cancels go on, and only the flow resume-trading ends it.
+    """
+    async with open_desk(account, updater="monitor-risk") as desk:
+        report = await watch_limits(desk)
+    figures = {name: str(getattr(report, name)) for name in ("equity", "peak", "day_start", "exposure")}
+    return figures | {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted}
 
 
 if __name__ == "__main__":

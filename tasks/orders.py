@@ -20,6 +20,7 @@ from kontor.execution import halt as halting
 from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
+from kontor.trading.monitor import start_anew
 
 
 @task(cache_policy=NO_CACHE)
@@ -118,6 +119,9 @@ async def halt(desk: Desk, reason: str, actor: str) -> dict[str, Any]:
 async def resume(desk: Desk, actor: str) -> dict[str, Any]:
     """Trade again; says what had been the reason of the halt."""
     ended = await halting.resume(desk.store.desk, desk.account, actor=actor, at=desk.clock.now())
+    if ended is not None:
+        # Who resumes has seen the loss: drawdown and the day's loss count from here, or the next look would halt again.
+        await start_anew(desk.store.desk, desk.account, desk.clock.now())
     return {"halted": False, "reason_was": ended.reason if ended else None}
 
 

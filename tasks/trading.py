@@ -9,12 +9,16 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from kontor.desk import Desk
+from kontor.notify import news
 from kontor.ports import Alert
-from kontor.trading import runner
+from kontor.trading import exits, monitor, runner
+from kontor.trading.exits import ExitReport
+from kontor.trading.monitor import RiskReport
 from kontor.trading.runner import StrategyRun
 from tasks.resources import Resources
 
 TROUBLE = "strategies_in_trouble"
+EXITS_TOLD = "exits_told"
 
 
 @task(cache_policy=NO_CACHE)
@@ -58,6 +62,32 @@ async def show_strategies(account: str, runs: Sequence[StrategyRun]) -> None:
         await acreate_table_artifact(
             key=f"strategies-{account}".replace("_", "-").lower(), table=rows, description=f"Strategies of {account}"
         )
+
+
+@task(cache_policy=NO_CACHE)
+async def watch_exits(desk: Desk) -> ExitReport:
+    """Close the positions that a rule ends; tells once of each that is being closed, and of each that cannot be."""
+    report = await exits.check_exits(desk)
+    now = desk.clock.now()
+    stored = await desk.store.desk.attribute(desk.account, EXITS_TOLD)
+    before: Mapping[str, str] = stored.value if stored and stored.value else {}
+    told = {**report.closing, **{f"{key} (trouble)": text for key, text in (report.errors | report.residue).items()}}
+    for key in sorted(told.keys() - before.keys()):
+        severity = "critical" if key.endswith("(trouble)") else "warning"
+        desk.notifier.notify(Alert(f"Exit: {key}", told[key], severity, now, desk.account, event="exit.triggered"))
+    if told != before:
+        await desk.store.desk.set_attribute(desk.account, EXITS_TOLD, told, now)
+    return report
+
+
+@task(cache_policy=NO_CACHE)
+async def watch_limits(desk: Desk) -> RiskReport:
+    """Hold the account against the portfolio's limits; a breach halts trading and is told at once."""
+    report = await monitor.monitor_risk(desk)
+    if report.halted_now:
+        now, reason = desk.clock.now(), report.halted or ""
+        desk.notifier.notify(news.trading_halted(desk.account, now, reason=reason, actor="monitor-risk"))
+    return report
 
 
 def describe(runs: Sequence[StrategyRun]) -> dict[str, Any]:

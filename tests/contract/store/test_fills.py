@@ -137,3 +137,22 @@ async def test_fills_are_filtered_and_bounded(store: Store) -> None:
     assert await store.orders.fills("paper", client_order_id="b", since=at(2)) == [fills[3]]
     assert await store.orders.fills("other") == []
     assert await store.orders.fills("paper", since=NOW, limit=0) == []
+
+
+async def test_strategies_fills_come_with_their_strategy(store: Store) -> None:
+    """Positions of strategies are sums of these; orders by hand, adopted ones and other accounts are not among them."""
+    await enqueued(
+        store,
+        make_order("mine", strategy="trend", venue_order_id="v1"),
+        make_order("hand", venue_order_id="v2"),
+        make_order("adopted", strategy="EXTERNAL", venue_order_id="v3"),
+        make_order("elsewhere", strategy="trend", account="other", venue_order_id="v1"),
+    )
+    first, later = make_fill("t1", filled_at=at(5)), make_fill("t0", filled_at=at(9), fee=Decimal("0.1"))
+    others = [make_fill("t2", venue_order_id="v2"), make_fill("t3", venue_order_id="v3")]
+    await store.orders.save_fills("paper", [later, first, *others])
+    await store.orders.save_fills("other", [make_fill("t9")])
+    assert await store.orders.strategy_fills("paper") == [
+        ("trend", replace(first, client_order_id="mine")),
+        ("trend", replace(later, client_order_id="mine")),
+    ]

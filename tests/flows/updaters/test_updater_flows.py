@@ -12,7 +12,7 @@ from flows.account import update_balance, update_open_orders, update_positions
 from flows.market_data import update_candles, update_ranges, update_tickers, update_watchlist
 from flows.operate import check_system_status, initialize, restart_exchange
 from flows.orders import reconcile_orders, track_orders
-from flows.trading import run_strategies
+from flows.trading import check_exits, monitor_risk, run_strategies
 from tasks.resources import Resources
 from tests.flows.updaters.conftest import Account
 
@@ -29,6 +29,8 @@ UPDATERS: list[Flow[Any, Any]] = [
     restart_exchange,
     check_system_status,
     run_strategies,
+    check_exits,
+    monitor_risk,
 ]
 
 

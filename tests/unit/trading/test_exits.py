@@ -1,0 +1,155 @@
+"""Exits: each rule closes, once, what the strategy holds; across restarts, by-hand trades and refusals."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kontor.domain.order import OrderState, Side
+from kontor.execution.halt import halt
+from kontor.trading.exits import check_exits
+from tests.fakes.desk import BTC
+from tests.fakes.exchange import Fault
+from tests.fakes.trading import TradingDesk
+from tests.fakes.virtual_time import in_virtual_time
+
+USE = "tests.unit.trading.test_runner:Crossing"
+S = OrderState
+
+
+def holder(quantity: int = 2, exits: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"use": USE, "symbols": [BTC], "parameters": {"quantity": quantity}, "exits": exits or {}}
+
+
+async def holding(desk: TradingDesk) -> None:
+    """Let the strategy open its position."""
+    desk.move(BTC, "100", closes=[100.0] * 5)
+    [name] = (await desk.run())["one"].placed
+    await desk.booked(name)
+
+
+async def look(desk: TradingDesk) -> Any:
+    await desk.refresh()
+    return await check_exits(desk)
+
+
+CASES: list[tuple[int, dict[str, Any], list[str], str]] = [
+    (2, {"stop_loss_percent": 5}, ["96", "95"], "stop loss: 95 is 5.00 % against the entry 100"),
+    (-2, {"stop_loss_percent": 5}, ["104", "105"], "stop loss: 105 is 5.00 % against the entry 100"),
+    (2, {"take_profit_percent": 10}, ["109", "110"], "take profit: 110 is 10.00 %"),
+    (2, {"trailing_percent": 5}, ["120", "115", "114"], "trailing stop: 114 is 5.00 % back from the best price 120"),
+    (-2, {"trailing_percent": 5}, ["80", "83", "84"], "trailing stop: 84 is 5.00 % back from the best price 80"),
+]
+
+
+@pytest.mark.parametrize(("quantity", "exits", "prices", "reason"), CASES)
+def test_a_rule_closes_the_position_at_its_price_and_not_before(
+    quantity: int, exits: dict[str, Any], prices: list[str], reason: str
+) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        desk = TradingDesk({"one": holder(quantity, exits)})
+        async with desk.executing():
+            await holding(desk)
+            for price in prices[:-1]:
+                desk.move(BTC, price)
+                assert (await look(desk)).closing == {}
+            desk.move(BTC, prices[-1])
+            report = await look(desk)
+            assert report.closing[f"one {BTC}"].startswith(reason)
+            [name] = report.orders
+            order = await desk.booked(name)
+            assert (order.reduce_only, order.strategy, order.quantity) == (True, "one", 2)
+            again = await look(desk)
+            assert (again.watched, again.orders) == (0, [])
+        assert desk.venue.holding(BTC) == 0
+
+    run()
+
+
+@in_virtual_time
+async def test_a_time_stop_closes_an_old_position() -> None:
+    desk = TradingDesk({"one": holder(exits={"max_hours": 1})})
+    async with desk.executing():
+        await holding(desk)
+        assert (await look(desk)).closing == {}
+        await asyncio.sleep(3600)
+        assert (await look(desk)).closing[f"one {BTC}"].startswith("time stop: open since 2026-01-01 00:00")
+
+
+@in_virtual_time
+async def test_a_decided_exit_is_carried_out_once_whatever_the_price_does_and_whoever_looks() -> None:
+    """Two looks before the executor has sent anything, and a restart in between: one order."""
+    desk = TradingDesk({"one": holder(exits={"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+    desk.move(BTC, "90")
+    first = await look(desk)
+    desk.move(BTC, "100")
+    second = await look(desk)
+    assert len(first.orders) == 1
+    assert (second.orders, list(second.closing)) == ([], [f"one {BTC}"])
+    async with desk.executing("after a restart"):
+        await desk.booked(first.orders[0])
+    assert desk.venue.holding(BTC) == 0
+
+
+@in_virtual_time
+async def test_a_refused_exit_is_tried_again_after_a_pause() -> None:
+    desk = TradingDesk({"one": holder(exits={"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+        desk.move(BTC, "90")
+        desk.exchange.script("create", Fault.REJECTED)
+        [name] = (await look(desk)).orders
+        assert (await desk.until_state(await desk.order(name))).state is S.REJECTED
+        assert (await look(desk)).orders == []
+        await asyncio.sleep(10)
+        [name] = (await look(desk)).orders
+        await desk.booked(name)
+    assert desk.venue.holding(BTC) == 0
+
+
+@in_virtual_time
+async def test_a_part_sold_by_hand_is_not_sold_again_and_the_residue_is_shown() -> None:
+    desk = TradingDesk({"one": holder(exits={"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+        by_hand = await desk.want(BTC, Side.SELL, "1.5", reduce_only=True)
+        await desk.booked(by_hand.client_order_id)
+        desk.move(BTC, "90")
+        [name] = (await look(desk)).orders
+        assert (await desk.booked(name)).quantity == Decimal("0.5")
+        report = await look(desk)
+        assert report.orders == []
+        assert report.residue == {f"one {BTC}": "1.5 BTC: nothing of it can be traded"}
+    assert desk.venue.holding(BTC) == 0
+
+
+@in_virtual_time
+async def test_resting_orders_are_canceled_before_the_exit() -> None:
+    """A closing limit order that rests would close the position a second time."""
+    desk = TradingDesk({"one": holder(exits={"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+        resting = await desk.want(BTC, Side.SELL, "2", "120", reduce_only=True, strategy="one")
+        await desk.until_state(resting, S.ACCEPTED)
+        desk.move(BTC, "90")
+        [name] = (await look(desk)).orders
+        assert (await desk.booked(name)).quantity == 2
+        assert (await desk.order(resting)).state is S.CANCELED
+    assert desk.venue.holding(BTC) == 0
+
+
+@in_virtual_time
+async def test_a_removed_strategy_keeps_its_exits_and_a_halt_does_not_stop_them() -> None:
+    desk = TradingDesk({"one": holder(exits={"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+        desk.reconfigure(strategies={})
+        await halt(desk.store.desk, desk.account, "lunch", actor="a person", at=desk.clock.now())
+        desk.move(BTC, "90")
+        [name] = (await look(desk)).orders
+        await desk.booked(name)
+    assert desk.venue.holding(BTC) == 0

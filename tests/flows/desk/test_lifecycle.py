@@ -14,7 +14,7 @@ from deployments.backup import newest_backup
 from deployments.home import Home
 from tests.support.desk import RunningDesk, put_away
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def kill_everything(desk: RunningDesk) -> None:

@@ -17,6 +17,7 @@ from deployments.project import Project
 from deployments.stores import opened, store_url
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
+from kontor.domain.order import OrderState
 from kontor.errors import KontorError
 from kontor.execution.clock_drift import CLOCK_DRIFT
 from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH
@@ -44,6 +45,8 @@ class DeskStatus:
     streams: tuple[ChannelState, ...] = ()
     # Why no new order goes out; None while trading.
     halt: Halt | None = None
+    # How long the oldest order of unknown outcome has been one.
+    oldest_unknown: timedelta | None = None
     # As clock check and executor have noted them: {"seconds", "limit_seconds", "refuses_orders"}, {"armed", "reason"}.
     clock_drift: Mapping[str, Any] | None = None
     dead_mans_switch: Mapping[str, Any] | None = None
@@ -66,6 +69,7 @@ class DeskStatus:
             "clock_drift": self.clock_drift,
             "dead_mans_switch": self.dead_mans_switch,
             "units": {name: float(figure) for name, figure in self.units.items()} if self.units else None,
+            "oldest_unknown_seconds": _in_seconds(self.oldest_unknown),
         }
 
 
@@ -114,9 +118,16 @@ async def read_status(home: Home, account: str) -> DeskStatus:
             clock_drift=await _noted(store, account, CLOCK_DRIFT),
             dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
             streams=tuple((await load_channels(store.desk, account, now)).values()),
+            oldest_unknown=await _oldest_unknown(store, account, now),
             remarks=remarks,
             units=units.value if units else None,
         )
+
+
+async def _oldest_unknown(store: Store, account: str, now: datetime) -> timedelta | None:
+    orders = await store.orders.find(account, states={OrderState.SUBMITTED})
+    since = [order.unknown_since for order in orders if order.unknown_since is not None]
+    return max(now - min(since), timedelta(0)) if since else None
 
 
 Source = tuple[str, Mapping[str, timedelta], tuple[str, ...]]
@@ -206,6 +217,10 @@ def _balance(balance: Balance) -> dict[str, Any]:
             for name, held in sorted(balance.currencies.items())
         },
     }
+
+
+def _in_seconds(span: timedelta | None) -> float | None:
+    return None if span is None else round(span.total_seconds(), 3)
 
 
 def _number(value: Decimal | None) -> float | None:

@@ -162,6 +162,13 @@ class PrefectApi:
         """The deployment's runs that are not over, newest first."""
         return await self._runs(deployment, {"state": {"type": {"any_": list(LIVE)}}})
 
+    async def planned(self) -> Sequence[datetime]:
+        """When the runs are due that have not begun yet, the soonest first; up to one page of them."""
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+        found = await self._call("POST", "/flow_runs/filter", {**wanted, "limit": PAGE})
+        due = (each.get("next_scheduled_start_time") for each in found)
+        return [datetime.fromisoformat(moment) for moment in due if moment]
+
     async def last_ended(self, deployment: Deployment) -> Run | None:
         """The deployment's run that ended last."""
         ended = {"state": {"type": {"any_": sorted(TERMINAL)}}}

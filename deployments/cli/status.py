@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -25,7 +27,13 @@ if TYPE_CHECKING:
     from kontor.resilience.breaker_state import ReportedBreaker
 
 
-def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False, account: str = "paper") -> None:
+def status(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    account: str = "paper",
+    watch: Annotated[bool, Parameter(negative="")] = False,
+    every: float = 2.0,
+) -> None:
     """Say how the desk is: updaters, orders, positions and balance.
 
     Parameters
@@ -34,10 +42,19 @@ def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
         One JSON object on standard output instead of tables.
     account
         The account to look at.
+    watch
+        Look again and again, until Ctrl-C.
+    every
+        Seconds between two looks.
 
     """
     from deployments.desk_status import read_status
 
+    if watch:
+        if as_json:
+            raise KontorError("--watch is for a person and --json for a program: choose one")
+        asyncio.run(watch_status(Home.from_environment(), account, every, Console()))
+        return
     found = asyncio.run(read_status(Home.from_environment(), account))
     if as_json:
         for remark in found.remarks:
@@ -45,6 +62,23 @@ def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
         print(json.dumps(found.to_json(), indent=2))  # noqa: T201 - for a program to read
     else:
         Console().print(render(found))
+
+
+async def watch_status(home: Home, account: str, every: float, console: Console, looks: int | None = None) -> None:
+    """Show the status in place, over and over; what cannot be read now is said, and looked at again."""
+    from deployments.desk_status import read_status
+
+    if every <= 0:
+        raise KontorError("--every must be more than 0 seconds")
+    with Live(Text("looking"), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        for _ in itertools.count() if looks is None else range(looks):
+            try:
+                shown: RenderableType = render(await read_status(home, account))
+            except KontorError as error:
+                shown = Text(str(error), style="bold red")
+            moment = Text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, every {every:g} s; Ctrl-C ends it", style="dim")
+            live.update(Group(moment, shown), refresh=True)
+            await asyncio.sleep(every)
 
 
 async def show_status(home: Home, say: Callable[[str], None], account: str = "paper") -> None:
@@ -69,6 +103,8 @@ def render(found: DeskStatus) -> Group:
     parts.append(_updaters(found))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found.orders.items()) if count)
     parts.append(Text(f"orders    {counts or 'none yet'}"))
+    if found.oldest_unknown is not None:
+        parts.append(Text(f"unknown   the oldest outcome for {_seconds(found.oldest_unknown)}", style="yellow"))
     parts.append(Text(f"balance   {_balance(found.balance)}"))
     if held := _held(found.balance):
         parts.append(Text(f"held      {held}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import subprocess
@@ -14,10 +15,13 @@ import pytest
 from rich.console import Console
 
 from deployments.cli import main
-from deployments.cli.status import render
+from deployments.cli.status import render, watch_status
 from deployments.desk_status import DeskStatus
+from deployments.home import Home
+from deployments.stores import opened
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
 from kontor.domain.health import UpdaterHealth
+from kontor.execution.halt import halt
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -167,7 +171,8 @@ def test_the_json_status_has_the_keys_that_others_rely_on() -> None:
     """The interface of the project; numbers are numbers."""
     data = json.loads(json.dumps(status().to_json()))
     assert list(data)[:6] == ["prefect_url", "account", "updaters", "orders", "positions", "balance"]
-    assert list(data)[6:] == ["breakers", "streams", "halted", "clock_drift", "dead_mans_switch", "units"]
+    added = ["breakers", "streams", "halted", "clock_drift", "dead_mans_switch", "units", "oldest_unknown_seconds"]
+    assert list(data)[6:] == added
     assert data["updaters"] == {
         "update-tickers": {
             "last_success_at": "2026-01-01T12:00:00+00:00",
@@ -180,6 +185,22 @@ def test_the_json_status_has_the_keys_that_others_rely_on() -> None:
     assert data["orders"] == {"FILLED": 2, "SUBMITTED": 0}
     assert data["positions"][0]["quantity"] == 0.1
     assert data["balance"]["currencies"]["USD"]["free"] == 9000.5
+
+
+async def test_the_live_view_goes_on_whatever_it_meets(tmp_path: Path) -> None:
+    """It stays open overnight, through restarts of the desk; a halt is its first line."""
+    out = io.StringIO()
+    home = Home(tmp_path / "home")
+    await watch_status(home, "paper", 0.001, Console(file=out, width=120), looks=2)
+    assert "no desk has ever run" in out.getvalue()
+    home.make()
+    async with opened(home.default_store_url) as store:
+        await store.migrate()
+        await halt(store.desk, "paper", "the key was refused", actor="updater", at=NOW)
+    out.truncate(0)
+    await watch_status(home, "paper", 0.001, Console(file=out, width=120), looks=1)
+    assert "HALTED    the key was refused; the flow resume-trading" in out.getvalue()
+    assert "every 0.001 s; Ctrl-C ends it" in out.getvalue()
 
 
 def test_the_status_for_a_person_names_what_is_down_and_why() -> None:

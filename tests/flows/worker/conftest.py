@@ -65,7 +65,7 @@ class PrefectServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             try:
                 if httpx.get(f"{self.url}/health", timeout=2).is_success:
@@ -73,6 +73,7 @@ class PrefectServer:
             except httpx.TransportError:
                 time.sleep(0.1)
             assert self.process.poll() is None, self.log.read_text()
+        self.kill()
         pytest.fail(f"the server did not come up:\n{self.log.read_text()}")
 
     def kill(self) -> None:

@@ -108,7 +108,7 @@ class RunningDesk:
                 headers = {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": "test"}
             answer = client.request(method, path, json=body, headers=headers)
             answer.raise_for_status()
-            return answer.json()
+            return answer.json() if answer.content else None
 
     @property
     def auth(self) -> tuple[str, str]:

@@ -283,6 +283,10 @@ def test_deployments_of_the_desk_run_unchanged_on_a_stock_process_pool(desk: Run
     finally:
         worker.terminate()
         worker.wait(30)
+        for name in names:
+            moved = desk.deployment(f"{name.partition('/')[0]}/stock")
+            desk.api("DELETE", f"/deployments/{moved['id']}")
+        desk.api("DELETE", "/work_pools/stock")
 
 
 def test_a_desk_comes_back_from_a_kill_goes_down_and_remembers(desk: RunningDesk) -> None:

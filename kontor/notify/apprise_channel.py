@@ -32,10 +32,11 @@ class Apprise:
     url: str = field(repr=False)
     courier: Courier = field(default_factory=lambda: Courier("apprise", spacing_seconds=1.0), compare=False, repr=False)
     _plugin: "NotifyBase | None" = field(default=None, init=False, compare=False, repr=False)
-    _thread: threading.Thread | None = field(default=None, init=False, compare=False, repr=False)
+    _is_idle: threading.Event = field(default_factory=threading.Event, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._plugin = instantiate(self.url)
+        self._is_idle.set()
 
     @property
     def name(self) -> str:
@@ -60,13 +61,13 @@ class Apprise:
 
     async def _attempt(self, queued: Queued) -> None:
         seconds = self.courier.patience.request_seconds
-        if self._thread is not None and self._thread.is_alive():
+        if not self._is_idle.is_set():
             # A thread cannot be ended: one at a time, however long the service stalls.
             raise Unreachable(f"{self.name}: still no answer to the message before")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bool] = loop.create_future()
-        self._thread = threading.Thread(target=self._notify, args=(queued, loop, answer), name="apprise", daemon=True)
-        self._thread.start()
+        self._is_idle.clear()
+        threading.Thread(target=self._notify, args=(queued, loop, answer), name="apprise", daemon=True).start()
         try:
             async with asyncio.timeout(seconds):
                 is_delivered = await answer
@@ -88,6 +89,8 @@ class Apprise:
             )
         except Exception:  # noqa: BLE001 - a plugin may raise anything, with its address in it
             is_delivered = False
+        finally:
+            self._is_idle.set()
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, answer, is_delivered)
 

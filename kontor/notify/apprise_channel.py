@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Apprise's own plugins log addresses and answers.
 logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
+logger = logging.getLogger(__name__)
+
 _KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
 
 
@@ -78,16 +80,19 @@ class Apprise:
 
     def _notify(self, queued: Queued, loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[bool]") -> None:
         """Runs in the thread; whatever a plugin raises is a message that was not delivered."""
+        import apprise
+
         try:
             is_delivered = self._plugin is not None and bool(
                 self._plugin.notify(
                     body=text_of(queued),
                     title=valid(queued.alert.title),
-                    notify_type=_KINDS.get(queued.alert.severity, "info"),  # pyright: ignore[reportArgumentType]
-                    body_format="text",
+                    notify_type=apprise.NotifyType(_KINDS.get(queued.alert.severity, "info")),
+                    body_format=apprise.NotifyFormat.TEXT,
                 )
             )
-        except Exception:  # noqa: BLE001 - a plugin may raise anything, with its address in it
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with its address in it
+            logger.warning("alert not sent channel=%s: the plugin raised %s", self.name, type(error).__name__)
             is_delivered = False
         finally:
             self._is_idle.set()

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-import aiohttp
-
 from blocks.loading import load_block
 from blocks.notifiers import TelegramBot
 from kontor.config.alerts import TelegramCommands
@@ -48,7 +46,6 @@ class Operator:
     resources: Resources
     _confirmations: Confirmations = field(default_factory=Confirmations, init=False)
     _strangers: set[tuple[int, int]] = field(default_factory=set, init=False)
-    _at_work: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     @classmethod
     async def of(cls, account: str) -> "Operator":
@@ -68,10 +65,10 @@ class Operator:
     async def listen(self) -> None:
         """Carry out what comes, until canceled; each command beside the others, so that a halt waits for nothing."""
         failures = 0
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        async with self.bot.opened(), asyncio.TaskGroup() as tasks:
             while True:
                 try:
-                    await self._once(session, tasks)
+                    await self._once(tasks)
                     failures = 0
                 except Throttled as error:
                     await asyncio.sleep(error.retry_after)
@@ -84,18 +81,18 @@ class Operator:
                     logger.warning("telegram not heard, again in %.0f s: %s", pause, redact(str(error)))
                     await asyncio.sleep(pause)
 
-    async def _once(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
+    async def _once(self, tasks: asyncio.TaskGroup) -> None:
         state, clock = (await self.resources.store()).desk, self.resources.clock
         known = await state.attribute(self.account, OFFSET)
         offset = int(known.value) if known else None
-        messages, after = await self.bot.updates(session, offset)
+        messages, after = await self.bot.updates(offset)
         await state.beat(self.account, "answer-telegram", clock.now())
         if after != offset:
             # Noted before anything is done: after a crash a person asks again, and nothing is done twice.
             await state.set_attribute(self.account, OFFSET, after, clock.now())
         for message in messages:
             if self._may_command(message):
-                tasks.create_task(self._answer(session, message))
+                tasks.create_task(self._answer(message))
 
     def _may_command(self, message: Message) -> bool:
         settings = self.settings
@@ -107,7 +104,7 @@ class Operator:
             logger.warning("telegram message ignored chat=%d user=%d: not configured", message.chat, message.user)
         return False
 
-    async def _answer(self, session: aiohttp.ClientSession, message: Message) -> None:
+    async def _answer(self, message: Message) -> None:
         try:
             text = await self.reply(message)
         except KontorError as error:
@@ -118,7 +115,7 @@ class Operator:
         if not text:
             return
         try:
-            await self.bot.say(session, message.chat, redact(text))
+            await self.bot.say(message.chat, redact(text))
         except NotDelivered as error:
             logger.warning("telegram answer not delivered: %s", error)
 

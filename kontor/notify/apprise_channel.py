@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Apprise's own plugins log addresses and answers.
 logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
+logger = logging.getLogger(__name__)
+
 _KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
 
 
@@ -32,10 +34,11 @@ class Apprise:
     url: str = field(repr=False)
     courier: Courier = field(default_factory=lambda: Courier("apprise", spacing_seconds=1.0), compare=False, repr=False)
     _plugin: "NotifyBase | None" = field(default=None, init=False, compare=False, repr=False)
-    _thread: threading.Thread | None = field(default=None, init=False, compare=False, repr=False)
+    _is_idle: threading.Event = field(default_factory=threading.Event, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._plugin = instantiate(self.url)
+        self._is_idle.set()
 
     @property
     def name(self) -> str:
@@ -60,13 +63,13 @@ class Apprise:
 
     async def _attempt(self, queued: Queued) -> None:
         seconds = self.courier.patience.request_seconds
-        if self._thread is not None and self._thread.is_alive():
+        if not self._is_idle.is_set():
             # A thread cannot be ended: one at a time, however long the service stalls.
             raise Unreachable(f"{self.name}: still no answer to the message before")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bool] = loop.create_future()
-        self._thread = threading.Thread(target=self._notify, args=(queued, loop, answer), name="apprise", daemon=True)
-        self._thread.start()
+        self._is_idle.clear()
+        threading.Thread(target=self._notify, args=(queued, loop, answer), name="apprise", daemon=True).start()
         try:
             async with asyncio.timeout(seconds):
                 is_delivered = await answer
@@ -77,17 +80,22 @@ class Apprise:
 
     def _notify(self, queued: Queued, loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[bool]") -> None:
         """Runs in the thread; whatever a plugin raises is a message that was not delivered."""
+        import apprise
+
         try:
             is_delivered = self._plugin is not None and bool(
                 self._plugin.notify(
                     body=text_of(queued),
                     title=valid(queued.alert.title),
-                    notify_type=_KINDS.get(queued.alert.severity, "info"),  # pyright: ignore[reportArgumentType]
-                    body_format="text",
+                    notify_type=apprise.NotifyType(_KINDS.get(queued.alert.severity, "info")),
+                    body_format=apprise.NotifyFormat.TEXT,
                 )
             )
-        except Exception:  # noqa: BLE001 - a plugin may raise anything, with its address in it
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with its address in it
+            logger.warning("alert not sent channel=%s: the plugin raised %s", self.name, type(error).__name__)
             is_delivered = False
+        finally:
+            self._is_idle.set()
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, answer, is_delivered)
 

@@ -1,7 +1,8 @@
 """The Telegram bot as one talks to it: messages in, by long polling, and answers out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from kontor.notify.delivery import Refused, Throttled, Unreachable, retry_after
+from kontor.notify.delivery import Courier, Refused, Throttled, Unreachable, retry_after
 from kontor.notify.formatting import escape, split
 from kontor.notify.redaction import redact
 from kontor.notify.telegram import API, check_bot, telegram_courier
@@ -39,14 +40,21 @@ class Bot:
 
     token: str = field(repr=False)
     api_url: str = API
-    courier: Any = field(default_factory=telegram_courier, repr=False)
+    courier: Courier = field(default_factory=telegram_courier, repr=False)
+    _session: aiohttp.ClientSession = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_bot(self.token, "0", self.api_url)
         self.api_url = self.api_url.rstrip("/")
 
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Connections for what follows, closed at the end."""
+        async with aiohttp.ClientSession() as self._session:
+            yield
+
     async def updates(
-        self, session: aiohttp.ClientSession, offset: int | None, *, seconds: int = LONG_POLL_SECONDS
+        self, offset: int | None, *, seconds: int = LONG_POLL_SECONDS
     ) -> tuple[Sequence[Message], int | None]:
         """New messages, waited for, and the offset to ask with next; raises NotDelivered when Telegram does not answer.
 
@@ -55,20 +63,20 @@ class Bot:
         body: dict[str, Any] = {"timeout": seconds, "limit": _LIMIT, "allowed_updates": ["message"]}
         if offset is not None:
             body["offset"] = offset
-        found = await self._call(session, "getUpdates", body, seconds + _AIR_SECONDS)
+        found = await self._call("getUpdates", body, seconds + _AIR_SECONDS)
         messages = [message for update in found if (message := _message(update)) is not None]
         numbers = [update["update_id"] for update in found]
         return messages, max(numbers) + 1 if numbers else offset
 
-    async def say(self, session: aiohttp.ClientSession, chat: int, text: str) -> None:
+    async def say(self, chat: int, text: str) -> None:
         """Answer in plain text; raises NotDelivered when that is given up."""
         for piece in split(escape(text)):
             payload = {"chat_id": chat, "text": piece, "parse_mode": "MarkdownV2"}
-            await self.courier.post(session, f"{self.api_url}/bot{self.token}/sendMessage", payload)
+            await self.courier.post(self._session, f"{self.api_url}/bot{self.token}/sendMessage", payload)
 
-    async def _call(self, session: aiohttp.ClientSession, method: str, body: dict[str, Any], seconds: float) -> Any:
+    async def _call(self, method: str, body: dict[str, Any], seconds: float) -> Any:
         try:
-            async with session.post(
+            async with self._session.post(
                 f"{self.api_url}/bot{self.token}/{method}",
                 data=orjson.dumps(body),
                 headers={"Content-Type": "application/json"},

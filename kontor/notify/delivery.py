@@ -113,6 +113,8 @@ class Courier:
         """Attempt until it works; raises what the last attempt raised, when it was Refused or patience has run out."""
 
         async def once() -> None:
+            await self._sleep(max(0.0, self._not_before - self.monotonic()))
+            self._not_before = self.monotonic() + self._spacing
             await attempt()
 
         retrying = AsyncRetrying(
@@ -126,7 +128,6 @@ class Courier:
         await retrying(once)
 
     async def _attempt(self, session: aiohttp.ClientSession, url: str, payload: dict[str, Any]) -> None:
-        await self._sleep(max(0.0, self._not_before - self.monotonic()))
         timeout = aiohttp.ClientTimeout(total=self.patience.request_seconds)
         try:
             async with session.post(

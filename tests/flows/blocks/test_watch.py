@@ -15,6 +15,7 @@ from prefect.client.orchestration import get_client
 from blocks.exchange_account import ExchangeAccount
 from blocks.notifiers import HeartbeatUrl, TelegramBot
 from blocks.state_store import StateStore
+from flows.telegram import answer_telegram
 from kontor.domain.order import OrderState
 from kontor.errors import ConfigError
 from kontor.execution.halt import halt, halted
@@ -149,7 +150,7 @@ async def test_commands_are_answered_confirmed_and_kept_from_strangers(
     bot: TelegramServer, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The phone in the pocket: status, halt at once, resume only after a confirmation, strangers unheard."""
-    async with asyncio.timeout(60), running((await Operator.of(ACCOUNT)).listen()):
+    async with asyncio.timeout(60), running(answer_telegram(account=ACCOUNT)):
         bot.type("/halt from a stranger", user=8)
         bot.type("/halt from another chat", chat=4711)
         bot.type("/halt from yesterday", age=86_400)
@@ -187,10 +188,10 @@ async def test_commands_are_answered_confirmed_and_kept_from_strangers(
 async def test_a_command_is_heard_once_over_restarts(bot: TelegramServer, store: Store) -> None:
     """Telegram repeats what was not confirmed to it; what was done must not be done again."""
     async with asyncio.timeout(30):
-        async with running((await Operator.of(ACCOUNT)).listen()):
+        async with running(answer_telegram(account=ACCOUNT)):
             bot.type("/halt once")
             await bot.said.get()
-        async with running((await Operator.of(ACCOUNT)).listen()):
+        async with running(answer_telegram(account=ACCOUNT)):
             bot.type("/help")
             assert "/status" in await bot.said.get()
     assert bot.said.empty()

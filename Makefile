@@ -17,9 +17,12 @@ SEED ?= 1
 # How long it takes the Prefect API away from a worker, and keeps 120 runs a minute on SQLite, in seconds.
 OUTAGE ?= 60
 LOAD ?= 600
+# How long the streams suffer in `make chaos`, and in `make soak`.
+MINUTES ?= 4
+HOURS ?= 1
 CHAOS ?=
 
-.PHONY: help up down test check bench chaos clean lock browser venv
+.PHONY: help up down test check bench chaos soak clean lock browser venv
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +46,13 @@ bench: venv ## Measure Kontor against what one would use instead
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
+	@$(BIN)/python -m tests.chaos.streams --minutes $(MINUTES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
 	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
+
+soak: venv ## Faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles
+	@$(BIN)/python -m tests.chaos.streams --minutes $$(( $(HOURS) * 60 )) --seed $(SEED)
+	@$(BIN)/python -m tests.chaos.long_day --hours 24 --seed $(SEED)
 
 clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays
 	@rm -rf $(VENV) build ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

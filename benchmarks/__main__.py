@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 
-PARTS = ("store", "orders", "worker", "notify")
+PARTS = ("store", "orders", "worker", "notify", "streams")
 
 
 def main() -> int:

@@ -31,6 +31,8 @@ POLICY = BreakerPolicy(
 class _Address:
     losses: int = 0
     connected_at: float | None = None
+    # No new connection before this moment.
+    due: float = float("-inf")
 
 
 class ConnectionGate:
@@ -69,12 +71,8 @@ class ConnectionGate:
             return permit
 
     def pause_before(self, url: str) -> float:
-        """Seconds to wait because of connections to `url` that were soon lost: 0 for the first ones."""
-        losses = self._address(url).losses
-        if losses < INSTANT_TRIES:
-            return 0.0
-        bound = min(FIRST_PAUSE * 2.0 ** min(losses - INSTANT_TRIES, 60), LONGEST_PAUSE)
-        return self._rng.uniform(bound / 2, bound)
+        """Seconds still to wait because connections to `url` were soon lost: 0 after the first losses."""
+        return max(self._address(url).due - self._clock.monotonic(), 0.0)
 
     def connected(self, url: str, permit: Permit) -> None:
         """The connection stands."""
@@ -91,9 +89,12 @@ class ConnectionGate:
         address = self._address(url)
         if address.connected_at is None:
             return
-        lasted = self._clock.monotonic() - address.connected_at
+        now = self._clock.monotonic()
+        lasted = now - address.connected_at
         address.connected_at = None
         address.losses = 1 if lasted >= STEADY_SECONDS else address.losses + 1
+        # From the loss on: what the breaker or the venue makes us wait meanwhile is not added to it.
+        address.due = now + self._pause_after(address.losses)
         logger.warning(
             "stream_lost name=%s url=%s lasted=%.1f in_a_row=%d reason=%s",
             self.name,
@@ -102,6 +103,12 @@ class ConnectionGate:
             address.losses,
             reason,
         )
+
+    def _pause_after(self, losses: int) -> float:
+        if losses < INSTANT_TRIES:
+            return 0.0
+        bound = min(FIRST_PAUSE * 2.0 ** min(losses - INSTANT_TRIES, 60), LONGEST_PAUSE)
+        return self._rng.uniform(bound / 2, bound)
 
     def _address(self, url: str) -> _Address:
         return self._addresses.setdefault(url, _Address())

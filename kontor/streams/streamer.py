@@ -1,6 +1,7 @@
 """What every stream does: children under supervision, channels that are fresh or stale, a second's heartbeat."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ LOOK_SECONDS = 1.0
 # Between a connection that was lost and the next try; how long to wait beyond that is the gate's to say.
 BROKEN_SECONDS = 0.1
 GOODBYE_SECONDS = 2.0
+# A key that is refused this many times in a row, so many seconds apart, is wrong.
+MOST_REFUSALS, REFUSED_SECONDS = 3, 1.0
 # A socket on which nothing was heard for so long is dead: both sides say something every 5 s.
 SILENCE_SECONDS = 12.0
 # A channel that fails that often within a minute needs the flow to fail, and a person to know.
@@ -51,6 +54,7 @@ class Streamer:
         self._beaten_at = float("-inf")
         # Why the newest read of a channel failed, while it does.
         self.troubles: dict[str, str] = {}
+        self._refusals: Counter[str] = Counter()
         self._refused: AuthenticationFailed | None = None
 
     def channels(self) -> tuple[str, ...]:
@@ -91,14 +95,26 @@ class Streamer:
             try:
                 await read()
                 self.troubles.pop(channel, None)
+                self._refusals.pop(channel, None)
             except StreamBroken as error:
                 self.troubles[channel] = str(error)
                 self.freshness.stale(channel, str(error))
                 await self.parts.clock.sleep(BROKEN_SECONDS)
             except AuthenticationFailed as error:
-                # Trying again does not make a key valid, and may lock it.
-                self._refused = error
-                self._supervisor.stop()
+                await self._was_refused(channel, error)
+
+    async def _was_refused(self, channel: str, error: AuthenticationFailed) -> None:
+        """Give up on a key that is refused again and again: trying for ever does not make it valid, and may lock it.
+
+        Once is no proof: a socket that broke between login and subscription is answered "please log in" as well.
+        """
+        self.troubles[channel] = str(error)
+        self.freshness.stale(channel, str(error))
+        self._refusals[channel] += 1
+        if self._refusals[channel] >= MOST_REFUSALS:
+            self._refused = error
+            self._supervisor.stop()
+        await self.parts.clock.sleep(REFUSED_SECONDS)
 
     async def _say_goodbye(self) -> None:
         """Nobody shall believe for another five seconds that the channels are fresh."""

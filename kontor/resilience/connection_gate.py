@@ -17,7 +17,7 @@ from kontor.resilience.connection_budget import ConnectionBudget
 logger = logging.getLogger(__name__)
 
 INSTANT_TRIES = 3
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.5
 # A connection that has lasted this long was a good one: the next loss gets its instant tries again.
 STEADY_SECONDS = 30.0
 # What is added to a breaker's pause at most, so that many desks do not come back at the same moment.

@@ -139,4 +139,5 @@ class Streamer:
                     await parts.store.desk.beat(parts.account, self.name, parts.clock.now())
             except StoreError as error:
                 logger.warning("stream_beat_not_stored name=%s error=%s", self.name, error)
-            await parts.clock.sleep(BEAT_SECONDS)
+            is_well = all(self.freshness.is_fresh(channel) for channel in self.channels())
+            await parts.clock.sleep(BEAT_SECONDS if is_well else BEAT_SECONDS / 4)

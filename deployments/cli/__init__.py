@@ -10,7 +10,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from deployments.cli import config, env, importing, orders, paper, run, shared, status, up
+from deployments.cli import config, env, importing, orders, paper, replay, run, shared, status, up
 from kontor.errors import KontorError
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
@@ -32,6 +32,7 @@ app.command(run.run)
 app.command(shared.get)
 app.command(shared.updaters)
 app.command(paper.paper)
+app.command(replay.replay)
 app.command(orders.app)
 app.command(config.app)
 app.command(importing.import_, name="import")

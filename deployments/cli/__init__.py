@@ -10,7 +10,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from deployments.cli import config, doctor, env, importing, lifecycle, orders, paper, run, shared, status, up
+from deployments.cli import config, doctor, env, importing, lifecycle, orders, paper, replay, run, shared, status, up
 from kontor.errors import KontorError
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
@@ -37,6 +37,7 @@ app.command(lifecycle.backup)
 app.command(lifecycle.restore)
 app.command(lifecycle.upgrade)
 app.command(lifecycle.systemd)
+app.command(replay.replay)
 app.command(orders.app)
 app.command(config.app)
 app.command(importing.import_, name="import")

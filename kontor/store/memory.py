@@ -22,9 +22,9 @@ from kontor.store.naming import added, merged
 class MemoryStore:
     """The Store port in memory, with the same rules as on a database."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str | None = None) -> None:
         self.market = MemoryMarketStore()
-        self.desk = MemoryDeskState()
+        self.desk = MemoryDeskState(prefix)
         self.account = MemoryAccountStore(self.desk)
         self.orders = MemoryOrderQueue(self.desk)
 
@@ -124,12 +124,12 @@ class MemoryAccountStore:
 class MemoryDeskState:
     """The DeskState port in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str | None = None) -> None:
         # As JSON text: nobody can change a stored value from outside, and what JSON cannot say is refused here too.
         self._attributes: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._heartbeats: dict[tuple[str, str], Heartbeat] = {}
         self._leases: dict[str, LeaseRow] = {}
-        self._prefix = new_prefix()
+        self._prefix = prefix or new_prefix()
 
     async def set_attribute(self, account: str, name: str, value: Any, at: datetime, *, merge: bool = False) -> None:
         """Store a JSON value under a name; with `merge`, update an object key by key."""

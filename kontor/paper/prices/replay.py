@@ -54,6 +54,11 @@ class ReplaySource:
         """The first price of each market, by instrument id."""
         return {inst_id: float(recording.bars.open[0]) for inst_id, recording in self._recordings.items()}
 
+    def span(self) -> tuple[int, int]:
+        """First minute and the minute behind the last, since 1970, as recorded."""
+        recordings = self._recordings.values()
+        return min(r.start for r in recordings), max(r.start + r.length * len(r.bars.open) for r in recordings)
+
     def align(self, now_ms: int, warmup: float) -> None:
         """Move the data so that this share of them is history at `now_ms`, keeping the time of day where they are
         long enough for it.

@@ -84,5 +84,3 @@ def _settings() -> AlertSettings:
     except ConfigError as error:
         logger.warning("alerts go everywhere: %s", redact(str(error)))
         return AlertSettings()
-
-

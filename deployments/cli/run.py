@@ -17,7 +17,8 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from deployments.cli.env import run_environment
-from deployments.home import Home
+from deployments.credentials import desk_api
+from deployments.home import Home, Ports
 from deployments.instance import running_record
 from deployments.prefect_api import Deployment, PrefectApi, Run
 from deployments.project import Project
@@ -53,7 +54,7 @@ def run(name: str, /, *, param: Pairs = None, account: str = "paper") -> int:
     record = running_record(home)
     if record is None:
         return _run_here(home, name, account, parameters)
-    return asyncio.run(_run_on_desk(record.ports.prefect_url, name, account, parameters))
+    return asyncio.run(_run_on_desk(home, record.ports, name, account, parameters))
 
 
 def parsed(pairs: Sequence[str]) -> dict[str, Any]:

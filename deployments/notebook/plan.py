@@ -151,8 +151,9 @@ def _task(plan: Plan, steps: Steps, key: str, task: Any) -> None:
         elif key == words.EXECUTE_TASK:
             plan.rows.append(Row(where, "execute-orders, always at work"))
         elif key == words.SHUTDOWN_TASK:
-            told = "no loop: stopping cancels and awaits everything, in order"
-            plan.rows.append(Row(where, "flow shutdown, kontor down", told))
+            plan.rows.append(
+                Row(where, "flow shutdown, kontor down", "no loop: stopping cancels and awaits everything, in order")
+            )
         elif "subtasks" in task:
             _template(plan, steps, key, where, task)
         else:

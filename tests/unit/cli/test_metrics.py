@@ -28,6 +28,8 @@ from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
 from kontor.streams.freshness import ChannelState
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PRICES = (Decimal("0.1"), Decimal(50000), Decimal(50100), Decimal(10))
+HELD = Position("BTC/USD:USD", PositionSide.LONG, *PRICES, None, None, None, NOW)
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -41,17 +43,7 @@ def status() -> DeskStatus:
             UpdaterHealth("update-ranges", timedelta(minutes=5), None, None, ok=False, reason="never reported"),
         ),
         {"FILLED": 2, "INITIALIZED": 1},
-        (
-            Position(
-                "BTC/USD:USD",
-                PositionSide.LONG,
-                *(Decimal(n) for n in ("0.1", "50000", "50100", "10")),
-                None,
-                None,
-                None,
-                NOW,
-            ),
-        ),
+        (HELD,),
         Balance("USD", Decimal("9500.5"), Decimal("9000.5"), Decimal(500), NOW, {}),
         breakers=(ReportedBreaker("orders", BreakerStatus("okx orders", BreakerState.OPEN), NOW),),
         streams=(ChannelState("tickers", "market", is_fresh=True, at=NOW, since=NOW),),

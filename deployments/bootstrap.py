@@ -28,7 +28,7 @@ from kontor.ports import Store
 
 # Generous: a small machine that is busy with something else takes its time to import things.
 HEALTH_LIMIT = timedelta(seconds=120)
-STEP_LIMIT = timedelta(seconds=180)
+STEP_LIMIT = timedelta(seconds=300)
 QUICK = timedelta(seconds=2)
 
 

@@ -10,7 +10,21 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from deployments.cli import config, doctor, env, importing, lifecycle, orders, paper, replay, run, shared, status, up
+from deployments.cli import (
+    config,
+    doctor,
+    env,
+    importing,
+    lifecycle,
+    metrics,
+    orders,
+    paper,
+    replay,
+    run,
+    shared,
+    status,
+    up,
+)
 from kontor.errors import KontorError
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
@@ -33,6 +47,7 @@ app.command(shared.get)
 app.command(shared.updaters)
 app.command(paper.paper)
 app.command(doctor.doctor)
+app.command(metrics.metrics)
 app.command(lifecycle.backup)
 app.command(lifecycle.restore)
 app.command(lifecycle.upgrade)

@@ -66,7 +66,7 @@ def write_block(home: Home, key: str, values: dict[str, Any]) -> None:
 
 
 @dataclass
-class Account(Exchange):  # pyright: ignore[reportGeneralTypeIssues]
+class Account:
     """An exchange in good health, with what a test breaks in it."""
 
     ahead: timedelta = timedelta(0)

@@ -1,0 +1,118 @@
+"""The desk for Prometheus: what store and server know, read when somebody asks, so that it costs trading nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from deployments.desk_status import DeskStatus, read_status
+from deployments.home import Home
+from kontor.errors import KontorError
+
+Labels = Sequence[str]
+Samples = Iterable[tuple[Labels, float | None]]
+
+
+class DeskCollector(Collector):
+    """Every account's status as gauges; an account that cannot be read has `kontor_up` 0 and nothing else."""
+
+    def __init__(self, home: Home, accounts: Sequence[str]) -> None:
+        self._home, self._accounts = home, accounts
+
+    def collect(self) -> Iterator[Metric]:
+        """Look once; called in a thread of the HTTP server for each scrape."""
+        found = asyncio.run(self._look())
+        yield gauge(
+            "kontor_up", "Whether the account's status could be read.", ["account"], _ups(self._accounts, found)
+        )
+        for status in found:
+            yield from metrics(status)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand: registering must not read a store that may not be there yet."""
+        return iter(())
+
+    async def _look(self) -> list[DeskStatus]:
+        found = []
+        for account in self._accounts:
+            try:
+                found.append(await read_status(self._home, account))
+            except KontorError:
+                continue
+        return found
+
+
+def registry(home: Home, accounts: Sequence[str]) -> CollectorRegistry:
+    """What an exporter serves."""
+    made = CollectorRegistry()
+    made.register(DeskCollector(home, accounts))
+    return made
+
+
+def metrics(status: DeskStatus, now: datetime | None = None) -> Iterator[Metric]:
+    """One account's gauges; money in the capital currency, times in seconds."""
+    moment = now or datetime.now(UTC)
+    who = status.account
+    ages = [([who, each.updater], each.age.total_seconds() if each.age else None) for each in status.updaters]
+    yield gauge("kontor_updater_age_seconds", "Since the updater's last success.", ["account", "updater"], ages)
+    every = [([who, each.updater], each.interval.total_seconds()) for each in status.updaters]
+    yield gauge("kontor_updater_interval_seconds", "How often it should run.", ["account", "updater"], every)
+    well = [([who, each.updater], float(each.ok)) for each in status.updaters]
+    yield gauge("kontor_updater_ok", "1 while it succeeds in its interval.", ["account", "updater"], well)
+    orders = [([who, state], float(count)) for state, count in status.orders.items()]
+    yield gauge("kontor_orders", "Orders by state; INITIALIZED is the queue.", ["account", "state"], orders)
+    oldest = status.oldest_unknown.total_seconds() if status.oldest_unknown else 0.0
+    yield gauge("kontor_oldest_unknown_seconds", "Age of the oldest unknown outcome.", ["account"], [([who], oldest)])
+    halted = [([who], float(status.halt is not None))]
+    yield gauge("kontor_halted", "1 while trading is halted.", ["account"], halted)
+    yield from _money(status)
+    yield from _connections(status, moment)
+
+
+def _money(status: DeskStatus) -> Iterator[Metric]:
+    who, balance = status.account, status.balance
+    if balance is not None:
+        kinds = {"total": balance.total, "free": balance.free, "used": balance.used}
+        samples = [([who, balance.currency, kind], float(figure)) for kind, figure in kinds.items()]
+        yield gauge("kontor_balance", "The account's capital.", ["account", "currency", "kind"], samples)
+    held = [([who, each.symbol, each.side.value], float(each.quantity)) for each in status.positions]
+    yield gauge("kontor_position_quantity", "In base currency.", ["account", "symbol", "side"], held)
+    gained = [
+        ([who, each.symbol, each.side.value], None if each.unrealized_pnl is None else float(each.unrealized_pnl))
+        for each in status.positions
+    ]
+    yield gauge("kontor_unrealized_pnl", "Of an open position.", ["account", "symbol", "side"], gained)
+
+
+def _connections(status: DeskStatus, now: datetime) -> Iterator[Metric]:
+    who = status.account
+    states = [([who, each.process, each.status.name, str(each.status.state)], 1.0) for each in status.breakers]
+    yield gauge(
+        "kontor_breaker_not_closed", "1 for each breaker that is.", ["account", "process", "name", "state"], states
+    )
+    fresh = [([who, each.channel], float(each.is_fresh)) for each in status.streams]
+    yield gauge("kontor_stream_fresh", "1 while the stream delivers.", ["account", "channel"], fresh)
+    drift = (status.clock_drift or {}).get("seconds")
+    if drift is not None:
+        yield gauge("kontor_clock_drift_seconds", "Exchange minus this machine.", ["account"], [([who], float(drift))])
+    taken = [([who], now.timestamp())]
+    yield gauge("kontor_status_read_at_seconds", "When this was read, as a Unix time.", ["account"], taken)
+
+
+def gauge(name: str, text: str, labels: Labels, samples: Samples) -> GaugeMetricFamily:
+    """A family with the samples that are known."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, figure in samples:
+        if figure is not None:
+            family.add_metric(values, figure)
+    return family
+
+
+def _ups(accounts: Sequence[str], found: Sequence[DeskStatus]) -> Samples:
+    known = {status.account for status in found}
+    return [([account], float(account in known)) for account in accounts]

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
+from prefect.runtime import flow_run as runtime
 
 from flows.account import update_balance, update_positions
 from flows.operate import initialize
@@ -62,6 +64,18 @@ async def test_a_market_order_for_a_tenth_becomes_exactly_a_tenth(trading: Accou
         assert balance is not None
         # OKX takes the fee of a spot purchase in the base.
         assert Decimal("0.0998") < balance.currencies["BTC"].total <= Decimal("0.1")
+
+
+async def test_an_order_that_waited_for_a_worker_for_too_long_is_denied(
+    trading: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run that was queued while no worker was there arrives; the price it was meant at is not today's."""
+    long_ago = datetime.now(UTC) - timedelta(minutes=10)
+    monkeypatch.setitem(runtime.FIELDS, "scheduled_start_time", lambda: long_ago)
+    state = await run(place_order, trading, SWAP, "buy", Decimal("0.1"), "market")
+    assert state.is_failed()
+    assert "DENIED: expired: good_until" in str(state.message)
+    assert await update_positions(account=trading.name) == {}
 
 
 async def test_a_position_is_closed_and_a_second_close_finds_nothing(trading: Account) -> None:

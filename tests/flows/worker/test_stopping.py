@@ -22,7 +22,7 @@ Traced = Callable[[str | FlowRun], list[str]]
 
 async def begun(desk: Any, flow: str, traced: Traced, wait_until: Any, **options: Any) -> FlowRun:
     run = await desk.run(flow, **options)
-    await wait_until(lambda: {"began", "attempt", "child began"} & set(traced(run)) or None, 40, f"{flow} to begin")
+    await wait_until(lambda: {"began", "attempt", "child began"} & set(traced(run)) or None, 90, f"{flow} to begin")
     return run
 
 

@@ -44,7 +44,7 @@ def held(venue: Any, symbol: str) -> float:
 
 
 def states_at_venue(desk: RunningDesk) -> list[str]:
-    """The states of all orders in the venue's own file, oldest first; while the venue runs it keeps the file to itself."""
+    """The states of all orders in the venue's own file, oldest first; the venue must be down, it locks it."""
     with sqlite3.connect(f"file:{desk.home.path / 'paper.sqlite3'}?mode=ro", uri=True) as books:
         return [state for (state,) in books.execute("SELECT state FROM orders ORDER BY ord_id")]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from kontor.domain.fill import Fill, FillCause
@@ -31,11 +32,17 @@ def parse_fill(raw: Mapping[str, Any], market: Market, now: datetime) -> Fill:
         filled_at=moment(raw.get("timestamp")) or now,
         venue_order_id=str(raw.get("order") or ""),
         client_order_id=_client_order_id(raw),
-        fee=decimal(fee.get("cost")),
+        fee=_fee(raw, decimal(fee.get("cost"))),
         fee_currency=fee.get("currency"),
         cause=_cause(raw),
         is_maker={"maker": True, "taker": False}.get(raw.get("takerOrMaker") or ""),
     )
+
+
+def _fee(raw: Mapping[str, Any], cost: Decimal | None) -> Decimal | None:
+    """Positive when we pay. ccxt turns OKX's sign around by REST, but passes it on as it is from the orders channel."""
+    is_of_orders_channel = _info(raw).get("fillFee") is not None
+    return -cost if cost and is_of_orders_channel else cost
 
 
 def _cause(raw: Mapping[str, Any]) -> FillCause | None:

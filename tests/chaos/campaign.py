@@ -64,6 +64,9 @@ class Campaign:
                 fills = await self.store.orders.fills(self.account, limit=1_000_000)
                 self.tally.at_venue, self.tally.fills = len(theirs), len(their_fills)
                 self.tally.verdict = compare(theirs, their_fills, ours, fills)
+                # Nobody but this desk trades here: whatever seems to come from outside was booked wrongly.
+                moves = await self.store.account.outside_moves(self.account)
+                self.tally.verdict.untracked.extend(map(str, moves))
             finally:
                 await self.exchange.close()
                 await self.store.close()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kontor.domain.account import CurrencyBalance, PositionSide
+from kontor.domain.fill import FillCause
 from kontor.domain.market import Market
 from kontor.domain.order import Side
 from kontor.exchange.accounts import is_flat, parse_balance, parse_position
@@ -180,3 +181,19 @@ def test_moments_and_positive_numbers_know_nothing() -> None:
     assert (moment(None), moment(""), moment(0)) == (None, None, None)
     assert moment(EPOCH_MS) == NOW
     assert (positive(0), positive("-1"), positive("2")) == (None, None, Decimal(2))
+
+
+@pytest.mark.parametrize(("told", "paid"), [(-0.001674387, "0.001674387"), (0.0002, "-0.0002"), (0.0, "0")])
+def test_a_fee_from_okxs_orders_channel_is_positive_when_we_pay(swap: Market, told: float, paid: str) -> None:
+    """Ccxt 4.5.90 passes that channel's sign on; the books then believed in a rebate, and every purchase was drift."""
+    raw = raw_trade(fee={"cost": told, "currency": "ETC"}, info={"fillFee": str(told), "tradeId": "1"})
+    assert parse_fill(raw, swap, NOW).fee == Decimal(paid)
+
+
+def test_a_liquidation_is_known_by_the_venues_own_mark(swap: Market) -> None:
+    """OKX numbers the kinds of trades; nobody ordered those."""
+    marks = {"104": FillCause.LIQUIDATION, "100": FillCause.LIQUIDATION, "125": FillCause.AUTO_DELEVERAGING, "1": None}
+    found = {mark: parse_fill(raw_trade(info={"subType": mark}), swap, NOW).cause for mark in marks}
+    assert found == marks
+    assert parse_fill(raw_trade(info={"execType": "BustTrade"}), swap, NOW).cause is FillCause.LIQUIDATION
+    assert parse_fill(raw_trade(info={"execType": "T"}), swap, NOW).cause is None

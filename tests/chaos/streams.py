@@ -133,7 +133,8 @@ class Campaign:
         """One fault, its end, and how long the desk needs to be well again."""
         plan = self.paper.services.plan
         for rule in rules:
-            plan.add(FaultRule(**rule, **({"seed": self.rng.randrange(1000)} if "probability" in rule else {})))
+            seeded: dict[str, Any] = {"seed": self.rng.randrange(1000)} if "probability" in rule else {}
+            plan.add(FaultRule.model_validate({**rule, **seeded}))
         for connection in list(self.paper._hub.connections):
             connection.befall()
         await asyncio.sleep(seconds)

@@ -62,7 +62,7 @@ async def test_shutdown_cancels_refuses_and_can_be_repeated(account: Account) ->
     assert (await run(initialize, account)).is_completed()
     executor = asyncio.create_task(execute_orders(account=account.name))
     placed = await run(place_order, account, "BTC/USD:USD", "buy", Decimal("0.1"), "limit", Decimal(59000))
-    figures = await placed.result(raise_on_failure=False)
+    figures = await placed.result()
     assert figures["state"] == "ACCEPTED", figures
     state = await run(shutdown, account, cancel_orders=True, wait_seconds=20)
     assert state.is_completed(), state.message

@@ -314,5 +314,5 @@ def _too_many(rig: Rig, seconds: float) -> Answer:
     return answer
 
 
-async def _only(channel: Discord) -> Sequence[Outlet]:
+async def _only(channel: Discord | Telegram) -> Sequence[Outlet]:
     return [Outlet(channel, LOUD)]

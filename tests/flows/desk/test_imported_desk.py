@@ -27,7 +27,7 @@ class ImportedDesk:
     desk: RunningDesk
     folder: Path
 
-    def shell(self, script: str, seconds: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
+    def shell(self, script: str, seconds: float = 2 * UP_SECONDS) -> subprocess.CompletedProcess[str]:
         """Commands as a user types them there."""
         path = shlex.quote(str(Path(sys.executable).parent))
         return subprocess.run(

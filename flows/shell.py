@@ -48,7 +48,7 @@ def run_named_flow(module: Mapping[str, Any]) -> None:
     print(result if state.name == "Completed" else f"{state.name}: {state.message}")  # noqa: T201 - the shell asked
 
 
-async def _run(flow: Flow[Any, Any], parameters: Mapping[str, Any]) -> tuple[State[Any], Any]:
+async def _run(flow: Any, parameters: Mapping[str, Any]) -> tuple[State[Any], Any]:
     state = await flow(**parameters, return_state=True)
     if not (state.is_completed() and state.name == "Completed"):
         return state, None

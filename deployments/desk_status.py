@@ -136,8 +136,8 @@ Source = tuple[str, Mapping[str, timedelta], tuple[str, ...]]
 async def _ask(api: PrefectApi, home: Home, account: str) -> Source:
     """Store and intervals as the running server has them."""
     if not await api.is_healthy():
-        url, intervals, _ = await _without_server(home, account)
-        return url, intervals, (f"Prefect's server at {api.url} does not answer: intervals are those of prefect.yaml",)
+        url, known, _ = await _without_server(home, account)
+        return url, known, (f"Prefect's server at {api.url} does not answer: intervals are those of prefect.yaml",)
     intervals: dict[str, timedelta] = {}
     for each in await api.deployments(account):
         if each.interval is not None:

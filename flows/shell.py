@@ -48,10 +48,12 @@ def run_named_flow(module: Mapping[str, Any]) -> None:
     print(result if state.name == "Completed" else f"{state.name}: {state.message}")  # noqa: T201 - the shell asked
 
 
-async def _run(flow: Flow[Any, Any], parameters: Mapping[str, Any]) -> tuple[State[Any], Any]:
+async def _run(flow: Any, parameters: Mapping[str, Any]) -> tuple[State[Any], Any]:
     state = await flow(**parameters, return_state=True)
-    is_done = state.is_completed() and state.name == "Completed"
-    return state, await state.result(raise_on_failure=False) if is_done else None  # pyright: ignore[reportGeneralTypeIssues]
+    if not (state.is_completed() and state.name == "Completed"):
+        return state, None
+    result: Any = state.result(raise_on_failure=False)
+    return state, await result if inspect.isawaitable(result) else result
 
 
 def _parameters(flow: Flow[Any, Any], pairs: Sequence[str]) -> dict[str, Any]:

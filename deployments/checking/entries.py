@@ -76,8 +76,9 @@ class Entry:
         if self.flow.name == RUN_UPDATER:
             default = inspect.signature(self.flow.fn).parameters["timeout_seconds"].default
             seconds = self.parameters.get("timeout_seconds", default)
-        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        return timedelta(seconds=seconds) if is_number and 0 < seconds < 1e9 else None  # noqa: PLR2004 - 30 years
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            return None
+        return timedelta(seconds=seconds) if 0 < seconds < 1e9 else None  # noqa: PLR2004 - 30 years
 
 
 def read_entries(document: Document) -> tuple[list[Entry], list[Problem]]:

@@ -143,7 +143,9 @@ def double_writers(document: Document, entries: Sequence[Entry]) -> Iterator[Pro
         # Nothing else runs while the account is initialized.
         if entry.flow_name == INITIALIZE:
             continue
-        own = dict.fromkeys(WRITTEN_BY.get(entry.flow_name, ()), ((*entry.path, "entrypoint"), False))
+        own: dict[str, tuple[Place, bool]] = dict.fromkeys(
+            WRITTEN_BY.get(entry.flow_name, ()), ((*entry.path, "entrypoint"), False)
+        )
         for number, step in entry.steps.items():
             if step.target is not None:
                 own[step.target] = ((*entry.path, "parameters", "steps", number, "target"), step.merge)

@@ -152,7 +152,7 @@ def _task(plan: Plan, steps: Steps, key: str, task: Any) -> None:
             plan.rows.append(Row(where, "execute-orders, always at work"))
         elif key == words.SHUTDOWN_TASK:
             plan.rows.append(
-                Row(where, "flow shutdown, kontor down", "no loop: stopping cancels and awaits everything, in order")
+                Row(where, "flow shutdown, kontor down", "no loop: it cancels and awaits everything, in order")
             )
         elif "subtasks" in task:
             _template(plan, steps, key, where, task)

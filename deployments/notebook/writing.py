@@ -82,7 +82,7 @@ def _settings(plan: Plan, template: Path) -> str:
 def _deployments(plan: Plan, template: Path) -> str:
     yaml = _yaml()
     data = yaml.load(template.read_text(encoding="utf-8"))
-    written = {step.target for updater in plan.updaters for step in updater.steps}
+    written = {step.target or "" for updater in plan.updaters for step in updater.steps}
     names = {updater.name for updater in plan.updaters}
     kept, kept_names, left = CommentedSeq(), [], []
     for entry in data["deployments"]:

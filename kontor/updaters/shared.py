@@ -32,6 +32,7 @@ RESERVED = frozenset(
         "exchange_generation",
         "exit_rules",
         "exit_watch",
+        "exits_told",
         "gate",
         "halted",
         "held_orders",

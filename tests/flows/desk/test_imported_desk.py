@@ -27,7 +27,7 @@ class ImportedDesk:
     desk: RunningDesk
     folder: Path
 
-    def shell(self, script: str, seconds: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
+    def shell(self, script: str, seconds: float = 2 * UP_SECONDS) -> subprocess.CompletedProcess[str]:
         """Commands as a user types them there."""
         path = shlex.quote(str(Path(sys.executable).parent))
         return subprocess.run(
@@ -63,10 +63,15 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImportedDesk]
 def test_every_task_of_the_notebook_does_its_job(imported: ImportedDesk) -> None:
     """Initialization by its own steps, prices, candles, balance, open orders, execution, status and restart."""
     desk = imported.desk
-    status = desk.status()
     wanted = {"update-tickers", "update-ohlcv", "update-balance", "update-open-orders", "track-orders"}
     wanted |= {"check-system-status", "restart-exchange"}
-    assert wanted <= {name for name, each in status["updaters"].items() if each["ok"]}
+
+    def are_well() -> bool:
+        return wanted <= {name for name, each in desk.status()["updaters"].items() if each["ok"]}
+
+    # `up` says what has not succeeded within a minute, and goes on: a busy machine needs longer.
+    wait_until(are_well, 180, "every imported task to succeed")
+    status = desk.status()
     assert "update-candles" not in status["updaters"]
     (first,) = desk.runs("initialize/paper")
     assert [step["call"] for step in first["parameters"]["steps"]][-1] == "get_free_balance"

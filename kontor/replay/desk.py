@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from kontor.config import KontorConfig
 from kontor.domain.fill import Fill
@@ -193,7 +194,7 @@ async def _is_busy(desk: ReplayDesk) -> bool:
     return bool(await orders.find(desk.account, states=OPEN, cancel_requested=True, limit=1))
 
 
-async def _execute(desk: ReplayDesk, until: "asyncio.Future[object] | None" = None) -> None:
+async def _execute(desk: ReplayDesk, until: "asyncio.Future[Any] | None" = None) -> None:
     """Let the desk's own executor do what waits, and then book what became of it."""
     if until is None and not await _is_busy(desk):
         return

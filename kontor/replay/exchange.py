@@ -169,6 +169,13 @@ class ReplayExchange:
         if ack.s_code != "0":
             raise OrderNotFound(ack.s_msg, code=ack.s_code)
 
+    async def cancel_all_after(self, seconds: float) -> None:
+        """The venue's dead man's switch, on the replay's clock."""
+        try:
+            self._venue.cancel_all_after(self._account, round(seconds))
+        except model.VenueError as error:
+            raise InvalidOrder(error.message, code=error.code) from None
+
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         """Set it."""
         try:

@@ -25,7 +25,7 @@ SHIPPED: Mapping[str, str] = {
 def known() -> dict[str, str]:
     """Every name that can be used without a module, with the place of its code."""
     registered = {entry.name: entry.value for entry in entry_points(group=GROUP)}
-    return registered | SHIPPED
+    return {**registered, **SHIPPED}
 
 
 def place_of(use: str) -> str:

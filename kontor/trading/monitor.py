@@ -101,12 +101,11 @@ class _Look:
 
 async def _look(parts: Parts) -> _Look:
     """The account now; the balance is asked of the venue between two looks at its transfers, which must agree."""
-    transfers = await _transfers(parts)
+    before, balance, transfers = await _transfers(parts), await parts.exchange.fetch_balance(), await _transfers(parts)
     for _ in range(_TRIES):
-        balance = await parts.exchange.fetch_balance()
-        before, transfers = transfers, await _transfers(parts)
         if before == transfers:
             break
+        before, balance, transfers = transfers, await parts.exchange.fetch_balance(), await _transfers(parts)
     await parts.store.account.save_balance(parts.account, balance)
     view = await load_view(parts, (), reduces=True)
     equity = equity_of(balance, view.marks)

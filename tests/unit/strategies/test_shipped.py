@@ -22,7 +22,10 @@ DOWN = [10.0] * 10 + [11.0] * 5 + [1.0]
 
 
 def told(orders: Sequence[StrategyOrder]) -> list[tuple[str, str, str | None]]:
-    return [(str(o.intent.side), f"{o.intent.quantity:f}", o.intent.price and f"{o.intent.price:f}") for o in orders]
+    return [
+        (str(o.intent.side), f"{o.intent.quantity:f}", None if o.intent.price is None else f"{o.intent.price:f}")
+        for o in orders
+    ]
 
 
 def cross(**parameters: Any) -> SmaCross:

@@ -37,7 +37,7 @@ def test_every_rule_breaks_at_its_limit_and_says_so(
 ) -> None:
     [breach] = breaches(PortfolioLimits(**limits), START, equity, values)
     assert breach.sentence.startswith(sentence)
-    gentler = {name: D("1e9") if name != "position_values" else {"A": D("1e9")} for name in limits}
+    gentler: dict[str, Any] = {name: {"A": D("1e9")} if name == "position_values" else D("1e9") for name in limits}
     assert not breaches(PortfolioLimits(**gentler), START, equity, values)
     assert not breaches(PortfolioLimits(), START, equity, values)
 

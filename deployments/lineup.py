@@ -13,6 +13,7 @@ from deployments.credentials import read_auth, read_key
 from deployments.exposure import Exposure
 from deployments.home import HOME_VARIABLE, PAPER_PORT_VARIABLE, PREFECT_PORT_VARIABLE, Home, Ports
 from deployments.in_process.settings import InProcessSettings
+from deployments.json_logs import log_environment
 from deployments.project import Project
 from deployments.server_settings import client_environment, server_environment, worker_environment
 
@@ -110,6 +111,7 @@ class Lineup:
             PREFECT_PORT_VARIABLE: str(self.ports.prefect),
             PAPER_PORT_VARIABLE: str(self.ports.paper),
             "PYTHONUNBUFFERED": "1",
+            **log_environment(),
             **settings,
         }
 

@@ -18,7 +18,11 @@ def copy_database(source: Path, target: Path, *, patience: float = PATIENCE_SECO
     One step of SQLite's backup holds one snapshot: nobody has to wait, and nobody's commit begins it anew.
     """
     with _connected(source, patience) as reading, closing(sqlite3.connect(target)) as copy:
+        # Python's backup waits for ever for a database that somebody keeps to himself; a first read says so in time.
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
         reading.backup(copy, pages=-1)
+        reading.execute("ROLLBACK")
         # One file, without a log beside it that could be left behind.
         copy.execute("PRAGMA journal_mode = DELETE")
     target.chmod(0o600)

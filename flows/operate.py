@@ -161,7 +161,7 @@ async def check_system_status(account: str = "paper", capital_every_minutes: Min
 
     The capital message comes at most every `capital_every_minutes`; 0 is with each run.
     """
-    async with open_desk(account, updater="check-system-status", with_exchange=False) as desk:
+    async with open_desk(account, updater="check-system-status") as desk:
         verdicts = await judge_updaters(desk, await updater_intervals(account))
         # This run is the status check's own sign of life.
         verdicts = tuple(verdict for verdict in verdicts if verdict.updater != "check-system-status")

@@ -107,10 +107,11 @@ class Rounds:
 
     async def _channels(self) -> Sequence[Verdict]:
         try:
-            found = [read_block(self.home, slug, "default") for slug in (channels.DISCORD, channels.TELEGRAM)]
+            discord = read_block(self.home, channels.DISCORD, "default")
+            telegram = read_block(self.home, channels.TELEGRAM, "default")
         except KontorError as error:
             return [skipped("alerts", str(error))]
-        return await channels.webhooks(*found)
+        return await channels.webhooks(discord, telegram)
 
 
 async def examine_account(account: str, values: Any) -> Sequence[Verdict]:

@@ -164,6 +164,21 @@ def test_a_backup_without_secrets_holds_none(home: Home) -> None:
     assert read_auth(home).encode() not in content
 
 
+@pytest.mark.timeout(20)
+def test_the_books_of_a_running_paper_exchange_are_left_out_and_said(home: Home) -> None:
+    """It keeps them to itself while it runs; a backup must neither wait for it nor fail."""
+    said: list[str] = []
+    with closing(sqlite3.connect(home.paper_database, isolation_level=None)) as paper:
+        paper.execute("PRAGMA locking_mode = EXCLUSIVE")
+        paper.execute("PRAGMA journal_mode = WAL")
+        paper.execute("CREATE TABLE account (id)")
+        made = make_backup(home, home.backups, said.append, now=NOW)
+        assert not (made / "paper.sqlite3").exists()
+        assert any("left out" in sentence for sentence in said)
+    later = make_backup(home, home.backups, said.append, now=NOW + timedelta(days=1))
+    assert "paper.sqlite3" in read_backup(later).files
+
+
 def test_old_backups_are_pruned_and_half_made_ones_do_not_count(home: Home) -> None:
     """A backup every night fills a disk in a year."""
     made = [make_backup(home, home.backups, silent, now=NOW + timedelta(days=day)) for day in range(3)]

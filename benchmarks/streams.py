@@ -64,9 +64,8 @@ def ticker_venue() -> Iterator[dict[str, str]]:
 
 def bare_client(urls: dict[str, str], **more: Any) -> Any:
     """Ccxt as everybody uses it."""
-    return ccxt.pro.okx(
-        {"urls": {"api": urls}, "timeout_on_exit": 0, "options": {"fetchMarkets": {"types": ["spot"]}}, **more}
-    )
+    config: Any = {"urls": {"api": urls}, "options": {"fetchMarkets": {"types": ["spot"]}}, **more}
+    return ccxt.pro.okx(config)
 
 
 async def bare_tickers(urls: dict[str, str], seconds: float) -> tuple[list[float], float, int]:

@@ -22,6 +22,8 @@ CONNECT_TIMEOUT_MS = 4_000
 # Signs of the protocol itself: answers to subscriptions, greetings, heartbeats.
 CONTROL = frozenset({"event", "op", "id", "result", "method", "success", "type", "code", "status", "connId", "reqid"})
 MOST_KINDS = 100
+# What ccxt calls a login among its subscriptions and futures.
+LOGIN = "authenticated"
 
 
 class StreamEvents:
@@ -130,6 +132,18 @@ class Streaming:
 
     def handle_bid_ask(self, *_args: Any) -> None:
         """Nothing: the ticker itself carries bid and ask, and parsing each message twice costs as much again."""
+
+
+def forget_login(client: Any) -> None:
+    """Log in anew with the next request: ccxt takes a login that was refused, or fell through, for one under way."""
+    for socket in (client.clients or {}).values():
+        socket.subscriptions.pop(LOGIN, None)
+
+
+def awaits_login(socket: Any) -> bool:
+    """The venue has not yet said that it knows us: what is subscribed on this socket delivers nothing."""
+    login = socket.futures.get(LOGIN)
+    return login is not None and not login.done()
 
 
 def _adapt(client: Any, events: StreamEvents, now: Callable[[], float]) -> None:

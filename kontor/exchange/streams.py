@@ -29,7 +29,14 @@ from kontor.exchange.error_table import Asked
 from kontor.exchange.fills import parse_fill
 from kontor.exchange.numbers import moment, positive
 from kontor.exchange.order_reports import parse_order
-from kontor.exchange.stream_client import StreamEvents, Streaming, break_silent, close_streams
+from kontor.exchange.stream_client import (
+    StreamEvents,
+    Streaming,
+    awaits_login,
+    break_silent,
+    close_streams,
+    forget_login,
+)
 from kontor.exchange.tickers import parse_ticker
 from kontor.ports import Clock, ExchangeSettings
 from kontor.resilience.connection_gate import ConnectionGate
@@ -111,7 +118,10 @@ class CcxtStreams:
         """A socket that is lost leaves ccxt's list: how many there should be is remembered here."""
         sockets, now, heard = (self._client.clients or {}).values(), self._clock.monotonic(), self.events.heard_at
         up = sum(
-            socket.isConnected and now - heard.get(socket.url, float("-inf")) < LIVELY_SECONDS for socket in sockets
+            socket.isConnected
+            and not awaits_login(socket)
+            and now - heard.get(socket.url, float("-inf")) < LIVELY_SECONDS
+            for socket in sockets
         )
         if up >= self._sockets or (up == len(sockets) and now - self._complete_at > FEWER_SECONDS):
             # Fewer are enough once those that are left have been well for a while.
@@ -307,7 +317,10 @@ class CcxtStreams:
         try:
             return await watch()
         except (ccxt.BaseError, *LOST) as error:
-            raise self._explain(name, error) from None
+            found = self._explain(name, error)
+            if isinstance(found, AuthenticationFailed):
+                forget_login(self._client)
+            raise found from None
 
     def _explain(self, name: str, error: Exception) -> Exception:
         """A lost connection is StreamBroken; a refusal stays one."""

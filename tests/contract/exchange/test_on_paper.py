@@ -20,7 +20,7 @@ from kontor.errors import (
     ExchangeError,
     InsufficientFunds,
     InvalidOrder,
-    NotPlaced,
+    NotSent,
     NotSupported,
     OrderNotFound,
     OutcomeUnknown,
@@ -297,7 +297,7 @@ async def test_what_the_venue_refuses_is_told_as_it_is(desk: GuardedExchange, ma
     with pytest.raises(AlreadyPlaced) as twice:
         await desk.create_order(order)
     assert twice.value.resend is Resend.LOOK_UP
-    with pytest.raises(NotPlaced, match="50036"):
+    with pytest.raises(NotSent, match="its time was over"):
         await desk.create_order(make_order(SPOT, price=price, good_until=datetime.now(UTC) - timedelta(seconds=30)))
     assert len(await desk.fetch_open_orders(SPOT)) == 1
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -62,9 +63,15 @@ class FakeApi(PrefectApi):
         return self.last if deployment is EXECUTOR else None
 
     async def start_run(
-        self, deployment: Deployment, *, key: str, at: datetime | None = None, tags: Collection[str] = ()
+        self,
+        deployment: Deployment,
+        *,
+        key: str,
+        at: datetime | None = None,
+        tags: Collection[str] = (),
+        parameters: Mapping[str, Any] | None = None,
     ) -> Run:
-        assert (deployment, at, tags) == (EXECUTOR, None, ())
+        assert (deployment, at, tags, parameters) == (EXECUTOR, None, (), None)
         self.keys.add(key)
         return Run("r2", "new", "SCHEDULED", "Scheduled", "", BOOT, None)
 

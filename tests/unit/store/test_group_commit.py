@@ -20,7 +20,11 @@ class Database:
         self.transactions: list[bool] = []
         self.begun, self.go = threading.Event(), threading.Event()
         self.trouble: Exception | None = None
-        self.writer = SqliteWriter(self.commit)
+        self.committed = 0
+        self.writer = SqliteWriter(self.commit, self._count)
+
+    def _count(self) -> None:
+        self.committed += 1
 
     def commit(self, work: Callable[[Connection], Any], durable: bool) -> Any:
         self.begun.set()

@@ -94,7 +94,7 @@ async def test_one_that_ends_its_process_ends_only_that(host: IsolatingHost) -> 
 
 
 async def test_a_canceled_run_leaves_no_process_behind(host: IsolatingHost) -> None:
-    task = asyncio.create_task(ask(host, settings("hangs", timeout=30)))
+    task = asyncio.create_task(ask(host, settings("hangs", timeout=20)))
     while not host.running():  # noqa: ASYNC110 - the host has no event for it
         await asyncio.sleep(0.01)
     [pid] = host.running().values()

@@ -279,7 +279,9 @@ def test_deployments_of_the_desk_run_unchanged_on_a_stock_process_pool(desk: Run
     try:
         for name, run_id in runs.items():
             run = desk.wait_for_run(run_id, seconds=240)
-            assert (name, run["state_type"], run["state_name"]) == (name, "COMPLETED", "Completed"), run["state"]
+            assert (name, run["state_type"]) == (name, "COMPLETED"), run["state"]
+            # What a stream delivers is not fetched.
+            assert run["state_name"] in {"Completed", "Streamed"}, run["state"]
     finally:
         worker.terminate()
         worker.wait(30)

@@ -34,7 +34,7 @@ down: venv ## Bring down a desk that runs in the background
 	@$(BIN)/kontor down
 
 test: venv browser ## Run all tests, the desk and the browser included
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --session-timeout=$(TEST_SECONDS) $(PYTEST)
+	@$(BIN)/python -m pytest -n $(JOBS) --session-timeout=$(TEST_SECONDS) $(PYTEST)
 
 check: venv ## Lint, format, types, import rules
 	@$(BIN)/ruff check .
@@ -48,6 +48,7 @@ bench: venv ## Measure Kontor against what one would use instead
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
 	@$(BIN)/python -m tests.chaos.streams --minutes $(MINUTES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
+	@$(BIN)/python -m pytest -q tests/chaos/desk_nights.py
 	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
 
 soak: venv ## Faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles

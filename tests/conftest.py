@@ -1,5 +1,7 @@
 """What tests of several folders share."""
 
+from typing import Any
+
 import pytest
 
 # One desk for the end-to-end and the browser tests: a fixture in two conftests would be two desks.
@@ -8,28 +10,54 @@ pytest_plugins = ["tests.support.desk"]
 # Quick ones first when one process runs them all; the browser before the desk's own tests, whose last takes it down.
 ORDER = ("unit", "contract", "chaos", "flows/blocks", "flows/updaters", "flows/worker", "browser", "flows/desk")
 # What shares a server or a desk stays in one process; any other file is a unit of its own.
-TOGETHER = {"flows/desk": "desk", "browser": "desk", "flows/blocks": "prefect", "flows/updaters": "prefect"}
+TOGETHER = {
+    "flows/desk": "desk",
+    "browser": "desk",
+    "flows/blocks": "prefect",
+    "flows/updaters": "prefect",
+    "flows/worker": "worker",
+}
 # These bring up desks of their own.
-APART = {"flows/desk/test_imported_desk.py", "flows/desk/test_lifecycle.py"}
+APART = {"flows/desk/test_imported_desk.py"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+def folder_of(nodeid: str) -> str:
+    """The folder in ORDER that a test is in; nothing for one in none of them."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    return next((folder for folder in ORDER if path.startswith(f"{folder}/")), "")
+
+
+def group_of(nodeid: str) -> str:
+    """The tests that this one has to share a process with, by a name."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    return path if path in APART else TOGETHER.get(folder_of(nodeid), path)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the folders in order, and say which tests belong together; within a folder pytest's own order stays.
+    """Put the folders in order; within a folder pytest's own order stays.
 
     With several processes the longest groups come first, so that the quick ones fill up what is left at the end.
     """
-    root = config.rootpath / "tests"
-    places: dict[pytest.Item, int] = {}
-    groups: dict[pytest.Item, str] = {}
+    places = {item: ORDER.index(folder) if (folder := folder_of(item.nodeid)) else len(ORDER) for item in items}
     last: dict[str, int] = {}
-    for item in items:
-        path = item.path.relative_to(root).as_posix() if item.path.is_relative_to(root) else ""
-        folder = next((folder for folder in ORDER if path.startswith(f"{folder}/")), "")
-        place = places[item] = ORDER.index(folder) if folder else len(ORDER)
-        shared = TOGETHER.get(folder, folder if folder == "flows/worker" else path)
-        group = groups[item] = path if path in APART else shared
+    for item, place in places.items():
+        group = group_of(item.nodeid)
         last[group] = max(place, last.get(group, place))
-        item.add_marker(pytest.mark.xdist_group(group))
     has_company = hasattr(config, "workerinput") or bool(getattr(config.option, "numprocesses", None))
-    items.sort(key=lambda item: (-last[groups[item]], places[item]) if has_company else (places[item], 0))
+    items.sort(key=lambda item: (-last[group_of(item.nodeid)] if has_company else 0, places[item]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole groups to each process, in our order.
+
+    Not by `--dist loadgroup`: the marks it goes by do not get as far as this pytest's node ids.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)

@@ -273,6 +273,8 @@ class DueOrders:
     submitted: Sequence[Order] = ()
     # Live at the venue, and somebody has asked for their cancel.
     to_cancel: Sequence[Order] = ()
+    # The attribute that was asked for with them.
+    attribute: Snapshot[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +307,11 @@ class OrderQueue(Protocol):
         """
         ...
 
-    async def due(self, account: str, *, limit: int = 100) -> DueOrders:
-        """Everything an executor has to look at, in one consistent reading: it is on every order's way."""
+    async def due(self, account: str, *, limit: int = 100, attribute: str | None = None) -> DueOrders:
+        """Everything an executor has to look at, in one consistent reading: it is on every order's way.
+
+        `attribute` names one of the account that decides what may be sent, such as its halt.
+        """
         ...
 
     async def record(

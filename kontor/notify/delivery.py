@@ -208,6 +208,23 @@ class _Budget:
         return spent + state.upcoming_sleep > self._patience.budget_seconds
 
 
+class ForPeople:
+    """What the channels that people read have in common."""
+
+    __slots__ = ()
+    courier: Courier
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return self.courier.name
+
+    @property
+    def is_for_people(self) -> bool:
+        """Read by people."""
+        return True
+
+
 async def deliver(channel: Channel, alert: Alert) -> None:
     """Deliver one alert now, for a caller who does wait; raises NotDelivered."""
     async with aiohttp.ClientSession() as session:

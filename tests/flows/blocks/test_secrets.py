@@ -136,7 +136,7 @@ async def test_no_secret_is_anywhere_but_in_its_block(
             state = await flow(account=scanned.account, return_state=True, **parameters)
             shown += [repr(state), str(state.message)]
             with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is, its text is what is looked at
-                await state.result()
+                await state.aresult()
             shown.append("".join(traceback.format_exception(caught.value)))
         # Somebody is careless: a secret in the text of an alert of our own, and in an artifact's rows.
         careless = f"{CARELESS}: the key {SECRETS['api key']} and {scanned.discord.url}"
@@ -160,7 +160,9 @@ async def test_no_secret_is_anywhere_but_in_its_block(
     assert "heartbeat not delivered" in caplog.text
     # The server writes some of it in the background: a place that is still empty would prove nothing.
     marks = {"log": scanned.account, "events": CARELESS, "artifact": "never reported", "flow_run": SYMBOL}
-    await until(lambda: (rows := dict(tables(prefect_database))) and all(m in rows[t] for t, m in marks.items()))
+    await until(
+        lambda: all(mark in rows[table] for rows in [dict(tables(prefect_database))] for table, mark in marks.items())
+    )
     places = {"log": caplog.text, "states and exceptions": "\n".join(shown)}
     places |= {f"prefect.{name}": text for name, text in tables(prefect_database) if name not in ENCRYPTED}
     places |= {f"kontor.{name}": text for name, text in tables(scanned.store)}

@@ -24,7 +24,7 @@ SELDOM = timedelta(hours=6)
 _OVER = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled", "Completed")}
 _OF_EVENT = "{{ event.payload.text or event.payload.reason }}\n"
 _OF_EVENT += "{% for name, value in (event.payload.facts or {}).items() %}{{ name }}: {{ value }}\n{% endfor %}"
-_OF_EVENT += "Account: {{ event.resource.name }}"
+_OF_EVENT += "About: {{ event.resource.name }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def watchwords(pool: str) -> Sequence[Watchword]:
 
 
 def _on_event(name: str, event: str, description: str, severity: str = "warning") -> Watchword:
-    trigger = _first(f"{PREFIX}{event}", match={RESOURCE: ["kontor.account.*", "kontor.breaker.*"]})
+    resources = {RESOURCE: ["kontor.account.*", "kontor.breaker.*"]}
+    trigger = _first(f"{PREFIX}{event}", match=resources, for_each=RESOURCE)
     subject = f"{{{{ event.payload.title or '{description}' }}}}"
     return Watchword(f"Kontor: {name}", description, trigger, subject, _OF_EVENT, event, severity)
 
@@ -111,20 +112,25 @@ def _missing(
 
 
 def _first(
-    event: str, *, match: Mapping[str, str | list[str]], related: Mapping[str, str] | None = None
+    event: str,
+    *,
+    match: Mapping[str, str | list[str]],
+    related: Mapping[str, str] | None = None,
+    for_each: str = "",
 ) -> EventTrigger:
-    """Fires on the first of these events, and then not for six hours."""
+    """Fires on the first of these events, for each thing by itself, and then not for six hours."""
     return EventTrigger(
         posture=Posture.Reactive,
         match=_specification(match),
         match_related=_specification(related or {}),
         expect={event},
+        for_each={for_each} if for_each else set(),
         threshold=1,
         within=SELDOM,
     )
 
 
-def _specification(labels: Mapping[str, str | list[str]]) -> ResourceSpecification:
+def _specification(labels: Mapping[str, str] | Mapping[str, str | list[str]]) -> ResourceSpecification:
     return ResourceSpecification(dict(labels))
 
 

@@ -13,6 +13,7 @@ from kontor.domain.order import Order, OrderEvent, OrderReport, OrderState
 from kontor.domain.outside import OutsideMove, Transfer
 from kontor.domain.ranges import Range
 from kontor.domain.snapshot import Snapshot
+from kontor.domain.trade import Trade
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError
 
@@ -142,7 +143,7 @@ class Streams(Protocol):
         ...
 
     def is_live(self, channel: str) -> bool:
-        """The channel is subscribed, and every connection in use is up and has been heard lately."""
+        """The channel is subscribed, as far as one can see acknowledged, and every connection has been heard lately."""
         ...
 
     async def tickers(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:
@@ -153,8 +154,8 @@ class Streams(Protocol):
         """Candles that have finished."""
         ...
 
-    async def trades(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:
-        """The price and time of each symbol's newest public trade."""
+    async def trades(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Sequence[Trade]]:
+        """Each symbol's public trades since the last call, oldest first; the newest of more than can be kept."""
         ...
 
     async def orders(self, *, seconds: float) -> Sequence[OrderReport]: ...

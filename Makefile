@@ -58,8 +58,8 @@ chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--
 	@$(BIN)/python -m pytest -q tests/chaos/desk_nights.py tests/chaos/desk_alerts.py
 	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
 
-soak: venv ## Faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles
-	@$(BIN)/python -m tests.chaos.streams --minutes $$(( $(HOURS) * 60 )) --seed $(SEED)
+soak: venv ## A whole desk under faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles
+	@$(BIN)/python -m tests.chaos.desk_soak --minutes $$(( $(HOURS) * 60 )) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.long_day --hours 24 --seed $(SEED)
 
 clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays

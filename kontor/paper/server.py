@@ -119,7 +119,7 @@ class PaperServer:
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._middleware()])
-        app.add_routes(Admin(self.services, self._hub).routes())
+        app.add_routes(Admin(self.services, self._hub, self._injection).routes())
         app.router.add_get("/ws/v5/{address}", self._websocket)
         app.router.add_route("*", "/{path:.*}", self._rest.handle)
         return app

@@ -7,6 +7,7 @@ from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.market import Candles, Ticker
 from kontor.domain.order import OrderReport
+from kontor.domain.trade import Trade
 
 
 class Streams(Protocol):
@@ -28,7 +29,7 @@ class Streams(Protocol):
         ...
 
     def is_live(self, channel: str) -> bool:
-        """The channel is subscribed, and every connection in use is up and has been heard lately."""
+        """The channel is subscribed, as far as one can see acknowledged, and every connection has been heard lately."""
         ...
 
     async def tickers(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:
@@ -39,8 +40,8 @@ class Streams(Protocol):
         """Candles that have finished."""
         ...
 
-    async def trades(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:
-        """The price and time of each symbol's newest public trade."""
+    async def trades(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Sequence[Trade]]:
+        """Each symbol's public trades since the last call, oldest first; the newest of more than can be kept."""
         ...
 
     async def orders(self, *, seconds: float) -> Sequence[OrderReport]: ...

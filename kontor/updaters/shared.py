@@ -42,6 +42,7 @@ RESERVED = frozenset(
         "streams",
         "telegram_offset",
         "told",
+        "trades",
         "units",
         "updaters_down",
     }

@@ -103,7 +103,8 @@ class Sender:
         except (ExchangeError, DeadlineExceeded) as error:
             return [error] * len(orders)
         except Exception as error:  # a bug in an adapter says nothing about the order
-            log.exception("create failed oddly account=%s", shift.account)
+            names = ",".join(order.client_order_id for order in orders)
+            log.exception("create failed oddly account=%s client_order_ids=%s", shift.account, names)
             return [error] * len(orders)
         if len(outcomes) != len(orders):
             lost = OutcomeUnknown(f"{len(outcomes)} answers came for {len(orders)} orders")

@@ -36,6 +36,7 @@ RESERVED = frozenset(
         "gate",
         "halted",
         "held_orders",
+        "rate_budgets",
         "reconciled",
         "risk_marks",
         "strategies_in_trouble",

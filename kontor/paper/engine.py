@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 from kontor.paper.amendments import Amendments
 from kontor.paper.clock import VenueClock
@@ -23,6 +24,7 @@ from kontor.paper.model import (
     VenueConfig,
     VenueError,
 )
+from kontor.paper.prices.live import LiveSource
 from kontor.paper.prices.replay import ReplaySource
 from kontor.paper.prices.shocks import ShockedSource
 from kontor.paper.prices.source import PriceSource
@@ -36,19 +38,32 @@ _SHORTEST_SWITCH, _LONGEST_SWITCH = 10, 120  # seconds
 _SCAN_MINUTES = 256
 _FAR_MINUTES = 3  # farther than this, whole candles are looked at before ticks
 _MISSED_CANDLES = 5  # at most so many finished candles are pushed late
+
+
+class LiveMarkets(Protocol):
+    """Markets of another exchange: what is listed, and its prices."""
+
+    instruments: tuple[Instrument, ...]
+    source: LiveSource
+
+
 _Due = tuple[int, int, str | int]  # when, 0 for a switch or 1 for a tick, and whose
 
 
 class Engine:
     """One venue, opened."""
 
-    def __init__(self, config: VenueConfig, clock: VenueClock, path: str | Path | None) -> None:
+    def __init__(
+        self, config: VenueConfig, clock: VenueClock, path: str | Path | None, live: LiveMarkets | None = None
+    ) -> None:
         self._clock = clock
         self._journal = Journal(path) if path is not None else None
         stored = self._journal.settings() if self._journal else {}
         clock.resume_at(int(stored.get("now", 0)))
-        source = _source(config, clock.now_ms(), stored)
-        self.state = State(_market(config, source))
+        source = live.source if live else _source(config, clock.now_ms(), stored)
+        self.state = State(Market(live.instruments, ShockedSource(source)) if live else _market(config, source))
+        if live:
+            live.source.on_change = self.state.market.forget
         self.trading, self.reports = Trading(self.state), Reports(self.state)
         self.amendments = Amendments(self.state, self.trading)
         self._switches: dict[str, int] = {}  # accounts with an armed dead man's switch, and when it goes off
@@ -248,7 +263,9 @@ def _source(config: VenueConfig, now_ms: int, stored: dict[str, str]) -> PriceSo
     if config.source == "synthetic":
         return SyntheticSource(config.seed, config.tick_ms)
     if not config.source.startswith(_REPLAY):
-        raise ValueError(f"price source {config.source!r}: expected synthetic or replay:FOLDER")
+        raise ValueError(
+            f"price source {config.source!r}: expected synthetic or replay:FOLDER; live prices need a feed"
+        )
     source = ReplaySource(config.source.removeprefix(_REPLAY), config.tick_ms)
     if stored.get("source") == config.source and "shift" in stored:
         source.shift = int(stored["shift"])

@@ -61,6 +61,8 @@ class Rest:
         )
         services.limits.take(endpoint.charges(call, request.remote or ""))
         reply = endpoint.answer(call)
+        if services.feed is not None and not endpoint.private:
+            reply = await services.feed.complete(reply, lambda: endpoint.answer(call))
         if endpoint.private:
             await services.commits.done()
         if endpoint.limit is PLACE:

@@ -47,6 +47,9 @@ class Trading:
     def _check_new(self, account: Account, intent: Intent, at: int) -> None:
         if intent.cl_ord_id and intent.cl_ord_id in account.client_ids:
             raise VenueError("51016", "Client order ID already exists.")
+        if trouble := self._state.market.source.trouble:
+            # Nobody shall trade on a price that is not one any more.
+            raise VenueError("50001", f"Service temporarily unavailable: {trouble}.")
         check_price_limit(intent, self._state.market, at)
         inst_id = intent.instrument.inst_id
         if (

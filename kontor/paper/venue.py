@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kontor.paper.clock import PaperClock, VenueClock
-from kontor.paper.engine import Engine
+from kontor.paper.engine import Engine, LiveMarkets
 from kontor.paper.model import (
     AccountBalance,
     AccountConfig,
@@ -41,15 +41,21 @@ class Venue:
     """A whole paper exchange without a network."""
 
     def __init__(
-        self, config: VenueConfig | None = None, *, clock: VenueClock | None = None, path: str | Path | None = None
+        self,
+        config: VenueConfig | None = None,
+        *,
+        clock: VenueClock | None = None,
+        path: str | Path | None = None,
+        live: LiveMarkets | None = None,
     ) -> None:
-        """Open the venue; `path` is its SQLite file, None keeps everything in memory.
+        """Open the venue; `path` is its SQLite file, None keeps everything in memory. `live` replaces the source that
+        `config` names.
 
         `notices` then holds sentences worth logging, such as a seed other than the stored one.
         """
         self.config = config or VenueConfig()
         self.clock: VenueClock = clock or PaperClock()
-        self._engine = Engine(self.config, self.clock, path)
+        self._engine = Engine(self.config, self.clock, path, live)
         self.notices: tuple[str, ...] = self._engine.notices
 
     # Time and durability

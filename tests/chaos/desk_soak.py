@@ -1,9 +1,9 @@
 """A whole desk under faults for an hour or more: server, paper exchange, both workers, streams, executor, updaters.
 
 `python -m tests.chaos.desk_soak --minutes 60`: `kontor up` on a home and ports of its own; then every fault in turn,
-over and over, while orders are placed through Prefect and through the store. Told, and the exit code is 1: a process that
-died, a channel that was stale 5 s after a fault, too many connections, an order sent twice, a fill missed, memory that
-grew by 5 % after the warm-up, tasks, sockets or file handles that leaked.
+over and over, while orders are placed through Prefect and through the store. These are told, and make the exit code 1:
+a process that died, a channel that was stale 5 s after a fault, too many connections, an order sent twice, a fill
+missed, memory that grew by 5 % after the warm-up, tasks, sockets or file handles that leaked.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from deployments.backup import newest_backup
@@ -12,7 +12,7 @@ from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.restore import remedy
 from deployments.sqlite_files import accounts_in, damage_in
-from deployments.stores import open_desk_store, opened
+from deployments.stores import known_store_url, open_desk_store, opened
 from kontor.domain.order import OrderState
 from kontor.errors import KontorError, StoreError
 from kontor.execution.halt import halted
@@ -44,6 +44,8 @@ class Findings:
     """The orders that were open when the desk came up, and what became of them until it was ready."""
 
     home: Home
+    # Those of prefect.yaml; an embedded store may know of others.
+    accounts: Collection[str] = ()
     _unknown: dict[str, str] = field(default_factory=dict, init=False)
     _live: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -69,7 +71,8 @@ class Findings:
         return said
 
     def _accounts(self) -> list[str]:
-        return sorted(accounts_in(self.home.store_file)) if self.home.store_file.exists() else []
+        stored = accounts_in(self.home.store_file) if self.home.store_file.exists() else frozenset()
+        return sorted({*self.accounts, *stored})
 
 
 def look_first(home: Home, say: Callable[[str], None]) -> None:
@@ -84,14 +87,16 @@ def look_first(home: Home, say: Callable[[str], None]) -> None:
 
 def look_at_orders(home: Home, found: Findings) -> None:
     """Which orders are open, once nobody else works on the store: one of an older version is migrated first."""
+    url = known_store_url(home)
+    if url == home.default_store_url and not home.store_file.exists():
+        return
 
     async def look() -> None:
-        async with opened(home.default_store_url) as store:
+        async with opened(url) as store:
             await store.migrate()
             await found.before(store)
 
-    if home.store_file.exists():
-        asyncio.run(look())
+    asyncio.run(look())
 
 
 async def say_findings(home: Home, ports: Ports, found: Findings, say: Callable[[str], None]) -> None:

@@ -11,7 +11,7 @@ from deployments.credentials import desk_api
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.restore import remedy
-from deployments.sqlite_files import accounts_in, damage_in
+from deployments.sqlite_files import accounts_in, damage_in, revision, row_counts
 from deployments.stores import known_store_url, open_desk_store, opened
 from kontor.domain.order import OrderState
 from kontor.errors import KontorError, StoreError
@@ -27,6 +27,20 @@ def require_sound_databases(home: Home) -> None:
     for path in (home.store_file, home.prefect_database):
         if damage := damage_in(path):
             raise StoreError(f"{path} is damaged ({damage}); {remedy(newest_backup(home))}")
+    if lost := lost_store(home):
+        raise StoreError(f"{lost}; {remedy(newest_backup(home))}; to begin anew, move {home.path} away")
+
+
+def lost_store(home: Home) -> str:
+    """What is wrong when a desk that has worked has no store any more: a new one would know none of its orders."""
+    path = home.store_file
+    if known_store_url(home) != home.default_store_url or (path.exists() and revision(path)):
+        return ""
+    if not home.prefect_database.exists() or not row_counts(home.prefect_database, ["flow_run"]).get("flow_run"):
+        return ""
+    return (
+        f"{path} is {'empty' if path.exists() else 'gone'}, although this desk has worked: its orders are in no store"
+    )
 
 
 def how_it_ended(record: DeskRecord | None) -> str | None:

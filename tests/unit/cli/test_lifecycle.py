@@ -22,6 +22,8 @@ from deployments.block_secrets import settle_key
 from deployments.cli import main
 from deployments.credentials import make_auth, read_auth, read_key
 from deployments.desk_status import desk_store
+from deployments.doctor import machine
+from deployments.doctor.verdict import Health
 from deployments.findings import Findings, how_it_ended, look_at_orders, require_sound_databases
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
@@ -250,6 +252,27 @@ def quiet_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
         return None
 
     monkeypatch.setattr(upgrading, "_migrate_prefect", nothing)
+
+
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_store_that_is_gone_is_not_silently_a_new_one(home: Home, left: bytes | None) -> None:
+    """It would know none of the orders that rest at the exchange, nor the halt."""
+    require_sound_databases(home)
+    for path in [home.store_file, *home.path.glob("kontor.db-*")]:
+        path.unlink()
+    if left is not None:
+        home.store_file.write_bytes(left)
+    # A desk that has never run begins like this.
+    require_sound_databases(home)
+    with closing(sqlite3.connect(home.prefect_database, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO flow_run VALUES ('a run')")
+    made = home.backups / "kontor-1"
+    made.mkdir(parents=True)
+    (made / "backup.json").touch()
+    word = "gone" if left is None else "empty"
+    with pytest.raises(StoreError, match=f"kontor.db is {word}.*kontor restore {made}.*to begin anew, move"):
+        require_sound_databases(home)
+    assert machine.databases(home)[0].health is Health.FAILED
 
 
 def test_kontor_up_looks_at_the_orders_of_a_store_of_the_first_release(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from deployments.home import Home, Ports
 from deployments.instance import running_record
 from deployments.prefect_api import PrefectApi
 from deployments.project import Project
-from deployments.stores import opened, store_url
+from deployments.stores import known_store_url, opened, store_url
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.domain.order import OrderState
@@ -76,8 +76,7 @@ class DeskStatus:
 @asynccontextmanager
 async def desk_store(home: Home) -> AsyncIterator[Store]:
     """The desk's store, whether the desk runs or not; raises KontorError when none has ever run on this home."""
-    record = running_record(home)
-    url = home.default_store_url
+    record, url = running_record(home), known_store_url(home)
     if record is not None:
         async with desk_api(home, record.ports, timeout=QUICK) as api:
             if await api.is_healthy():
@@ -146,9 +145,9 @@ async def _ask(api: PrefectApi, home: Home, account: str) -> Source:
 
 
 async def _without_server(home: Home, account: str) -> Source:
-    """Store and intervals while nobody can be asked: the embedded file, and prefect.yaml."""
+    """Store and intervals while nobody can be asked: the block in Prefect's database, and prefect.yaml."""
     intervals = Project.find().intervals(account)
-    return home.default_store_url, intervals, ("the desk is not running: intervals are those of prefect.yaml",)
+    return known_store_url(home), intervals, ("the desk is not running: intervals are those of prefect.yaml",)
 
 
 def _updater(health: UpdaterHealth) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def up(*, detach: Annotated[bool, Parameter(negative="")] = False) -> int:
                 from deployments.desk import run_desk
                 from deployments.findings import Findings, look_at_orders, look_first, say_findings
 
-                found = Findings(home)
+                found = Findings(home, project.accounts())
                 look_first(home, told.say)
                 end_leftovers(DeskRecord.load(home), told.say)
                 ports.check_free()

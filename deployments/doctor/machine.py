@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from deployments.backup import newest_backup
 from deployments.credentials import OTHERS
 from deployments.doctor.verdict import Verdict, failed, skipped, warning, well
+from deployments.findings import lost_store
 from deployments.home import Home, Ports
 from deployments.sqlite_files import damage_in, revision
 from kontor.errors import ConfigError
@@ -114,14 +115,16 @@ def databases(home: Home) -> Sequence[Verdict]:
     from kontor.store.migrations import HEAD
 
     verdicts = []
+    newest = newest_backup(home)
+    backup = f"the newest backup is {newest}" if newest else "restore a backup from elsewhere"
     for name, path in (("state store", home.store_file), ("Prefect database", home.prefect_database)):
-        if not path.exists():
-            verdicts.append(skipped(name, f"{path} is not there yet"))
-        elif damage := damage_in(path):
-            newest = newest_backup(home)
-            backup = f"the newest backup is {newest}" if newest else "restore a backup from elsewhere"
+        if damage := damage_in(path):
             remedy = f"'kontor down', keep the file, 'kontor restore' into a new KONTOR_HOME; {backup}"
             verdicts.append(failed(name, f"{path} is damaged: {damage}", remedy))
+        elif name == "state store" and (lost := lost_store(home)):
+            verdicts.append(failed(name, lost, f"'kontor restore' into a new KONTOR_HOME; {backup}"))
+        elif not path.exists():
+            verdicts.append(skipped(name, f"{path} is not there yet"))
         elif name == "state store" and (found := revision(path)) != HEAD:
             newer = found > HEAD
             remedy = (

@@ -29,6 +29,8 @@ from kontor.trading.books import UNITS
 
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
+# The store's address, updater to interval, and remarks on where they come from.
+Source = tuple[str, Mapping[str, timedelta], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class DeskStatus:
     remarks: tuple[str, ...] = ()
     # Units and risk capital, exact, as the last run of the strategies left them.
     units: Mapping[str, str] | None = None
+    # Where the desk's page is; empty where there is none.
+    page_url: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The stable form: money as JSON numbers, moments as ISO 8601, ages and intervals in seconds."""
@@ -70,6 +74,8 @@ class DeskStatus:
             "dead_mans_switch": self.dead_mans_switch,
             "units": {name: float(figure) for name, figure in self.units.items()} if self.units else None,
             "oldest_unknown_seconds": _in_seconds(self.oldest_unknown),
+            "remarks": list(self.remarks),
+            "page_url": self.page_url or None,
         }
 
 
@@ -95,33 +101,37 @@ def require_store(home: Home, url: str) -> None:
 
 async def read_status(home: Home, account: str) -> DeskStatus:
     """The status of an account; raises KontorError when no desk has ever run on this home."""
-    record = running_record(home)
-    ports = record.ports if record is not None else Ports.from_environment()
-    async with desk_api(home, ports, timeout=QUICK) as api:
-        # Another home's server may well listen on the port of a desk that is down.
-        url, intervals, remarks = await (_ask(api, home, account) if record else _without_server(home, account))
+    url, intervals, remarks = await read_source(home, account)
     require_store(home, url)
     async with opened(url) as store:
-        now = datetime.now(UTC)
-        positions = await store.account.positions(account)
-        units = await store.desk.attribute(account, UNITS)
-        halt = await halted(store.desk, account)
-        return DeskStatus(
-            prefect_url=ports.prefect_url,
-            account=account,
-            updaters=judge(intervals, await store.desk.heartbeats(account), now),
-            orders={state.value: count for state, count in (await store.orders.counts(account)).items()},
-            positions=tuple(positions.value) if positions else (),
-            balance=await store.account.balance(account),
-            breakers=await load_breakers(store.desk, account, now),
-            halt=halt,
-            clock_drift=await _noted(store, account, CLOCK_DRIFT),
-            dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
-            streams=tuple((await load_channels(store.desk, account, now)).values()),
-            oldest_unknown=await _oldest_unknown(store, account, now),
-            remarks=remarks,
-            units=units.value if units else None,
-        )
+        return await status_of(store, account, desk_ports(home), intervals, remarks)
+
+
+async def status_of(
+    store: Store, account: str, ports: Ports, intervals: Mapping[str, timedelta], remarks: tuple[str, ...] = ()
+) -> DeskStatus:
+    """The status of an account as a store that is open already has it."""
+    now = datetime.now(UTC)
+    positions = await store.account.positions(account)
+    units = await store.desk.attribute(account, UNITS)
+    halt = await halted(store.desk, account)
+    return DeskStatus(
+        prefect_url=ports.prefect_url,
+        account=account,
+        updaters=judge(intervals, await store.desk.heartbeats(account), now),
+        orders={state.value: count for state, count in (await store.orders.counts(account)).items()},
+        positions=tuple(positions.value) if positions else (),
+        balance=await store.account.balance(account),
+        breakers=await load_breakers(store.desk, account, now),
+        halt=halt,
+        clock_drift=await _noted(store, account, CLOCK_DRIFT),
+        dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
+        streams=tuple((await load_channels(store.desk, account, now)).values()),
+        oldest_unknown=await _oldest_unknown(store, account, now),
+        remarks=remarks,
+        units=units.value if units else None,
+        page_url=ports.web_url,
+    )
 
 
 async def _oldest_unknown(store: Store, account: str, now: datetime) -> timedelta | None:
@@ -130,7 +140,19 @@ async def _oldest_unknown(store: Store, account: str, now: datetime) -> timedelt
     return max(now - min(since), timedelta(0)) if since else None
 
 
-Source = tuple[str, Mapping[str, timedelta], tuple[str, ...]]
+def desk_ports(home: Home) -> Ports:
+    """Those of the desk that runs, else those it would have."""
+    record = running_record(home)
+    return record.ports if record is not None else Ports.from_environment()
+
+
+async def read_source(home: Home, account: str) -> Source:
+    """Where the account's store is, and how often each updater should run."""
+    if running_record(home) is None:
+        # Another home's server may well listen on the port of a desk that is down.
+        return await _without_server(home, account)
+    async with desk_api(home, desk_ports(home), timeout=QUICK) as api:
+        return await _ask(api, home, account)
 
 
 async def _ask(api: PrefectApi, home: Home, account: str) -> Source:

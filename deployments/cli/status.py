@@ -98,7 +98,8 @@ async def show_status(home: Home, say: Callable[[str], None], account: str = "pa
 
 def render(found: DeskStatus) -> Group:
     """The status as tables, the address of the UI first."""
-    parts: list[Table | Text] = [Text(f"Prefect UI {found.prefect_url}   account {found.account}", style="bold")]
+    page = f"   page {found.page_url}" if found.page_url else ""
+    parts: list[Table | Text] = [Text(f"Prefect UI {found.prefect_url}{page}   account {found.account}", style="bold")]
     parts += [Text(remark, style="yellow") for remark in found.remarks]
     parts.append(_updaters(found))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found.orders.items()) if count)

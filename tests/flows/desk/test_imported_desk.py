@@ -94,6 +94,7 @@ def test_every_task_of_the_notebook_does_its_job(imported: ImportedDesk) -> None
 
 def test_runs_by_hand_reach_the_running_desk_without_any_preparation(imported: ImportedDesk) -> None:
     """`kontor run` like the UI's quick run on the worker, `python -m` in the shell's own process."""
+
     def has_run() -> bool:
         # Skipped while the scheduled run is still at work: two runs of one updater never overlap.
         output = imported.shell("kontor run update-ohlcv")

@@ -27,6 +27,8 @@ from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
 from kontor.streams.freshness import ChannelState, load_channels
 from kontor.trading.books import UNITS
 
+# An equity older than this is not the account's any more.
+RECENT = timedelta(minutes=10)
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
 # The store's address, updater to interval, and remarks on where they come from.
@@ -55,6 +57,9 @@ class DeskStatus:
     remarks: tuple[str, ...] = ()
     # Units and risk capital, exact, as the last run of the strategies left them.
     units: Mapping[str, str] | None = None
+    # What the account is worth, coins at their price, as monitor-risk saw it lately; and what it began with.
+    equity: Decimal | None = None
+    initial_capital: Decimal | None = None
     # Where the desk's page is; empty where there is none.
     page_url: str = ""
 
@@ -74,6 +79,8 @@ class DeskStatus:
             "dead_mans_switch": self.dead_mans_switch,
             "units": {name: float(figure) for name, figure in self.units.items()} if self.units else None,
             "oldest_unknown_seconds": _in_seconds(self.oldest_unknown),
+            "equity": _number(self.equity),
+            "initial_capital": _number(self.initial_capital),
             "remarks": list(self.remarks),
             "page_url": self.page_url or None,
         }
@@ -130,8 +137,15 @@ async def status_of(
         oldest_unknown=await _oldest_unknown(store, account, now),
         remarks=remarks,
         units=units.value if units else None,
+        equity=await _equity(store, account, now),
+        initial_capital=await store.account.initial_capital(account),
         page_url=ports.web_url,
     )
+
+
+async def _equity(store: Store, account: str, now: datetime) -> Decimal | None:
+    newest = await store.account.equity_history(account, since=now - RECENT, points=1)
+    return newest[-1].value if newest else None
 
 
 async def _oldest_unknown(store: Store, account: str, now: datetime) -> timedelta | None:

@@ -85,6 +85,11 @@ class Home:
         return self.path / "paper.sqlite3"
 
     @property
+    def metrics(self) -> Path:
+        """One file for each process that serves figures, as Prometheus reads them."""
+        return self.path / "metrics"
+
+    @property
     def backups(self) -> Path:
         """Where backups go unless another folder is named."""
         return self.path / "backups"

@@ -72,7 +72,8 @@ class Lineup:
         return self._child(
             f"worker {queue}",
             arguments,
-            worker_environment(self.home.path, self.ports.prefect, auth=read_auth(self.home)),
+            worker_environment(self.home.path, self.ports.prefect, auth=read_auth(self.home))
+            | {"KONTOR_WORKER_METRICS_FOLDER": str(self.home.metrics)},
             stop_within=patience.drain_grace + patience.stop_deadline + AIR,
             restart_code=RESTART_CODE,
             niceness=NICENESS.get(queue, 0),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from deployments.credentials import read_auth
-from deployments.desk_status import Source, desk_ports, desk_store, read_source, status_of
+from deployments.desk_status import DeskStatus, Source, desk_ports, desk_store, read_source, status_of
 from deployments.exposure import Exposure
 from deployments.home import Home, Ports
+from deployments.metrics.desk import DeskCollector, from_inside
+from deployments.metrics.endpoint import new_registry, serving
+from deployments.metrics.merged import DESK
+from deployments.metrics.orders import OrderFigures
 from deployments.project import Project
 from kontor.config import load_config
 from kontor.errors import ConfigError
@@ -40,19 +45,32 @@ class PageDesk:
 
     async def overview(self, account: str) -> dict[str, Any]:
         """The account's status, as `kontor status --json` has it."""
+        return (await self.status(account)).to_json()
+
+    async def status(self, account: str) -> DeskStatus:
+        """The account's status, from the store that is open here."""
         known = self._sources.get(account)
         if known is None or time.monotonic() - known[0] > SOURCE_SECONDS:
             known = time.monotonic(), desk_ports(self.home), await read_source(self.home, account)
             self._sources[account] = known
         _, ports, (_, intervals, remarks) = known
-        return (await status_of(self.store, account, ports, intervals, remarks)).to_json()
+        return await status_of(self.store, account, ports, intervals, remarks)
 
 
 async def serve_page(home: Home, project: Project, exposure: Exposure, port: int) -> None:
-    """Serve until a signal; raises KontorError when no desk has ever run here, or the port cannot be had."""
+    """Serve page and figures until a signal; raises KontorError when no desk has run here, or the port is taken."""
     password = read_auth(home)
     if not password:
         raise ConfigError("is missing, and nobody is let in without; 'kontor up' makes it", where=str(home.auth_file))
     settings = WebSettings(password, port=port, host=exposure.host, public_url=exposure.public_url)
     async with desk_store(home) as store:
-        await run_web(settings, store, PageDesk(home, project, store))
+        desk = PageDesk(home, project, store)
+        registry = new_registry()
+        registry.register(DeskCollector(desk.accounts, from_inside(asyncio.get_running_loop(), desk.status)))
+        following = asyncio.create_task(OrderFigures(registry).follow(store, desk.accounts()))
+        try:
+            with serving(home.metrics, DESK, registry):
+                await run_web(settings, store, desk)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)

@@ -107,6 +107,8 @@ def render(found: DeskStatus) -> Group:
     if found.oldest_unknown is not None:
         parts.append(Text(f"unknown   the oldest outcome for {_seconds(found.oldest_unknown)}", style="yellow"))
     parts.append(Text(f"balance   {_balance(found.balance)}"))
+    if found.equity is not None:
+        parts.append(Text(f"equity    {_equity(found)}"))
     if held := _held(found.balance):
         parts.append(Text(f"held      {held}"))
     if found.streams:
@@ -170,6 +172,15 @@ def _balance(balance: Balance | None) -> str:
     if balance is None:
         return "not known yet"
     return f"{balance.total:,.2f} {balance.currency} in total, {balance.free:,.2f} free, {balance.used:,.2f} used"
+
+
+def _equity(found: DeskStatus) -> str:
+    """What the account is worth, and how that differs from what it began with."""
+    assert found.equity is not None  # noqa: S101 - asked for only then
+    if not found.initial_capital:
+        return f"{found.equity:,.2f}"
+    gain = found.equity - found.initial_capital
+    return f"{found.equity:,.2f}, {gain:+,.2f} ({gain / found.initial_capital * 100:+.2f} %) since the start"
 
 
 def _units(units: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from kontor.exchange.guarded import GuardedExchange, Limits
 from kontor.exchange.streams import CcxtStreams
 from kontor.ports import Clock, Exchange, ExchangeSettings
 from kontor.resilience.connection_gate import ConnectionGate
+from kontor.resilience.rate_budget import RateBudget
 
 # A read may try again and wait for its turn; a write goes out once.
 READ_SHARE = 3
@@ -31,6 +32,12 @@ def open_streams(
     if isinstance(inner, CcxtExchange) and inner.connection.markets:
         streams.connection.share_markets(inner.connection)
     return streams
+
+
+def budget_of(exchange: Exchange) -> RateBudget | None:
+    """What limits the requests of an exchange that was opened here; None for any other."""
+    inner = exchange.inner if isinstance(exchange, GuardedExchange) else exchange
+    return inner.connection.budget if isinstance(inner, CcxtExchange) else None
 
 
 def share_markets(new: GuardedExchange, loaded: Exchange) -> bool:

@@ -94,7 +94,8 @@ def ports_free(ports: Ports, *, is_running: bool) -> Verdict:
         ports.check_free()
     except ConfigError as error:
         return failed("ports", str(error), "stop the other program, or set the variable named to a free port")
-    return well("ports", f"{ports.prefect} and {ports.paper} are free")
+    names = [str(port) for port in (ports.prefect, ports.paper, ports.web) if port]
+    return well("ports", f"{', '.join(names)} are free")
 
 
 def private_files(home: Home) -> Verdict:

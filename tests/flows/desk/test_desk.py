@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,7 @@ def test_a_second_desk_on_the_same_home_says_that_one_is_running(desk: RunningDe
     assert desk.record().ready
 
 
-@pytest.mark.parametrize("variable", ["KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT"])
+@pytest.mark.parametrize("variable", ["KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT", "KONTOR_WEB_PORT"])
 def test_a_taken_port_is_one_sentence_naming_its_variable(tmp_path: Path, variable: str) -> None:
     """In a second, and with nothing left running."""
     with socket.socket() as other:
@@ -215,10 +216,8 @@ def test_a_taken_port_is_one_sentence_naming_its_variable(tmp_path: Path, variab
         other.listen()
         planned = RunningDesk.planned(tmp_path / "home")
         taken = other.getsockname()[1]
-        ports = {"KONTOR_PREFECT_PORT": planned.prefect_port, "KONTOR_PAPER_PORT": planned.paper_port} | {
-            variable: taken
-        }
-        second = RunningDesk(planned.home, ports["KONTOR_PREFECT_PORT"], ports["KONTOR_PAPER_PORT"])
+        port = {"KONTOR_PREFECT_PORT": "prefect_port", "KONTOR_PAPER_PORT": "paper_port", "KONTOR_WEB_PORT": "web_port"}
+        second = replace(planned, **{port[variable]: taken})
         for arguments in (["up"], ["up", "--detach"]):
             output = second.kontor(*arguments)
             assert output.returncode == 1

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill, LedgerEntry
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.order import Order, OrderEvent, OrderReport, OrderState
 from kontor.domain.outside import OutsideMove, Transfer
@@ -81,9 +82,17 @@ class Exchange(Protocol):
     async def fetch_open_orders(self, symbol: str | None = None) -> Sequence[OrderReport]: ...
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> OrderReport:
-        """One order by either id; raises OrderNotFound when the venue says it has none."""
+        """One order by either id; raises OrderNotFound when the venue says it has none.
+
+        `stop` for one that rests until its trigger; once triggered, the report bears the id of the order it became.
+        """
         ...
 
     async def fetch_fills(
@@ -92,6 +101,10 @@ class Exchange(Protocol):
 
     async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
         """Money that came or left by anything but trading, oldest first; NotSupported where no venue list tells."""
+        ...
+
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        """Every movement of the account's money since then, oldest first; NotSupported where no venue list tells."""
         ...
 
     async def create_order(self, order: Order) -> OrderReport:
@@ -103,7 +116,12 @@ class Exchange(Protocol):
         ...
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> None:
         """Ask for a cancel; OrderNotFound means it is gone, perhaps filled: look it up."""
         ...
@@ -256,6 +274,16 @@ class AccountStore(Protocol):
         """
         ...
 
+    async def book(self, account: str, entries: Sequence[LedgerEntry]) -> Sequence[LedgerEntry]:
+        """Commit ledger entries by their source; returns those that were new. One booked before stays as it is."""
+        ...
+
+    async def ledger(
+        self, account: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[LedgerEntry]:
+        """The ledger's entries from `since` up to before `until`, oldest first."""
+        ...
+
     async def outside_moves(
         self, account: str, *, since: datetime | None = None, limit: int = 1000
     ) -> Sequence[OutsideMove]:
@@ -363,8 +391,12 @@ class OrderQueue(Protocol):
         self, account: str, *, client_order_id: str | None = None, since: datetime | None = None, limit: int = 1000
     ) -> Sequence[Fill]: ...
 
-    async def strategy_fills(self, account: str) -> Sequence[tuple[str, Fill]]:
-        """Every fill of an order that a strategy placed, with the strategy's name, oldest first."""
+    async def strategy_fills(self, account: str, *, since: datetime | None = None) -> Sequence[tuple[str, Fill]]:
+        """Every fill (since a moment) of an order that a strategy placed, with the strategy's name, oldest first."""
+        ...
+
+    async def count_strategy_fills(self, account: str) -> int:
+        """How many fills `strategy_fills` has without `since`; cheap."""
         ...
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:

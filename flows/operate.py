@@ -26,8 +26,8 @@ from tasks.market_data import (
     select_watchlist,
     watched,
 )
-from tasks.orders import reconcile
-from tasks.session import missing_capabilities, open_gate, renew_session
+from tasks.orders import check_setup, reconcile, show_done
+from tasks.session import missing_capabilities, open_gate, renew_session, require_consent
 from tasks.session import reset_breakers as close_breakers
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
 from tasks.stopping import quiet_account, stop_long_running, tell_problems
@@ -58,6 +58,7 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
     and then reported; the gate stays closed.
     """
     async with open_desk(account, updater="initialize", gated=False, overlap=INITIALIZE_OVERLAP) as desk:
+        await require_consent(desk)
         lacking = await missing_capabilities(desk)
         for sentence in lacking:
             get_run_logger().warning(sentence)
@@ -72,6 +73,9 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
         positions = await refresh_positions(desk)
         await refresh_open_orders(desk)
         await reconcile(desk)
+        set_up = await check_setup(desk)
+        for sentence in (*set_up["problems"], *set_up["unknown"]):
+            get_run_logger().warning(sentence)
         await check_clock(desk, desk.notifier)
         await end_of_shutdown(desk)
         await open_gate(desk)
@@ -81,6 +85,7 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
         "total": str(balance.total),
         "positions": len(positions),
         "exchange_lacks": list(lacking),
+        "set_up_problems": list(set_up["problems"]),
     }
 
 
@@ -141,6 +146,8 @@ async def shutdown(
         report = await quiet_account(desk, cancel_orders, wait_seconds)
         stopped = await stop_long_running(desk, report, wait_seconds) if stop_flows else []
         await tell_problems(desk, report)
+        figures = {"canceled": report.canceled, "kept": report.kept, "stopped": stopped, "problems": report.problems}
+        await show_done("shutdown", account, figures)
     if report.problems:
         raise KontorError("; ".join(report.problems))
     return {"canceled": report.canceled, "kept": report.kept, "stopped": stopped}

@@ -1,5 +1,6 @@
 """The orders' own flows: execute (long-running), track, reconcile."""
 
+import asyncio
 from typing import Any
 
 from prefect import flow
@@ -7,9 +8,10 @@ from prefect.runtime import flow_run
 
 from flows.shell import run_named_flow
 from kontor.execution.executor import Executor
+from kontor.trading.stop_keeper import StopKeeper
 from tasks.desk import open_desk, updater, wait_for_gate
 from tasks.hooks import alert
-from tasks.orders import reconcile, track
+from tasks.orders import book_ledger, check_setup, reconcile, track
 
 
 @flow(name="execute-orders", on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
@@ -32,7 +34,12 @@ async def execute_orders(account: str = "paper") -> None:
             notifier=desk.notifier,
             beat_as="execute-orders",
         )
-        await executor.run()
+        # In the executor's own process: what is filled here is protected a moment later.
+        keeper = asyncio.create_task(StopKeeper(desk, desk.notifier).run(), name="stop keeper")
+        try:
+            await executor.run()
+        finally:
+            keeper.cancel()
 
 
 @flow(
@@ -64,7 +71,8 @@ async def track_orders(account: str = "paper") -> dict[str, Any]:
 async def reconcile_orders(account: str = "paper") -> dict[str, Any]:
     """Hold our orders, fills, positions and balance against the venue's; report what differs, adopt what is unknown."""
     async with open_desk(account, updater="reconcile-orders") as desk:
-        return await reconcile(desk)
+        found = await reconcile(desk)
+        return {**found, "ledger": await book_ledger(desk), "set_up": await check_setup(desk)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a person does by hand: place, cancel, close, halt, resume, resolve. the UI renders the parameters as a form."""
+"""What a person does by hand: place, cancel, close, set leverage, halt, resume, resolve; the UI makes forms of it."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,12 +15,14 @@ from tasks.desk import by_hand, open_desk
 from tasks.hooks import alert
 from tasks.orders import (
     cancel,
+    change_leverage,
     close,
     halt,
     place,
     raise_if_refused,
     resolve,
     resume,
+    show_done,
     show_order,
     wait_for_order,
 )
@@ -32,6 +34,7 @@ Quantity = Annotated[
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
 ]
 Price = Annotated[Decimal, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+Leverage = Annotated[Decimal, Field(ge=1, le=125), WithJsonSchema({"type": "number", "minimum": 1, "maximum": 125})]
 Seconds = Annotated[float, Field(ge=0, le=300)]
 
 
@@ -100,7 +103,9 @@ async def cancel_orders(
     An order never sent is canceled at once; a live one is canceled at the venue and verified there.
     """
     async with open_desk(account) as desk:
-        return await cancel(desk, symbol, client_order_ids, actor(), wait_seconds)
+        done = await cancel(desk, symbol, client_order_ids, actor(), wait_seconds)
+        await show_done("cancel-orders", account, done)
+        return done
 
 
 @flow(name="close-position", timeout_seconds=330, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
@@ -112,8 +117,26 @@ async def close_position(symbol: str, account: str = "paper", wait_seconds: Seco
     """
     async with open_desk(account) as desk:
         said, order = await close(desk, symbol, run_id(), actor(), wait_seconds)
+        await show_done("close-position", account, said)
         raise_if_refused(order)
     return said
+
+
+@flow(name="set-leverage", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
+@by_hand
+async def set_leverage(symbol: str, leverage: Leverage, account: str = "paper") -> dict[str, Any]:
+    """Set the leverage of a swap at the venue, and see that it is so. Safe to repeat.
+
+    Args:
+        symbol: A swap, such as BTC/USD:USD.
+        leverage: How many times the margin the position may be worth.
+        account: The ExchangeAccount block to set it for.
+
+    """
+    async with open_desk(account) as desk:
+        done = await change_leverage(desk, symbol, leverage)
+        await show_done("set-leverage", account, done)
+        return done
 
 
 @flow(name="halt-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
@@ -121,7 +144,9 @@ async def close_position(symbol: str, account: str = "paper", wait_seconds: Seco
 async def halt_trading(reason: str = "halted by hand", account: str = "paper") -> dict[str, Any]:
     """Refuse new risk until a person resumes it: only reduce-only orders and cancels go out. Safe to repeat."""
     async with open_desk(account, gated=False, with_exchange=False) as desk:
-        return await halt(desk, reason, actor())
+        done = await halt(desk, reason, actor())
+        await show_done("halt-trading", account, done)
+        return done
 
 
 @flow(name="resume-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
@@ -129,7 +154,9 @@ async def halt_trading(reason: str = "halted by hand", account: str = "paper") -
 async def resume_trading(account: str = "paper") -> dict[str, Any]:
     """End a halt, whoever or whatever called it. Safe to repeat."""
     async with open_desk(account, gated=False, with_exchange=False) as desk:
-        return await resume(desk, actor())
+        done = await resume(desk, actor())
+        await show_done("resume-trading", account, done)
+        return done
 
 
 @flow(name="resolve-order", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])

@@ -8,7 +8,15 @@ from prefect import flow
 from flows.shell import run_named_flow
 from tasks.desk import open_desk, updater
 from tasks.hooks import alert
-from tasks.trading import ask_strategies, describe, show_strategies, tell_trouble, watch_exits, watch_limits
+from tasks.trading import (
+    ask_strategies,
+    describe,
+    show_strategies,
+    tell_trouble,
+    watch_exits,
+    watch_limits,
+    watch_venue,
+)
 
 
 @flow(name="run-strategies", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
@@ -43,12 +51,14 @@ async def check_exits(account: str = "paper") -> dict[str, Any]:
 async def monitor_risk(account: str = "paper") -> dict[str, Any]:
     """Hold drawdown, the day's loss, exposure and order rate against kontor.yaml's limits; a breach halts trading.
 
+    Markets that are suspended or delisted and the venue's maintenance are looked at as well: no entries there.
     Halted means: no new risk, reduce-only orders and cancels go on, and only the flow resume-trading ends it.
     """
     async with open_desk(account, updater="monitor-risk") as desk:
         report = await watch_limits(desk)
+        venue = await watch_venue(desk)
     figures = {name: str(getattr(report, name)) for name in ("equity", "peak", "day_start", "exposure")}
-    return figures | {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted}
+    return figures | {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted, **venue}
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kontor.config import KontorConfig
-from kontor.ports import Clock, DeskState, Exchange, Notifier, Store
+from kontor.errors import ConfigError
+from kontor.ports import Clock, DeskState, Exchange, ExchangeSettings, Notifier, Store
 
 GATE = "gate"
+# Where a person's word is kept that an account trades real money.
+LIVE = "live_accepted"
 EXCHANGE_GENERATION = "exchange_generation"
 
 
@@ -36,3 +39,21 @@ async def is_gate_open(state: DeskState, account: str) -> bool:
     """Whether the account has been initialized since the desk came up; closed until somebody opens it."""
     gate = await state.attribute(account, GATE)
     return gate is not None and bool(gate.value.get("open"))
+
+
+async def accept_live(state: DeskState, account: str, exchange_id: str, at: datetime) -> None:
+    """Keep that a person has said by name that this account trades real money there."""
+    await state.set_attribute(account, LIVE, {"exchange_id": exchange_id}, at)
+
+
+async def require_accepted(state: DeskState, settings: ExchangeSettings) -> None:
+    """Raises ConfigError for an account with real money that nobody has accepted by name, at that exchange."""
+    if settings.mode != "live":
+        return
+    known = await state.attribute(settings.account, LIVE)
+    if known is None or not known.value or known.value.get("exchange_id") != settings.exchange_id:
+        raise ConfigError(
+            f"it trades real money at {settings.exchange_id}, which nobody has accepted by name; run"
+            f" 'kontor live {settings.account}', which checks it first",
+            where=f"account {settings.account}",
+        )

@@ -1,9 +1,10 @@
 """Steps of an order's way: queue it, wait for it, cancel, close, track, reconcile."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from prefect import task
@@ -20,6 +21,7 @@ from kontor.execution import halt as halting
 from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
+from kontor.trading import ledger, setup
 from kontor.trading.monitor import start_anew
 
 
@@ -97,6 +99,45 @@ async def close(desk: Desk, symbol: str, run: str, actor: str, seconds: float) -
 
 
 @task(cache_policy=NO_CACHE)
+async def change_leverage(desk: Desk, symbol: str, leverage: Decimal) -> dict[str, Any]:
+    """Set the leverage of a swap, and look at the account's set-up again: it may fit now."""
+    before, now = await setup.set_leverage(desk, symbol, leverage)
+    report = await setup.check_setup(desk, desk.notifier)
+    return {
+        "symbol": symbol,
+        "leverage_was": None if before is None else f"{before:f}",
+        "leverage": f"{now:f}",
+        "changed": before != now,
+        "set_up_problems": list(report.problems),
+    }
+
+
+@task(cache_policy=NO_CACHE)
+async def check_setup(desk: Desk) -> dict[str, Any]:
+    """Hold the account's set-up at the venue against what the desk needs; a mismatch refuses new risk."""
+    return asdict(await setup.check_setup(desk, desk.notifier))
+
+
+@task(cache_policy=NO_CACHE)
+async def show_done(what: str, account: str, figures: Mapping[str, Any]) -> None:
+    """What a run by hand did, as a page in the UI; each run adds a version to it."""
+    rows = "\n".join(
+        f"| {name} | {_cell(figure)} |" for name, figure in figures.items() if figure not in (None, [], {})
+    )
+    await acreate_markdown_artifact(
+        key=f"{what}-{account}".replace("_", "-").lower(),
+        markdown=f"| | |\n|---|---|\n{rows}\n",
+        description=f"{what} on {account}",
+    )
+
+
+def _cell(figure: Any) -> str:
+    if isinstance(figure, Mapping):
+        return "<br>".join(f"{name}: {value}" for name, value in figure.items() if value is not None)
+    return "<br>".join(map(str, figure)) if isinstance(figure, list | tuple) else str(figure)
+
+
+@task(cache_policy=NO_CACHE)
 async def track(desk: Desk) -> dict[str, Any]:
     """Bring live orders that left the venue's open orders up to date, with their fills."""
     return asdict(await tracking.track(desk))
@@ -106,6 +147,12 @@ async def track(desk: Desk) -> dict[str, Any]:
 async def reconcile(desk: Desk) -> dict[str, Any]:
     """Hold our orders, fills, positions and balance against the venue's, and believe the venue."""
     return asdict(await reconciling.reconcile(desk, notifier=desk.notifier))
+
+
+@task(cache_policy=NO_CACHE)
+async def book_ledger(desk: Desk) -> dict[str, Any]:
+    """Book new fills, funding and transfers as rows of the ledger, each once."""
+    return asdict(await ledger.book_ledger(desk))
 
 
 @task(cache_policy=NO_CACHE)

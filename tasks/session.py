@@ -42,3 +42,9 @@ async def missing_capabilities(desk: Desk) -> tuple[str, ...]:
     from kontor.exchange.capabilities import NEEDED
 
     return desk.exchange.profile.lacks(NEEDED)
+
+
+@task(cache_policy=NO_CACHE)
+async def require_consent(desk: Desk) -> None:
+    """Fail, with the remedy, for an account with real money that nobody has accepted by name."""
+    await gate.require_accepted(desk.store.desk, await Resources.here().settings(desk.account))

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from kontor.desk import Desk
+from kontor.errors import KontorError
 from kontor.notify import news
 from kontor.ports import Alert
-from kontor.trading import exits, monitor, runner
+from kontor.trading import exits, monitor, runner, stops, venue_events
 from kontor.trading.exits import ExitReport
 from kontor.trading.monitor import RiskReport
 from kontor.trading.runner import StrategyRun
@@ -69,6 +70,12 @@ async def show_strategies(account: str, runs: Sequence[StrategyRun]) -> None:
 @task(cache_policy=NO_CACHE)
 async def watch_exits(desk: Desk) -> ExitReport:
     """Close the positions that a rule ends; tells once of each that is being closed, and of each that cannot be."""
+    # The executor looks after them at once; this is for whatever that one missed, and while it does not run.
+    try:
+        await stops.keep_stops(desk)
+    except KontorError as error:
+        # Exits are looked at all the same.
+        get_run_logger().error("the stops were not looked at: %s", error)
     report = await exits.check_exits(desk)
     now = desk.clock.now()
     stored = await desk.store.desk.attribute(desk.account, EXITS_TOLD)
@@ -90,6 +97,12 @@ async def watch_limits(desk: Desk) -> RiskReport:
         now, reason = desk.clock.now(), report.halted or ""
         desk.notifier.notify(news.trading_halted(desk.account, now, reason=reason, actor="monitor-risk"))
     return report
+
+
+@task(cache_policy=NO_CACHE)
+async def watch_venue(desk: Desk) -> dict[str, Any]:
+    """Look at what the venue does of itself: suspended and delisted markets, maintenance."""
+    return asdict(await venue_events.watch_venue(desk, desk.notifier))
 
 
 def describe(runs: Sequence[StrategyRun]) -> dict[str, Any]:

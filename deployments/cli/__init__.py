@@ -15,7 +15,9 @@ from deployments.cli import (
     doctor,
     env,
     importing,
+    ledger,
     lifecycle,
+    live,
     metrics,
     orders,
     paper,
@@ -55,6 +57,8 @@ app.command(lifecycle.restore)
 app.command(lifecycle.upgrade)
 app.command(lifecycle.systemd)
 app.command(replay.replay)
+app.command(ledger.ledger)
+app.command(live.live)
 app.command(orders.app)
 app.command(config.app)
 app.command(importing.import_, name="import")

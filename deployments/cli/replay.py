@@ -38,13 +38,14 @@ def replay(
     capital
         What the account is opened with, in the capital currency.
     out
-        The folder for report.html and fills.csv.
+        The folder for report.html, equity.png and fills.csv.
 
     """
     from deployments.project import Project
     from kontor.config import load_config
     from kontor.replay.desk import ReplayPlan
     from kontor.replay.desk import replay as run
+    from kontor.replay.picture import equity_png
     from kontor.replay.report import fills_csv, page, statistics, told
     from kontor.replay.selection import chosen
     from kontor.store.memory import MemoryStore
@@ -58,11 +59,12 @@ def replay(
         result = run(plan, MemoryStore(prefix="rply"), lambda done: bar.update(task, completed=done))
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.html").write_text(page(result, f"Replay of {', '.join(config.strategies)}"), encoding="utf-8")
+    (out / "equity.png").write_bytes(equity_png(result, f"Replay of {', '.join(config.strategies)}"))
     (out / "fills.csv").write_text(fills_csv(result), encoding="utf-8")
     console = Console(soft_wrap=True, markup=False, highlight=False)
     for name, text in told(result, statistics(result)):
         console.print(f"{name:<16} {text}")
-    console.print(f"see {out / 'report.html'} and {out / 'fills.csv'}")
+    console.print(f"see {out / 'report.html'}, {out / 'equity.png'} and {out / 'fills.csv'}")
 
 
 def _utc(moment: datetime | None) -> datetime | None:

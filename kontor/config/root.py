@@ -7,7 +7,9 @@ from pydantic import Field, field_validator
 from kontor.config.alerts import AlertSettings
 from kontor.config.attributes import Attributes
 from kontor.config.base import Settings
+from kontor.config.protection import ProtectionSettings
 from kontor.config.sections import CandleSettings, HistorySettings, OrderSettings, RiskSettings, WatchlistSettings
+from kontor.config.setup import SetupSettings
 from kontor.config.streams import StreamSettings
 from kontor.config.trading import StrategySettings, UnitSettings, check_strategies
 
@@ -19,6 +21,8 @@ class KontorConfig(Settings):
     watchlist: WatchlistSettings = WatchlistSettings()
     candles: CandleSettings = CandleSettings()
     risk: RiskSettings = RiskSettings()
+    protection: ProtectionSettings = ProtectionSettings()
+    setup: SetupSettings = SetupSettings()
     orders: OrderSettings = OrderSettings()
     history: HistorySettings = HistorySettings()
     alerts: AlertSettings = AlertSettings()

@@ -26,6 +26,11 @@ class OrderIntent:
     good_until: datetime | None = None
     priority: int = 100
     strategy: str | None = None
+    # Where a stop becomes a market order; only stops have one.
+    trigger_price: Decimal | None = None
+    # When the newest candle ended that this was decided on, and the span of such candles.
+    candles_until: datetime | None = None
+    candle_span: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,9 @@ class Limits:
     position_values: Mapping[str, Decimal] = field(default_factory=dict)
     max_orders_per_minute: int | None = None
     max_ticker_age: timedelta = timedelta(seconds=120)
+    # A limit on losses is set, and whoever watches them must have looked lately.
+    losses_are_limited: bool = False
+    max_watch_age: timedelta = timedelta(minutes=5)
     restricted: frozenset[str] = frozenset()
 
     @property
@@ -56,6 +64,7 @@ class Limits:
                 self.min_free_balance,
                 self.max_orders_per_minute,
                 self.position_values or None,
+                self.losses_are_limited or None,
             )
         )
 
@@ -76,8 +85,12 @@ class RiskView:
     balance: Balance | None = None
     orders: Sequence[Order] = ()
     halted: str | None = None
+    # What else forbids new risk now, by rule: the account's set-up, the venue's maintenance.
+    forbidden: Mapping[str, str] = field(default_factory=dict)
     # Orders that took risk, wanted within the last minute.
     recent_orders: int = 0
+    # When drawdown and the day's loss were looked at last; None: not yet.
+    losses_watched_at: datetime | None = None
 
     def with_order(self, order: Order) -> "RiskView":
         """The view once `order` is in the queue."""

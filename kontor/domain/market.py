@@ -51,6 +51,8 @@ class Market:
     max_quantity: Decimal | None = None
     min_cost: Decimal | None = None
     max_leverage: Decimal | None = None
+    # When the venue stops trading it for good, where that is announced.
+    delists_at: datetime | None = None
     # The ccxt market as it came, for filters with dotted keys.
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 

@@ -17,10 +17,11 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """Limit orders carry a price, market orders do not."""
+    """Limit orders carry a price, market orders do not; a stop rests at the venue and becomes a market order there."""
 
     LIMIT = "limit"
     MARKET = "market"
+    STOP = "stop"
 
 
 class TimeInForce(StrEnum):
@@ -108,11 +109,18 @@ class Order:
     cancel_requested_at: datetime | None = None
     attempts: int = 0
     updated_at: datetime | None = None
+    # The price at which a stop becomes a market order; only stops have one.
+    trigger_price: Decimal | None = None
 
     @property
     def is_finished(self) -> bool:
         """No further change is expected (a late fill after a cancel aside)."""
         return self.state in FINISHED
+
+    @property
+    def is_stop(self) -> bool:
+        """It rests at the venue until a price is reached, and is asked for and canceled as such."""
+        return self.order_type is OrderType.STOP
 
     @property
     def remaining_quantity(self) -> Decimal:
@@ -138,6 +146,7 @@ class OrderReport:
     reduce_only: bool = False
     reason: str | None = None
     created_at: datetime | None = None
+    trigger_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from kontor.domain.market import Market
 from kontor.domain.order import OrderType, Side, TimeInForce
 from kontor.errors import OrderDenied
 
+# How many spans after its end the newest candle may still be traded on.
+MAX_CANDLES_LATE = 2
+
 
 def known_market(intent: OrderIntent, view: RiskView) -> Market:
     """The market of the intent's symbol."""
@@ -23,8 +26,15 @@ def check_allowed(intent: OrderIntent, view: RiskView, market: Market) -> None:
         return
     if view.halted:
         raise OrderDenied("halted", f"trading is halted ({view.halted}); only reduce-only orders pass until it resumes")
+    for rule, reason in view.forbidden.items():
+        raise OrderDenied(rule, f"{reason}; only reduce-only orders pass")
     if not market.active:
         raise OrderDenied("inactive_symbol", f"{intent.symbol} is not trading now; only reduce-only orders pass")
+    if market.delists_at is not None:
+        raise OrderDenied(
+            "delisting",
+            f"{intent.symbol} is delisted at {market.delists_at:%Y-%m-%d %H:%M} UTC; only reduce-only orders pass",
+        )
     if intent.symbol in view.limits.restricted:
         raise OrderDenied("restricted_symbol", f"{intent.symbol} is restricted; only reduce-only orders pass")
 
@@ -39,11 +49,63 @@ def check_shape(intent: OrderIntent, view: RiskView) -> None:
         if intent.post_only and intent.time_in_force is not TimeInForce.GTC:
             raise OrderDenied("post_only", f"a post-only order rests at the venue: it cannot be {intent.time_in_force}")
     elif intent.price is not None:
-        raise OrderDenied("price", "a market order takes no price; leave it out", figure=intent.price)
+        raise OrderDenied("price", f"a {intent.order_type} order takes no price; leave it out", figure=intent.price)
     elif intent.post_only:
-        raise OrderDenied("post_only", "a market order cannot be post-only")
+        raise OrderDenied("post_only", f"a {intent.order_type} order cannot be post-only")
+    _check_trigger(intent)
     if intent.good_until is not None and intent.good_until <= view.now:
         raise OrderDenied("expired", f"good_until {intent.good_until:%Y-%m-%d %H:%M:%S} UTC is already past")
+
+
+def _check_trigger(intent: OrderIntent) -> None:
+    trigger = intent.trigger_price
+    if intent.order_type is not OrderType.STOP:
+        if trigger is not None:
+            raise OrderDenied("trigger_price", f"a {intent.order_type} order takes no trigger price", figure=trigger)
+        return
+    if trigger is None or not trigger.is_finite() or trigger <= 0:
+        raise OrderDenied("trigger_price", f"a stop needs a trigger price above 0, not {trigger}", figure=trigger)
+    if not intent.reduce_only:
+        raise OrderDenied("trigger_price", "a stop only protects: it must be reduce-only", figure=trigger)
+
+
+def check_candles(intent: OrderIntent, view: RiskView) -> None:
+    """What was decided on candles was decided on fresh ones."""
+    until, span = intent.candles_until, intent.candle_span
+    if until is None or span is None:
+        return
+    age, limit = view.now - until, MAX_CANDLES_LATE * span
+    if age >= limit:
+        raise OrderDenied(
+            "stale_candles",
+            f"the newest candle of {intent.symbol} ended {age.total_seconds():.0f} s ago; with candles of"
+            f" {span.total_seconds():.0f} s none older than {limit.total_seconds():.0f} s is traded on",
+            limit=Decimal(int(limit.total_seconds())),
+            figure=Decimal(int(age.total_seconds())),
+        )
+
+
+def check_watched(view: RiskView) -> None:
+    """A limit on losses that nobody looks at is none."""
+    if not view.limits.losses_are_limited:
+        return
+    limit = Decimal(int(view.limits.max_watch_age.total_seconds()))
+    if view.losses_watched_at is None:
+        raise OrderDenied(
+            "unwatched_losses",
+            "drawdown and the day's loss are limited but were never looked at; run monitor-risk",
+            limit=limit,
+        )
+    age = view.now - view.losses_watched_at
+    if age > view.limits.max_watch_age:
+        figure = Decimal(int(age.total_seconds()))
+        raise OrderDenied(
+            "unwatched_losses",
+            f"drawdown and the day's loss were looked at {figure} s ago, above {limit} s; see why monitor-risk does"
+            " not run",
+            limit=limit,
+            figure=figure,
+        )
 
 
 def rounded(intent: OrderIntent, market: Market) -> OrderIntent:
@@ -56,7 +118,8 @@ def rounded(intent: OrderIntent, market: Market) -> OrderIntent:
             limit=market.price_step,
             figure=intent.price,
         )
-    return replace(intent, quantity=market.round_quantity(intent.quantity), price=price)
+    trigger = market.round_price(intent.trigger_price) if intent.trigger_price is not None else None
+    return replace(intent, quantity=market.round_quantity(intent.quantity), price=price, trigger_price=trigger)
 
 
 def trade_price(intent: OrderIntent, view: RiskView, market: Market) -> Decimal | None:

@@ -61,6 +61,7 @@ def adopted(report: OrderReport, account: str, prefix: str) -> Order:
         created_at=created_at,
         price=report.price,
         reduce_only=report.reduce_only,
+        trigger_price=report.trigger_price,
         strategy=EXTERNAL,
         actor=EXTERNAL,
         state=OrderState.ACCEPTED,

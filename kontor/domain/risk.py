@@ -6,12 +6,14 @@ from decimal import Decimal
 from kontor.domain.exposure import Book, exposure_key, only_reduces
 from kontor.domain.intent import Limits, OrderIntent, RiskView
 from kontor.domain.market import Market
-from kontor.domain.order import Order, Side
+from kontor.domain.order import Order, OrderType, Side
 from kontor.domain.order_rules import (
     check_allowed,
+    check_candles,
     check_collar,
     check_shape,
     check_venue_sizes,
+    check_watched,
     known_market,
     rounded,
     trade_price,
@@ -33,6 +35,8 @@ def admit(intent: OrderIntent, view: RiskView) -> OrderIntent:
     if intent.reduce_only:
         _check_reduces(intent, view, market)
         return intent
+    check_candles(intent, view)
+    check_watched(view)
     if price is None:
         raise OrderDenied("stale_ticker", f"{market.symbol} has no last price")
     for rule in _rules_for(intent, market):
@@ -64,12 +68,14 @@ def _check_order_value(intent: OrderIntent, view: RiskView, market: Market, pric
 def _check_open_orders(intent: OrderIntent, view: RiskView, market: Market, price: Decimal) -> None:
     del intent, market, price
     limit = view.limits.max_open_orders
-    if limit is not None and len(view.orders) >= limit:
+    # Stops only protect: they must not take the place of an order.
+    count = sum(not order.is_stop for order in view.orders)
+    if limit is not None and count >= limit:
         raise OrderDenied(
             "max_open_orders",
-            f"{len(view.orders)} orders are open or pending; max_open_orders is {limit}",
+            f"{count} orders are open or pending; max_open_orders is {limit}",
             limit=Decimal(limit),
-            figure=Decimal(len(view.orders)),
+            figure=Decimal(count),
         )
 
 
@@ -165,13 +171,17 @@ def _reserved(order: Order, view: RiskView) -> Decimal:
 
 
 def _check_reduces(intent: OrderIntent, view: RiskView, market: Market) -> None:
-    """A reduce-only order may close what is held and what no other order on that side closes, and never more."""
+    """A reduce-only order may close what is held and what no other order on that side closes, and never more.
+
+    A stop and what rests beside it stand for the same quantity: whichever comes first, the venue cuts the other.
+    """
     held = view.holdings.get(exposure_key(market), Decimal(0))
     under_way = sum(
         (
             order.remaining_quantity
             for order in view.orders
             if (order.symbol, order.side) == (market.symbol, intent.side)
+            and not (order.is_stop or intent.order_type is OrderType.STOP)
         ),
         Decimal(0),
     )

@@ -84,9 +84,14 @@ class StrategyPosition:
 Positions = Mapping[tuple[str, str], StrategyPosition]
 
 
-def positions_of(fills: Iterable[tuple[str, Fill]], markets: Mapping[str, Market]) -> Positions:
-    """Positions by (strategy, symbol) out of (strategy, fill) pairs, oldest first; closed ones stay, for their P&L."""
-    positions: dict[tuple[str, str], StrategyPosition] = {}
+def positions_of(
+    fills: Iterable[tuple[str, Fill]], markets: Mapping[str, Market], before: Positions | None = None
+) -> Positions:
+    """Positions by (strategy, symbol) out of (strategy, fill) pairs, oldest first; closed ones stay, for their P&L.
+
+    `before` are those that all earlier fills have made.
+    """
+    positions: dict[tuple[str, str], StrategyPosition] = dict(before or {})
     for strategy, fill in fills:
         key = strategy, fill.symbol
         position = positions.get(key) or StrategyPosition(strategy, fill.symbol)

@@ -19,6 +19,8 @@ class VenueProfile:
     cancel_all_after: bool = False
     # It is known that such a cancel leaves stop orders alone that protect a position.
     cancel_all_after_spares_stops: bool = False
+    # It holds reduce-only stops itself, and this desk can place, find and cancel them by an id of ours.
+    stop_orders: bool = False
     # The venue drops a request that reaches it later than the moment we name.
     request_expiry: bool = False
     max_candles_per_call: int = 300

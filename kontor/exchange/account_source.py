@@ -7,6 +7,7 @@ from typing import Any
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import OrderReport
 from kontor.domain.outside import Transfer
@@ -17,7 +18,8 @@ from kontor.exchange.connection import Connection
 from kontor.exchange.fills import parse_fill
 from kontor.exchange.order_reports import parse_order
 from kontor.exchange.paging import Entry, collect_by_id, collect_by_time
-from kontor.exchange.transfers import parse_transfers
+from kontor.exchange.stops import OPEN_STOPS
+from kontor.exchange.transfers import parse_bills, parse_transfers
 from kontor.exchange.venues import milliseconds
 from kontor.resilience.rate_budget import Priority
 
@@ -57,7 +59,7 @@ class AccountSource:
         if symbol is not None:
             await self._connection.market(symbol)
         now = self._connection.clock.now()
-        raw = await self._open_order_pages(symbol)
+        raw = [*await self._open_order_pages(symbol, {}), *await self._open_stops(symbol)]
         return [parse_order(entry, market, now) for entry, market in self._known("order", raw, markets)]
 
     async def fills(self, symbol: str | None, venue_order_id: str | None, since: datetime | None) -> Sequence[Fill]:
@@ -83,13 +85,33 @@ class AccountSource:
 
         return await self._ask("fetch_ledger", request)
 
-    async def _open_order_pages(self, symbol: str | None) -> Sequence[Entry]:
+    async def bills(self, since: datetime) -> Sequence[Bill]:
+        """Every movement of money since then, oldest first."""
+        client, venue = self._connection.client, self._connection.venue
+        after, full = venue.bills_after, page_size(client, "fetchLedger")
+
+        async def page(params: Entry) -> Sequence[Entry]:
+            return await self._ask(
+                "fetch_ledger", lambda: client.fetch_ledger(None, milliseconds(since), None, dict(params))
+            )
+
+        if not after:
+            return parse_bills(await page({}), venue.bill_kinds, since)
+        start = {"begin": str(milliseconds(since))}
+        raw = await collect_by_id(lambda params: page({**start, **params}), after, lambda entry: str(entry["id"]), full)
+        return parse_bills(raw, venue.bill_kinds, since)
+
+    async def _open_stops(self, symbol: str | None) -> Sequence[Entry]:
+        """Stops that rest at the venue, which lists them apart."""
+        return await self._open_order_pages(symbol, OPEN_STOPS) if self._connection.profile.stop_orders else ()
+
+    async def _open_order_pages(self, symbol: str | None, about: Entry) -> Sequence[Entry]:
         client, after = self._connection.client, self._connection.venue.open_orders_after
         full = page_size(client, "fetchOpenOrders")
 
         async def page(params: Entry) -> Sequence[Entry]:
             return await self._ask(
-                "fetch_open_orders", lambda: client.fetch_open_orders(symbol, None, None, dict(params))
+                "fetch_open_orders", lambda: client.fetch_open_orders(symbol, None, None, {**about, **params})
             )
 
         if after:

@@ -9,11 +9,13 @@ import ccxt
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import Candles, Market, MarketKind, Ticker
 from kontor.domain.order import Order, OrderReport
 from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import ExchangeError, NotSupported
+from kontor.exchange.account_setup import ACCOUNT_SETUP, SETUP_READERS
 from kontor.exchange.account_source import AccountSource
 from kontor.exchange.candle_source import CandleSource
 from kontor.exchange.connection import Connection
@@ -74,9 +76,16 @@ class CcxtExchange:
         return await self._account.open_orders(symbol)
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> OrderReport:
         """One order by either id; OrderNotFound only when the venue itself says it has none."""
+        if stop:
+            return await self._orders.look_up_stop(symbol, client_order_id, venue_order_id)
         return await self._orders.look_up(symbol, client_order_id, venue_order_id)
 
     async def fetch_fills(
@@ -91,6 +100,11 @@ class CcxtExchange:
         self._require("fetchLedger")
         return await self._account.transfers(since)
 
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        """Every movement of the account's money since then, oldest first."""
+        self._require("fetchLedger")
+        return await self._account.bills(since)
+
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""
         return await self._orders.create(order)
@@ -100,10 +114,15 @@ class CcxtExchange:
         return await self._orders.create_all(orders)
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> None:
         """Ask for a cancel; OrderNotFound means it is gone, perhaps filled: look it up."""
-        await self._orders.cancel(symbol, client_order_id, venue_order_id)
+        await self._orders.cancel(symbol, client_order_id, venue_order_id, stop=stop)
 
     async def cancel_all_after(self, seconds: float) -> None:
         """Have the venue cancel every order unless this is called again in time; 0 disarms it."""
@@ -143,6 +162,8 @@ class CcxtExchange:
         client = self.connection.client
         if method == KEY_PERMISSIONS and (reader := READERS.get(self.profile.exchange_id)):
             return await self.connection.ask(method, lambda: reader(client), priority=Priority.ACCOUNT)
+        if method == ACCOUNT_SETUP and (setup_reader := SETUP_READERS.get(self.profile.exchange_id)):
+            return await self.connection.ask(method, lambda: setup_reader(client), priority=Priority.ACCOUNT)
         if method not in self._reads or not hasattr(client, method):
             raise NotSupported(f"{self.profile.exchange_id} has no read named {method}; reads are called fetch_...")
         await self.load_markets()

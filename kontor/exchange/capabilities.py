@@ -39,6 +39,8 @@ def venue_profile(client: Any, venue: Venue) -> VenueProfile:
         client_order_id_on_create=mentions_client_id(client, "create_order"),
         batch_limit=max(batch_limits(client).values()),
         cancel_all_after=has.get("cancelAllOrdersAfter", False),
+        cancel_all_after_spares_stops=venue.stop_orders,
+        stop_orders=venue.stop_orders,
         request_expiry=venue.expiry_headers is not None,
         max_candles_per_call=max(_limit(client, "fetchOHLCV", DEFAULT_CANDLES), 2),
     )

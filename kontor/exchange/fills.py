@@ -64,6 +64,7 @@ def _info(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 def _client_order_id(raw: Mapping[str, Any]) -> str | None:
     info = _info(raw)
     found = raw.get("clientOrderId") or next(
-        (info[key] for key in ("clOrdId", "clientOrderId", "orderLinkId", "cl_ord_id") if info.get(key)), None
+        (info[key] for key in ("clOrdId", "algoClOrdId", "clientOrderId", "orderLinkId", "cl_ord_id") if info.get(key)),
+        None,
     )
     return str(found) if found else None

@@ -15,6 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
 from kontor.domain.outside import Transfer
@@ -95,12 +96,19 @@ class GuardedExchange:
         return await self._read("fetch_open_orders", lambda: self.inner.fetch_open_orders(symbol), Priority.ACCOUNT)
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> OrderReport:
         """One order by either id; OrderNotFound only when the venue itself says it has none."""
         return await self._read(
             f"fetch_order {symbol} {client_order_id or venue_order_id}",
-            lambda: self.inner.fetch_order(symbol, client_order_id=client_order_id, venue_order_id=venue_order_id),
+            lambda: self.inner.fetch_order(
+                symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, stop=stop
+            ),
             Priority.ACCOUNT,
         )
 
@@ -117,6 +125,10 @@ class GuardedExchange:
     async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
         """Money that came or left by anything but trading, oldest first."""
         return await self._read("fetch_transfers", lambda: self.inner.fetch_transfers(since), Priority.ACCOUNT)
+
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        """Every movement of the account's money since then, oldest first."""
+        return await self._read("fetch_bills", lambda: self.inner.fetch_bills(since), Priority.ACCOUNT)
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""
@@ -138,12 +150,19 @@ class GuardedExchange:
             return [error] * len(orders)
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> None:
         """Ask for a cancel, ahead of everything else; OrderNotFound means it is gone, perhaps filled."""
         await self._write(
             f"cancel_order {symbol} {client_order_id or venue_order_id}",
-            lambda: self.inner.cancel_order(symbol, client_order_id=client_order_id, venue_order_id=venue_order_id),
+            lambda: self.inner.cancel_order(
+                symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, stop=stop
+            ),
             Priority.CANCEL,
         )
 

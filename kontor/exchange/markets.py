@@ -6,6 +6,7 @@ does not follow quantity times price, and an account's limits would be computed 
 
 import difflib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
@@ -13,7 +14,7 @@ from ccxt.base.decimal_to_precision import DECIMAL_PLACES, TICK_SIZE
 
 from kontor.domain.market import Market, MarketKind
 from kontor.errors import NotSupported, Rejected
-from kontor.exchange.numbers import ZERO, decimal, plain, positive
+from kontor.exchange.numbers import ZERO, decimal, moment, plain, positive
 
 
 def parse_markets(raw: Mapping[str, Any], precision_mode: int) -> dict[str, Market]:
@@ -46,6 +47,7 @@ def parse_market(raw: Mapping[str, Any], precision_mode: int) -> Market | None:
         max_quantity=None if largest is None else plain(largest * contract_size),
         min_cost=positive(cost.get("min")),
         max_leverage=positive(leverage.get("max")) if kind is MarketKind.SWAP else None,
+        delists_at=_delists_at(raw),
         raw=raw,
     )
 
@@ -80,6 +82,12 @@ def _kind(raw: Mapping[str, Any]) -> MarketKind | None:
     if raw.get("swap") and raw.get("linear"):
         return MarketKind.SWAP
     return None
+
+
+def _delists_at(raw: Mapping[str, Any]) -> datetime | None:
+    """Spot and swaps never expire: where OKX names a time all the same, it is that of the delisting."""
+    info = raw.get("info")
+    return moment(info.get("expTime")) if isinstance(info, Mapping) else None
 
 
 def _step(precision: Any, mode: int) -> Decimal:

@@ -11,6 +11,7 @@ from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side
 from kontor.exchange.markets import to_base
 from kontor.exchange.numbers import ZERO, moment, positive
 from kontor.exchange.replies import read_item
+from kontor.exchange.stops import is_stop, order_id, parse_stop, stop_client_id
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ def order_state(word: str | None, quantity: Decimal, filled: Decimal) -> OrderSt
 
 def parse_order(raw: Mapping[str, Any], market: Market, now: datetime) -> OrderReport:
     """A ccxt order that carries its own facts (from a fetch, not from a create); raises KeyError without id or side."""
+    if is_stop(raw):
+        return parse_stop(raw, market, now)
     filled = to_base(raw.get("filled"), market) or ZERO
     quantity = _quantity(raw, market, filled)
     is_market = raw.get("type") == "market" or (raw.get("type") != "limit" and positive(raw.get("price")) is None)
@@ -57,9 +60,9 @@ def parse_order(raw: Mapping[str, Any], market: Market, now: datetime) -> OrderR
         state=order_state(raw.get("status"), quantity, filled),
         quantity=quantity,
         filled_quantity=filled,
-        venue_order_id=str(raw["id"]),
+        venue_order_id=order_id(raw),
         at=moment(raw.get("lastUpdateTimestamp")) or moment(raw.get("lastTradeTimestamp")) or now,
-        client_order_id=raw.get("clientOrderId") or None,
+        client_order_id=raw.get("clientOrderId") or stop_client_id(raw),
         # ccxt writes the average into the price of market orders.
         price=None if is_market else positive(raw.get("price")),
         average_price=positive(raw.get("average")) if filled > 0 else None,
@@ -88,6 +91,7 @@ def parse_created(raw: Mapping[str, Any], order: Order, market: Market, now: dat
         price=order.price,
         average_price=positive(raw.get("average")) if filled > 0 else None,
         reduce_only=order.reduce_only,
+        trigger_price=order.trigger_price,
         created_at=moment(raw.get("timestamp")),
     )
 

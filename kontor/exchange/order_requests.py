@@ -49,13 +49,15 @@ def expires_at(order: Order, now: datetime, patience: timedelta) -> datetime:
 
 
 def _shape_problem(order: Order, market: Market) -> str | None:
-    is_market = order.order_type is OrderType.MARKET
+    is_market, is_limit = order.order_type is OrderType.MARKET, order.order_type is OrderType.LIMIT
     checks: Mapping[str, bool] = {
         "the market is not open for trading": not market.active,
-        "a limit order needs a price": not is_market and order.price is None,
-        "a market order takes no price": is_market and order.price is not None,
+        "a limit order needs a price": is_limit and order.price is None,
+        "a market order takes no price": not is_limit and order.price is not None,
+        "a stop needs a trigger price": order.is_stop and not order.trigger_price,
+        "a stop must be reduce only": order.is_stop and not order.reduce_only,
         "post only means a resting limit order": order.post_only
-        and (is_market or order.time_in_force is not TimeInForce.GTC),
+        and (not is_limit or order.time_in_force is not TimeInForce.GTC),
         "a market order cannot be fill-or-kill": is_market and order.time_in_force is TimeInForce.FOK,
         "reduce only exists on swaps, this is spot": order.reduce_only and market.kind is MarketKind.SPOT,
     }

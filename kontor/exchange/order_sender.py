@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ccxt
@@ -17,6 +17,7 @@ from kontor.exchange.error_table import Asked
 from kontor.exchange.order_reports import parse_created, parse_order
 from kontor.exchange.order_requests import check_order, expires_at, order_request
 from kontor.exchange.replies import Reply, read_item, read_items
+from kontor.exchange.stops import ABOUT_STOPS, became, parse_stop, stop_request
 from kontor.exchange.wire import current_call, part_of_call
 from kontor.resilience.rate_budget import Priority
 
@@ -74,16 +75,20 @@ class OrderSender:
             results |= answered
         return [results[place] for place in range(len(orders))]
 
-    async def cancel(self, symbol: str, client_order_id: str | None, venue_order_id: str | None) -> None:
+    async def cancel(
+        self, symbol: str, client_order_id: str | None, venue_order_id: str | None, *, stop: bool = False
+    ) -> None:
         """Ask for a cancel by the venue's id where it is known, else by ours."""
+        if stop:
+            self._require_stops()
         if not self._client.has.get("cancelOrder"):
             raise self._unsupported("cancelOrder")
         await self._ready(symbol)
-        params = {}
+        params: dict[str, Any] = dict(ABOUT_STOPS) if stop else {}
         if venue_order_id is None:
             if client_order_id is None or not self._cancels_by_client_id:
                 raise self._needs_venue_id("cancel an order", client_order_id)
-            params = {"clientOrderId": client_order_id}
+            params["clientOrderId"] = client_order_id
         operation = f"cancel_order {symbol} {venue_order_id or client_order_id}"
 
         async def send() -> None:
@@ -118,6 +123,31 @@ class OrderSender:
             return report
 
         return await self._connection.ask(operation, ask, asked=Asked.LOOKUP, priority=Priority.ACCOUNT)
+
+    async def look_up_stop(self, symbol: str, client_order_id: str | None, venue_order_id: str | None) -> OrderReport:
+        """A stop by either of its ids; one that has triggered is the order that it became."""
+        self._require_stops()
+        market = await self._connection.market(symbol)
+        params: dict[str, Any] = dict(ABOUT_STOPS)
+        if client_order_id is not None:
+            params["clientOrderId"] = client_order_id
+        operation = f"fetch_order {symbol} stop {client_order_id or venue_order_id}"
+
+        async def ask() -> tuple[OrderReport, str | None]:
+            raw = await self._client.fetch_order(None if client_order_id else venue_order_id, symbol, params)
+            return parse_stop(raw, market, self._connection.clock.now()), became(raw)
+
+        report, order_id = await self._connection.ask(operation, ask, asked=Asked.LOOKUP, priority=Priority.ACCOUNT)
+        if order_id is None:
+            return report
+        order = await self.look_up(symbol, None, order_id)
+        return replace(
+            order,
+            order_type=report.order_type,
+            client_order_id=report.client_order_id,
+            trigger_price=report.trigger_price,
+            reduce_only=True,
+        )
 
     async def _create_batch(self, batch: Batch) -> Mapping[int, Result]:
         """The results of one request, by the places of their orders."""
@@ -193,6 +223,9 @@ class OrderSender:
     async def _prepare(self, order: Order) -> tuple[Market, dict[str, Any]]:
         market = await self._ready(order.symbol)
         check_order(order, market)
+        if order.is_stop:
+            self._require_stops()
+            return market, stop_request(order, market)
         return market, order_request(order, market, cost_only_buys=self._cost_only_buys)
 
     async def _ready(self, symbol: str) -> Market:
@@ -217,6 +250,9 @@ class OrderSender:
     def _batches(self, prepared: Batch) -> list[Batch]:
         """The orders in as few requests as the venue allows; kinds of market apart where it does not mix them."""
         limits = self._batch_limits
+        stops = [[each] for each in prepared if each.order.is_stop]
+        if stops:
+            return [*stops, *self._batches([each for each in prepared if not each.order.is_stop])]
         if self._connection.venue.mixed_batches:
             return _slices(prepared, min(limits.values()))
         kinds = sorted({each.market.kind for each in prepared})
@@ -225,6 +261,10 @@ class OrderSender:
             for kind in kinds
             for batch in _slices([each for each in prepared if each.market.kind is kind], limits[kind])
         ]
+
+    def _require_stops(self) -> None:
+        if not self._connection.profile.stop_orders:
+            raise NotSupported(f"{self._connection.settings.exchange_id} has no stop orders that this desk can use")
 
     def _unsupported(self, method: str) -> NotSupported:
         return NotSupported(f"{self._connection.settings.exchange_id} has no {method}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
 from kontor.domain.outside import Transfer
@@ -101,11 +102,18 @@ class Session:
             return await exchange.fetch_open_orders(symbol)
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> OrderReport:
         """One order by either id; OrderNotFound only when the venue itself says it has none."""
         async with self._client.in_use() as exchange:
-            return await exchange.fetch_order(symbol, client_order_id=client_order_id, venue_order_id=venue_order_id)
+            return await exchange.fetch_order(
+                symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, stop=stop
+            )
 
     async def fetch_fills(
         self, symbol: str | None = None, *, venue_order_id: str | None = None, since: datetime | None = None
@@ -119,6 +127,11 @@ class Session:
         async with self._client.in_use() as exchange:
             return await exchange.fetch_transfers(since)
 
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        """Every movement of the account's money since then, oldest first."""
+        async with self._client.in_use() as exchange:
+            return await exchange.fetch_bills(since)
+
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""
         async with self._client.in_use() as exchange:
@@ -130,11 +143,18 @@ class Session:
             return await exchange.create_orders(orders)
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> None:
         """Ask for a cancel; OrderNotFound means it is gone, perhaps filled."""
         async with self._client.in_use() as exchange:
-            await exchange.cancel_order(symbol, client_order_id=client_order_id, venue_order_id=venue_order_id)
+            await exchange.cancel_order(
+                symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, stop=stop
+            )
 
     async def cancel_all_after(self, seconds: float) -> None:
         """Have the venue cancel every order unless this is called again in time; 0 disarms it."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from kontor.domain.ledger import EntryKind
 from kontor.errors import AlreadyPlaced, ExchangeError, InvalidOrder, NotPlaced, RateLimited, Rejected
 
 
@@ -36,6 +37,12 @@ class Venue:
     fills_by_kind: bool = False
     # Parameters that narrow the account's ledger down to transfers.
     ledger_params: Mapping[str, str] = field(default_factory=dict)
+    # The account statement comes in pages; the parameter takes the last bill id seen.
+    bills_after: str = ""
+    # What the types of its rows are, where ccxt lumps them together.
+    bill_kinds: Mapping[str, EntryKind] = field(default_factory=dict)
+    # Stops rest at the venue under ids of ours, and its dead man's switch leaves them alone.
+    stop_orders: bool = False
     # A batch may hold orders of several kinds of market.
     mixed_batches: bool = False
     # Column of a raw candle, and its text while the candle is unfinished.
@@ -60,6 +67,19 @@ OKX = Venue(
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
     ledger_params={"type": "1"},
+    bills_after="after",
+    bill_kinds={
+        "1": EntryKind.TRANSFER,
+        "2": EntryKind.TRADE,
+        "3": EntryKind.TRADE,
+        # Liquidation and auto-deleveraging are fills too.
+        "5": EntryKind.TRADE,
+        "6": EntryKind.TRANSFER,
+        "7": EntryKind.INTEREST,
+        "8": EntryKind.FUNDING,
+        "9": EntryKind.TRADE,
+    },
+    stop_orders=True,
     open_orders_after="after",
     fills_after=("after", "billId"),
     fills_by_kind=True,

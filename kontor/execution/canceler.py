@@ -4,11 +4,13 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
+from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import CANCELABLE, Order
 from kontor.errors import AuthenticationFailed, ExchangeError, NotPlaced, OrderNotFound
 from kontor.execution.collect import refresh_or_close
 from kontor.execution.pauses import Pauses
 from kontor.execution.shift import Shift
+from kontor.ports import Exchange
 from kontor.resilience.deadline import DeadlineExceeded, deadline
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,9 @@ class Canceler:
         shift.failpoint("before cancel")
         try:
             async with deadline("cancel order", shift.request_timeout):
-                if order.venue_order_id is not None:
+                if order.is_stop:
+                    await _cancel_stop(shift.exchange, order)
+                elif order.venue_order_id is not None:
                     await shift.exchange.cancel_order(order.symbol, venue_order_id=order.venue_order_id)
                 else:
                     await shift.exchange.cancel_order(order.symbol, client_order_id=order.client_order_id)
@@ -86,3 +90,11 @@ class Canceler:
             return False
         shift.failpoint("cancel recorded")
         return order.is_finished
+
+
+async def _cancel_stop(exchange: Exchange, order: Order) -> None:
+    if order.strategy == EXTERNAL:
+        await exchange.cancel_order(order.symbol, venue_order_id=order.venue_order_id, stop=True)
+    else:
+        # Once triggered, the venue's id is that of the order it became; ours stays.
+        await exchange.cancel_order(order.symbol, client_order_id=order.client_order_id, stop=True)

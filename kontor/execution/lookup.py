@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kontor.domain.fill import Fill, total_of
+from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import Order, OrderReport, OrderState
 from kontor.errors import NotSupported, OrderNotFound
 from kontor.ports import Exchange
@@ -21,6 +22,8 @@ def can_look_up(exchange: Exchange, order: Order) -> bool:
 
 async def look_up(exchange: Exchange, order: Order) -> OrderReport:
     """What the venue says of the order; raises OrderNotFound when it says it has none."""
+    if order.is_stop:
+        return await _look_up_stop(exchange, order)
     if order.venue_order_id is not None:
         return await exchange.fetch_order(order.symbol, venue_order_id=order.venue_order_id)
     if exchange.profile.lookup_by_client_order_id:
@@ -29,6 +32,17 @@ async def look_up(exchange: Exchange, order: Order) -> OrderReport:
     if found is None:
         raise OrderNotFound(f"order {order.client_order_id} is in no list of {exchange.profile.exchange_id}")
     return found
+
+
+async def _look_up_stop(exchange: Exchange, order: Order) -> OrderReport:
+    """By our id, which stays when it triggers; one that somebody else placed has only the venue's."""
+    if order.strategy != EXTERNAL:
+        return await exchange.fetch_order(order.symbol, client_order_id=order.client_order_id, stop=True)
+    try:
+        return await exchange.fetch_order(order.symbol, venue_order_id=order.venue_order_id, stop=True)
+    except OrderNotFound:
+        # It has triggered, and what we know it by is the order that it became.
+        return await exchange.fetch_order(order.symbol, venue_order_id=order.venue_order_id)
 
 
 async def search(exchange: Exchange, order: Order, *, was_waited_for: bool = False) -> OrderReport | None:
@@ -41,6 +55,10 @@ async def search(exchange: Exchange, order: Order, *, was_waited_for: bool = Fal
     for report in await exchange.fetch_open_orders(order.symbol):
         if is_about(order, report.client_order_id, report.venue_order_id):
             return report
+    if order.is_stop:
+        # Its own lookup knows those that are over as well; what it became would show among the fills.
+        venue_order_id = await _in_fills(exchange, order)
+        return None if venue_order_id is None else await _look_up_stop(exchange, order)
     venue_order_id = await _in_closed_orders(exchange, order) or await _in_fills(exchange, order)
     if venue_order_id is None:
         return None

@@ -76,6 +76,7 @@ def weigh(parts: Parts, intent: OrderIntent, view: RiskView, *, client_order_id:
         quantity=intent.quantity,
         created_at=view.now,
         price=intent.price,
+        trigger_price=intent.trigger_price,
         time_in_force=intent.time_in_force,
         post_only=intent.post_only,
         # Venues know no such word on spot, where a sale can but close.

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from kontor.config import KontorConfig
@@ -19,6 +19,13 @@ from kontor.execution.parts import Parts
 
 log = logging.getLogger(__name__)
 
+# What losses are counted from, as monitor-risk keeps it.
+RISK_MARKS = "risk_marks"
+# How the account is set up at the venue and must not be; a list of sentences.
+SETUP = "account_setup"
+# Why the venue takes no orders now: maintenance, with what it says about it.
+MAINTENANCE = "venue_maintenance"
+
 
 def limits_of(config: KontorConfig) -> Limits:
     """The gate's limits as kontor.yaml has them."""
@@ -33,6 +40,7 @@ def limits_of(config: KontorConfig) -> Limits:
         position_values=risk.position_values,
         max_orders_per_minute=risk.max_orders_per_minute,
         max_ticker_age=timedelta(seconds=risk.max_ticker_age_seconds),
+        losses_are_limited=risk.max_drawdown_percent is not None or risk.max_daily_loss is not None,
         restricted=frozenset(config.watchlist.restricted),
     )
 
@@ -58,6 +66,7 @@ async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool) ->
         markets=markets,
         tickers=await fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits),
         halted=halt.reason if halt else None,
+        forbidden=await _forbidden(parts),
     )
     if not (reduces or limits.need_account):
         return view
@@ -116,7 +125,9 @@ async def _with_account(parts: Parts, view: RiskView) -> RiskView:
         balance=balance,
         orders=orders,
         halted=view.halted,
+        forbidden=view.forbidden,
         recent_orders=await _recent_orders(parts, view),
+        losses_watched_at=await _watched_at(parts, view),
     )
 
 
@@ -129,6 +140,25 @@ async def _recent_orders(parts: Parts, view: RiskView) -> int:
         order.state is not OrderState.DENIED and not order.reduce_only and order.strategy != EXTERNAL
         for order in recent
     )
+
+
+async def _forbidden(parts: Parts) -> Mapping[str, str]:
+    """What else forbids new risk, by rule."""
+    setup = await parts.store.desk.attribute(parts.account, SETUP)
+    maintenance = await parts.store.desk.attribute(parts.account, MAINTENANCE)
+    found = {
+        "account_setup": "; ".join(setup.value) if setup and setup.value else "",
+        "maintenance": str(maintenance.value) if maintenance and maintenance.value else "",
+    }
+    return {rule: reason for rule, reason in found.items() if reason}
+
+
+async def _watched_at(parts: Parts, view: RiskView) -> datetime | None:
+    """When losses were looked at last; a person who resumed trading has looked as well."""
+    if not view.limits.losses_are_limited:
+        return None
+    marks = await parts.store.desk.attribute(parts.account, RISK_MARKS)
+    return None if marks is None else marks.at
 
 
 def _values(positions: Snapshot[tuple[Position, ...]] | None) -> tuple[Position, ...]:

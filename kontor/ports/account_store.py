@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from kontor.domain.account import Balance, Position
+from kontor.domain.ledger import LedgerEntry
 from kontor.domain.order import OrderReport
 from kontor.domain.outside import OutsideMove
 from kontor.domain.snapshot import Snapshot
@@ -63,6 +64,16 @@ class AccountStore(Protocol):
         Returns the moves whose source had not been booked yet. None, and nothing is written, when the attribute is not
         the one of `since` (None: not set) any more: somebody else has compared meanwhile.
         """
+        ...
+
+    async def book(self, account: str, entries: Sequence[LedgerEntry]) -> Sequence[LedgerEntry]:
+        """Commit ledger entries by their source; returns those that were new. One booked before stays as it is."""
+        ...
+
+    async def ledger(
+        self, account: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[LedgerEntry]:
+        """The ledger's entries from `since` up to before `until`, oldest first."""
         ...
 
     async def outside_moves(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
 from kontor.domain.outside import Transfer
@@ -63,9 +64,17 @@ class Exchange(Protocol):
     async def fetch_open_orders(self, symbol: str | None = None) -> Sequence[OrderReport]: ...
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> OrderReport:
-        """One order by either id; raises OrderNotFound when the venue says it has none."""
+        """One order by either id; raises OrderNotFound when the venue says it has none.
+
+        `stop` for one that rests until its trigger; once triggered, the report bears the id of the order it became.
+        """
         ...
 
     async def fetch_fills(
@@ -74,6 +83,10 @@ class Exchange(Protocol):
 
     async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
         """Money that came or left by anything but trading, oldest first; NotSupported where no venue list tells."""
+        ...
+
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        """Every movement of the account's money since then, oldest first; NotSupported where no venue list tells."""
         ...
 
     async def create_order(self, order: Order) -> OrderReport:
@@ -85,7 +98,12 @@ class Exchange(Protocol):
         ...
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self,
+        symbol: str,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        stop: bool = False,
     ) -> None:
         """Ask for a cancel; OrderNotFound means it is gone, perhaps filled: look it up."""
         ...

@@ -115,8 +115,12 @@ class OrderQueue(Protocol):
         self, account: str, *, client_order_id: str | None = None, since: datetime | None = None, limit: int = 1000
     ) -> Sequence[Fill]: ...
 
-    async def strategy_fills(self, account: str) -> Sequence[tuple[str, Fill]]:
-        """Every fill of an order that a strategy placed, with the strategy's name, oldest first."""
+    async def strategy_fills(self, account: str, *, since: datetime | None = None) -> Sequence[tuple[str, Fill]]:
+        """Every fill (since a moment) of an order that a strategy placed, with the strategy's name, oldest first."""
+        ...
+
+    async def count_strategy_fills(self, account: str) -> int:
+        """How many fills `strategy_fills` has without `since`; cheap."""
         ...
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill, EntryKind
 from kontor.domain.market import NO_CANDLES, TIMEFRAMES, Candles, Market, MarketKind, Ticker
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side, TimeInForce
 from kontor.domain.outside import Transfer
@@ -99,7 +100,7 @@ class ReplayExchange:
         return [each for each in reports if symbol in {None, each.symbol}]
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None, stop: bool = False
     ) -> OrderReport:
         """One order by either id."""
         try:
@@ -121,6 +122,22 @@ class ReplayExchange:
         """Nobody moves money in a replay."""
         del since
         return ()
+
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        """The paper exchange's own account statement."""
+        kinds = {"deposit": EntryKind.TRANSFER, "funding": EntryKind.FUNDING}
+        found = [
+            Bill(
+                each.bill_id,
+                kinds.get(each.kind, EntryKind.TRADE),
+                each.ccy,
+                each.change,
+                _moment(each.ts),
+                self._symbols.get(each.inst_id),
+            )
+            for each in reversed(self._venue.bills(self._account))
+        ]
+        return [each for each in found if each.at >= since]
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order."""
@@ -161,7 +178,7 @@ class ReplayExchange:
         return results
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None, stop: bool = False
     ) -> None:
         """Cancel what is left of an order."""
         body = {"instId": self._instrument(symbol).inst_id, "ordId": venue_order_id, "clOrdId": client_order_id}

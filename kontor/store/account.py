@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from kontor.domain.account import Balance, CurrencyBalance, Position
+from kontor.domain.ledger import LedgerEntry
 from kontor.domain.order import OrderReport
 from kontor.domain.outside import OutsideMove
 from kontor.domain.snapshot import Snapshot
@@ -17,6 +18,7 @@ from kontor.store.columns import plain
 from kontor.store.database import Database
 from kontor.store.desk import load_attribute, save_attribute
 from kontor.store.equity import load_equity
+from kontor.store.ledger import book_entries, load_entries
 from kontor.store.outside import book_moves, load_moves
 from kontor.store.rows import columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
@@ -114,6 +116,16 @@ class SqlAccountStore:
     ) -> Sequence[OutsideMove]:
         """Booked moves, oldest first; of more than `limit` the newest."""
         return await self._database.read(lambda conn: load_moves(conn, account, since=since, limit=limit))
+
+    async def book(self, account: str, entries: Sequence[LedgerEntry]) -> Sequence[LedgerEntry]:
+        """Commit ledger entries by their source; returns those that were new."""
+        return await self._database.write(lambda conn: book_entries(conn, account, entries)) if entries else []
+
+    async def ledger(
+        self, account: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[LedgerEntry]:
+        """The ledger's entries, oldest first."""
+        return await self._database.read(lambda conn: load_entries(conn, account, since=since, until=until))
 
     async def save_positions(self, account: str, positions: Sequence[Position], at: datetime) -> None:
         """Replace the account's positions."""

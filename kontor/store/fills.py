@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
@@ -42,6 +42,8 @@ OF_STRATEGIES = (
     )
     .order_by(f.filled_at, f.number)
 )
+OF_STRATEGIES_SINCE = OF_STRATEGIES.where(f.filled_at >= bindparam("since", type_=f.filled_at.type))
+COUNT_OF_STRATEGIES = OF_STRATEGIES.order_by(None).with_only_columns(func.count())
 
 ADOPT = update(tables.fills).where(
     tables.fills.c.account == bindparam("of_account"),
@@ -97,9 +99,16 @@ def load_fills(
     return [Fill(*row) for row in conn.execute(query)][::-1]
 
 
-def load_strategy_fills(conn: Connection, account: str) -> list[tuple[str, Fill]]:
+def load_strategy_fills(conn: Connection, account: str, since: datetime | None) -> list[tuple[str, Fill]]:
     """(strategy, fill) for the fills of strategies' orders, oldest first."""
-    return [(row[0], Fill(*row[1:])) for row in conn.execute(OF_STRATEGIES, {"account": account})]
+    given: dict[str, Any] = {"account": account} if since is None else {"account": account, "since": since}
+    query = OF_STRATEGIES if since is None else OF_STRATEGIES_SINCE
+    return [(row[0], Fill(*row[1:])) for row in conn.execute(query, given)]
+
+
+def count_strategy_fills(conn: Connection, account: str) -> int:
+    """How many fills strategies' orders have."""
+    return conn.scalar(COUNT_OF_STRATEGIES, {"account": account}) or 0
 
 
 def _key(fill: Fill) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from kontor.domain.account import Balance, Position
+from kontor.domain.ledger import LedgerEntry
 from kontor.domain.order import OrderReport
 from kontor.domain.outside import OutsideMove
 from kontor.domain.snapshot import Snapshot
@@ -44,6 +45,7 @@ class MemoryAccountStore:
         self._desk = desk
         # By account and source, in the order of booking.
         self._moves: dict[str, dict[str, OutsideMove]] = {}
+        self._ledger: dict[str, dict[str, LedgerEntry]] = {}
         self._balances: dict[str, Balance] = {}
         self._history: dict[str, dict[datetime, Decimal]] = {}
         self._equity: dict[str, dict[datetime, Decimal]] = {}
@@ -121,6 +123,25 @@ class MemoryAccountStore:
         """Booked moves, oldest first; of more than `limit` the newest."""
         moves = [move for move in self._moves.get(account, {}).values() if since is None or move.at >= since]
         return sorted(moves, key=lambda move: move.at)[-limit:] if limit > 0 else []
+
+    async def book(self, account: str, entries: Sequence[LedgerEntry]) -> Sequence[LedgerEntry]:
+        """Store ledger entries by their source; returns those that were new."""
+        booked = self._ledger.setdefault(account, {})
+        by_source = {entry.source_id: entry for entry in entries}
+        new = [entry for source, entry in by_source.items() if source not in booked]
+        booked.update({entry.source_id: entry for entry in new})
+        return new
+
+    async def ledger(
+        self, account: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[LedgerEntry]:
+        """The ledger's entries, oldest first."""
+        found = [
+            entry
+            for entry in self._ledger.get(account, {}).values()
+            if (since is None or entry.at >= since) and (until is None or entry.at < until)
+        ]
+        return sorted(found, key=lambda entry: entry.at)
 
     async def save_positions(self, account: str, positions: Sequence[Position], at: datetime) -> None:
         """Replace the account's positions."""

@@ -186,16 +186,21 @@ class MemoryOrderQueue:
         ]
         return sorted(found, key=lambda fill: fill.filled_at)[-limit:] if limit > 0 else []
 
-    async def strategy_fills(self, account: str) -> Sequence[tuple[str, Fill]]:
+    async def strategy_fills(self, account: str, *, since: datetime | None = None) -> Sequence[tuple[str, Fill]]:
         """Every fill of an order that a strategy placed, with the strategy's name, oldest first."""
         found = [
             (order.strategy, fill)
             for (owner, _, _), fill in self._fills.items()
             if owner == account
+            and (since is None or fill.filled_at >= since)
             and (order := self._orders.get(fill.client_order_id or "")) is not None
             and order.strategy not in {None, EXTERNAL}
         ]
         return sorted(((name, fill) for name, fill in found if name), key=lambda pair: pair[1].filled_at)
+
+    async def count_strategy_fills(self, account: str) -> int:
+        """How many fills strategies' orders have."""
+        return len(await self.strategy_fills(account))
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""

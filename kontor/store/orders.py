@@ -186,9 +186,13 @@ class SqlOrderQueue:
             lambda conn: booking.load_fills(conn, account, client_order_id=client_order_id, since=since, limit=limit)
         )
 
-    async def strategy_fills(self, account: str) -> Sequence[tuple[str, Fill]]:
+    async def strategy_fills(self, account: str, *, since: datetime | None = None) -> Sequence[tuple[str, Fill]]:
         """Every fill of an order that a strategy placed, with the strategy's name, oldest first."""
-        return await self._database.read(lambda conn: booking.load_strategy_fills(conn, account))
+        return await self._database.read(lambda conn: booking.load_strategy_fills(conn, account, since))
+
+    async def count_strategy_fills(self, account: str) -> int:
+        """How many fills strategies' orders have."""
+        return await self._database.read(lambda conn: booking.count_strategy_fills(conn, account))
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""

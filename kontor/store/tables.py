@@ -16,6 +16,7 @@ from sqlalchemy import (
 
 from kontor.domain.account import PositionSide
 from kontor.domain.fill import FillCause
+from kontor.domain.ledger import EntryKind
 from kontor.domain.market import MarketKind
 from kontor.domain.order import OrderState, OrderType, Side, TimeInForce
 from kontor.domain.outside import OutsideKind
@@ -55,6 +56,7 @@ markets = Table(
     Column("max_quantity", Money),
     Column("min_cost", Money),
     Column("max_leverage", Money),
+    Column("delists_at", Moment),
     Column("raw", Json, nullable=False),
     Column("saved_at", Moment, nullable=False),
 )
@@ -183,6 +185,7 @@ open_orders = Table(
     Column("reduce_only", Boolean, nullable=False),
     Column("reason", Text),
     Column("created_at", Moment),
+    Column("trigger_price", Money),
 )
 
 orders = Table(
@@ -215,6 +218,7 @@ orders = Table(
     Column("cancel_requested_at", Moment),
     Column("attempts", Integer, nullable=False),
     Column("updated_at", Moment),
+    Column("trigger_price", Money),
     # The sum of the order's fills, and whether it is less than filled_quantity: text cannot be added up in SQL.
     Column("booked_quantity", Money, nullable=False),
     Column("is_short", Boolean, nullable=False),
@@ -275,6 +279,29 @@ outside_moves = Table(
     Column("fee", Money),
     Column("fee_currency", Text),
     Column("client_order_id", Text),
+    UniqueConstraint("account", "source_id"),
+    Index(None, "account", "at"),
+)
+
+# What moved the account's money, a row for each fill and each bill that no fill tells; see kontor.domain.ledger.
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("number", Sequence, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("kind", Word(EntryKind), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("symbol", Text),
+    Column("strategy", Text),
+    Column("client_order_id", Text),
+    Column("quantity", Money),
+    Column("price", Money),
+    Column("currency", Text),
+    Column("amount", Money),
+    Column("fee", Money),
+    Column("fee_currency", Text),
+    Column("coin_price", Money),
     UniqueConstraint("account", "source_id"),
     Index(None, "account", "at"),
 )

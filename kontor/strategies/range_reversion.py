@@ -114,7 +114,9 @@ class RangeReversion(Strategy[RangeReversionParameters]):
             plan = _plan(market, side, value, dca_levels(self.parameters.dca_percent, self.parameters.dca_weights))
             if plan is None:
                 continue
-            if side in resting and _same_prices(resting[side], plan):
+            if side in resting and (
+                _same_prices(resting[side], plan) or _stands_nearer(resting[side], plan, market.price)
+            ):
                 found.append(resting[side])
             elif plan.value and (resting or risk_of(plan.value, view.stop_loss_percent) <= margin):
                 found.append(plan)
@@ -154,6 +156,15 @@ def _closing(plan: Plan, market: SymbolView) -> Wanted:
     side = Side.SELL if plan.side is Side.BUY else Side.BUY
     quantity = market.market.round_quantity(abs(market.quantity))
     return Wanted("close", side, quantity, plan.target, reduce_only=True)
+
+
+def _stands_nearer(resting: Plan, new: Plan, price: Decimal) -> bool:
+    """The range has moved away only because the price comes near: levels closer than half a percent are none.
+
+    Following it would take the entries away whenever they are about to be filled.
+    """
+    old, beyond = resting.entries[0][0], new.entries[0][0]
+    return beyond < old <= price if resting.side is Side.BUY else beyond > old >= price
 
 
 def _same_prices(one: Plan, other: Plan) -> bool:

@@ -1,7 +1,7 @@
 """An account as its strategies share it: positions, open orders, what the venue holds, units and prices."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,11 +12,12 @@ from kontor.domain.identity import EXTERNAL
 from kontor.domain.intent import RiskView
 from kontor.domain.market import Market, MarketKind, Ticker
 from kontor.domain.order import Order
-from kontor.domain.strategy_position import Positions, StrategyPosition, by_hand, positions_of
+from kontor.domain.strategy_position import Positions, StrategyPosition, by_hand
 from kontor.domain.units import OpenUnit, UnitFigures, UnitRules, figures, risk_of
 from kontor.errors import KontorError
 from kontor.execution.parts import Parts
-from kontor.execution.view import load_view
+from kontor.execution.view import load_markets, load_view
+from kontor.trading.positions import strategy_positions
 
 UNITS = "units"
 _NOTHING = Decimal(0)
@@ -32,6 +33,8 @@ class Books:
     orders: Mapping[str, tuple[Order, ...]]
     unsettled: frozenset[tuple[str, str]]
     units: UnitFigures
+    # Protective stops that may still change something, by (strategy, symbol); no strategy sees them.
+    stops: Mapping[tuple[str, str], tuple[Order, ...]] = field(default_factory=dict)
 
     def position(self, strategy: str, symbol: str) -> StrategyPosition:
         """What a strategy holds there."""
@@ -61,17 +64,21 @@ class Books:
         return by_hand(self.positions, self.view.holdings, self.view.markets)
 
 
-async def load_books(parts: Parts, symbols: Collection[str]) -> Books:
-    """The account's books, with fresh tickers for `symbols`; raises KontorError before the first balance."""
-    fills = await parts.store.orders.strategy_fills(parts.account)
-    view = await load_view(parts, symbols, reduces=True)
+async def load_books(parts: Parts, symbols: Collection[str] = ()) -> Books:
+    """The account's books, with fresh tickers for `symbols` and what is held; KontorError before the first balance."""
+    positions = await strategy_positions(parts, await load_markets(parts))
+    held = {symbol for (_, symbol), position in positions.items() if position.is_open}
+    view = await load_view(parts, {*symbols, *held}, reduces=True)
     if view.balance is None:
         raise KontorError("the balance is not known yet; wait for update-balance")
-    positions = positions_of(fills, view.markets)
     short = await parts.store.orders.short_of_fills(parts.account, limit=10_000)
     orders: dict[str, list[Order]] = {}
+    stops: dict[tuple[str, str], list[Order]] = {}
     for order in sorted(view.orders, key=lambda order: order.created_at):
         if order.strategy and order.strategy != EXTERNAL:
+            if order.is_stop:
+                stops.setdefault((order.strategy, order.symbol), []).append(order)
+                continue
             orders.setdefault(order.strategy, []).append(order)
     units = open_units(parts.config, view, positions)
     return Books(
@@ -79,6 +86,7 @@ async def load_books(parts: Parts, symbols: Collection[str]) -> Books:
         balance=view.balance,
         positions=positions,
         orders={name: tuple(some) for name, some in orders.items()},
+        stops={key: tuple(some) for key, some in stops.items()},
         unsettled=frozenset((order.strategy, order.symbol) for order in short if order.strategy),
         units=figures(unit_rules(parts.config), view.balance.total, units),
     )

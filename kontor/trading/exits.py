@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,8 @@ from kontor.config import ExitSettings
 from kontor.domain.exits import ExitRules, better, exit_reason
 from kontor.domain.identity import client_order_id
 from kontor.domain.intent import OrderIntent
-from kontor.domain.order import Order, OrderState, OrderType
+from kontor.domain.order import CANCELABLE, Order, OrderState, OrderType
+from kontor.domain.protection import is_crossed
 from kontor.domain.strategy_position import StrategyPosition, closing_of
 from kontor.errors import KontorError
 from kontor.execution.cancel import request_cancels
@@ -27,6 +28,9 @@ WATCH = "exit_watch"
 # Resting orders of the position are canceled before it is closed: together they would close it twice.
 CANCEL_SECONDS = 4.0
 PRIORITY = 5
+# How long a stop that was reached may take to close the position before the desk does it.
+STOP_GRACE = timedelta(seconds=10)
+_NOTHING = Decimal(0)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
 _MOST_TRIES = 200
 
@@ -50,9 +54,8 @@ async def check_exits(parts: Parts) -> ExitReport:
     """
     known = await parts.store.desk.attribute(parts.account, WATCH)
     watch: Mapping[str, Any] = known.value if known and known.value else {}
-    fills = await parts.store.orders.strategy_fills(parts.account)
-    books = await load_books(parts, {fill.symbol for _, fill in fills})
-    rules = await _rules(parts)
+    books = await load_books(parts)
+    rules = await exit_rules(parts)
     report, seen = ExitReport(), {}
     for (name, symbol), position in books.positions.items():
         if not position.is_open:
@@ -74,7 +77,7 @@ async def check_exits(parts: Parts) -> ExitReport:
     return report
 
 
-async def _rules(parts: Parts) -> Mapping[str, ExitRules]:
+async def exit_rules(parts: Parts) -> Mapping[str, ExitRules]:
     """Rules by strategy: those of kontor.yaml, and the last known ones of strategies that are not in it any more."""
     kept = await parts.store.desk.attribute(parts.account, EXIT_RULES)
     rules = {
@@ -113,25 +116,58 @@ async def _look(
     key = f"{position.strategy} {position.symbol}"
     # Once decided it stays decided: a price that comes back does not leave half a position.
     reason = (mine or {}).get("reason") or exit_reason(position, rules, price=price, best=best, now=books.view.now)
+    reason = reason or _delisting(parts, books, position)
+    decided_at = (mine or {}).get("decided_at") or books.view.now.isoformat()
     if reason is not None:
         report.closing[key] = reason
-        await _close(parts, books, position, report)
+        if not _venue_closes(books, position, price, datetime.fromisoformat(decided_at)):
+            await _close(parts, books, position, report)
     elif price is None and rules.need_price:
         raise KontorError(f"{position.symbol}: {ticker}, so its stops cannot be watched")
     watch = {"opened_by": position.opened_by}
     watch |= {"best": str(best)} if best is not None else {}
-    return watch | ({"reason": reason} if reason is not None else {})
+    return watch | ({"reason": reason, "decided_at": decided_at} if reason is not None else {})
+
+
+def _delisting(parts: Parts, books: Books, position: StrategyPosition) -> str | None:
+    """The market ends soon: who waits longer is closed by the venue, at its price."""
+    market = books.view.markets.get(position.symbol)
+    if market is None or market.delists_at is None:
+        return None
+    before = timedelta(hours=float(parts.config.protection.exit_before_delisting_hours))
+    if books.view.now < market.delists_at - before:
+        return None
+    return f"delisting: {position.symbol} ends at {market.delists_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _venue_closes(books: Books, position: StrategyPosition, price: Decimal | None, decided_at: datetime) -> bool:
+    """The stop at the venue has been reached and gets a moment to do its work: two orders would close it twice."""
+    if books.view.now - decided_at > STOP_GRACE:
+        return False
+    stops = books.stops.get((position.strategy, position.symbol), ())
+    return any(
+        stop.state in CANCELABLE
+        and stop.trigger_price is not None
+        and is_crossed(position, stop.trigger_price, price)
+        and stop.remaining_quantity >= abs(position.quantity)
+        for stop in stops
+    )
 
 
 async def _close(parts: Parts, books: Books, position: StrategyPosition, report: ExitReport) -> None:
-    market = books.view.markets[position.symbol]
+    market = books.view.markets.get(position.symbol)
+    if market is None:
+        raise KontorError(f"{position.symbol} is not a market of this venue any more; ask the venue what became of it")
     key = f"{position.strategy} {position.symbol}"
     exits, number = await _earlier_exits(parts, position)
     if any(not order.is_finished for order in exits) or (position.strategy, position.symbol) in books.unsettled:
         return
-    if exits and books.view.now - exits[-1].created_at < _pause(exits):
+    if exits and books.view.now - exits[-1].created_at < pause_after(exits):
         return
-    await _clear(parts, books.orders_of(position.strategy, position.symbol))
+    stops = books.stops.get((position.strategy, position.symbol), ())
+    reached = [stop for stop in stops if is_crossed(position, stop.trigger_price or _NOTHING, _last(books, position))]
+    # A stop that was reached and did nothing must not wake up later; the others stand until the position is flat.
+    await _clear(parts, (*books.orders_of(position.strategy, position.symbol), *reached))
     closing = closing_of(position, books.positions, books.held(market))
     wanted = {
         "": (market.round_quantity(closing.reduce_only), True),
@@ -162,6 +198,11 @@ async def _close(parts: Parts, books: Books, position: StrategyPosition, report:
             report.orders.append(order.client_order_id)
 
 
+def _last(books: Books, position: StrategyPosition) -> Decimal | None:
+    ticker = books.view.tickers.get(position.symbol)
+    return None if ticker is None else ticker.last
+
+
 async def _names(parts: Parts, position: StrategyPosition, number: int) -> Mapping[str, str]:
     prefix = await parts.store.desk.desk_prefix()
     base = ("exit", position.strategy, position.symbol, position.opened_by, number)
@@ -180,7 +221,7 @@ async def _earlier_exits(parts: Parts, position: StrategyPosition) -> tuple[list
     raise KontorError(f"{_MOST_TRIES} exits of {position.symbol} came to nothing; close it with close-position")
 
 
-def _pause(exits: list[Order]) -> timedelta:
+def pause_after(exits: list[Order]) -> timedelta:
     """How long after the last try the next one may come: refused ones wait ever longer, one that filled does not."""
     refused = 0
     for order in reversed(exits):

@@ -15,12 +15,12 @@ from kontor.domain.portfolio import Breach, PortfolioLimits, RiskMarks, breaches
 from kontor.errors import KontorError, NotSupported
 from kontor.execution.halt import halt, halted
 from kontor.execution.parts import Parts
-from kontor.execution.view import load_view
+from kontor.execution.view import RISK_MARKS, load_view
 from kontor.ports import DeskState
 
 log = logging.getLogger(__name__)
 
-MARKS = "risk_marks"
+MARKS = RISK_MARKS
 ORDER_RATE = "max_orders_per_minute"
 # Transfers are asked for this far back: what was counted once is not counted again.
 _BACK = timedelta(hours=26)

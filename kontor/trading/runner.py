@@ -10,7 +10,7 @@ from typing import Any
 from kontor.config import StrategySettings
 from kontor.domain.exposure import only_reduces
 from kontor.domain.identity import client_order_id
-from kontor.domain.market import Candles
+from kontor.domain.market import TIMEFRAMES, Candles
 from kontor.domain.order import OrderState
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.cancel import request_cancels
@@ -22,6 +22,7 @@ from kontor.strategies.registry import build, need_of
 from kontor.strategies.view import DataNeed, MarketView, SymbolView
 from kontor.trading.books import UNITS, Books, load_books
 from kontor.trading.checks import Refusal, Share, checked, netted
+from kontor.trading.consent import needs_consent
 from kontor.trading.data import CandleData, load_candles, merged_needs, newest_at
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,12 @@ async def _carry_out(
         intents = {
             client_order_id(
                 prefix, "strategy", each.name, order.intent.symbol, view[order.intent.symbol].candle_at, order.leg
-            ): replace(order.intent, strategy=each.name)
+            ): replace(
+                order.intent,
+                strategy=each.name,
+                candles_until=view[order.intent.symbol].candle_at + TIMEFRAMES[each.need.timeframe],
+                candle_span=TIMEFRAMES[each.need.timeframe],
+            )
             for order in accepted
         }
         for order in await place_all(parts, intents, actor=actor):
@@ -216,6 +222,8 @@ def _within_share(
             reason = share.refusal(order.intent) if order.leg == wanted.leg else None
             market = view[order.intent.symbol].market
             closes = only_reduces(market, order.intent.side, reduce_only=order.intent.reduce_only)
+            if reason is None and not closes and order.leg == wanted.leg:
+                reason = needs_consent(parts, market)
             if reason is None and books.view.halted and not closes:
                 # Not queued at all: it would be denied, candle after candle.
                 reason = f"halted: {books.view.halted}"
@@ -234,19 +242,19 @@ def _within_share(
 
 
 async def _cancel_orphans(parts: Parts, books: Books) -> None:
-    """Entries of a strategy that no longer runs must not open a position that nobody manages."""
+    """Entries of a strategy that no longer runs, or not there, must not open a position that nobody manages."""
     for name, orders in books.orders.items():
         settings = parts.config.strategies.get(name)
-        if settings is not None and settings.enabled:
-            continue
+        traded = settings.symbols if settings is not None and settings.enabled else ()
         entries = [
             order.client_order_id
             for order in orders
-            if order.cancel_requested_at is None
+            if order.symbol not in traded
+            and order.cancel_requested_at is None
             and not only_reduces(books.view.markets.get(order.symbol), order.side, reduce_only=order.reduce_only)
         ]
         if entries:
-            await request_cancels(parts, actor=f"strategy {name} does not run any more", client_order_ids=entries)
+            await request_cancels(parts, actor=f"strategy {name} does not run there any more", client_order_ids=entries)
 
 
 async def _keep_exit_rules(parts: Parts, ready: Sequence[Ready]) -> None:

@@ -23,6 +23,7 @@ RESERVED = frozenset(
         CANDIDATES,
         WITHOUT_RANGE,
         CANDLE_LIMITS,
+        "account_setup",
         "breakers",
         "breakers_reset",
         "capital_told",
@@ -36,6 +37,8 @@ RESERVED = frozenset(
         "gate",
         "halted",
         "held_orders",
+        "ledger_mark",
+        "live_accepted",
         "rate_budgets",
         "reconciled",
         "risk_marks",
@@ -45,6 +48,9 @@ RESERVED = frozenset(
         "told",
         "trades",
         "units",
+        "unprotected",
+        "venue_events",
+        "venue_maintenance",
         "updaters_down",
     }
 )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import NO_CANDLES, Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
 from kontor.domain.outside import Transfer
@@ -77,6 +78,7 @@ PROFILE = VenueProfile(
     lookup_by_client_order_id=True,
     client_order_id_on_create=True,
     batch_limit=1,
+    stop_orders=True,
 )
 
 
@@ -105,6 +107,10 @@ class FakeExchange:
         self.lookup_is_blind = self.forgets_finished = False
         # Each call of the dead man's switch: when, and after how many seconds it would fire (0: disarmed).
         self.switch: list[tuple[datetime, float]] = []
+        # What other reads say, by name; an exception is raised.
+        self.answers: dict[str, Any] = {}
+        # None is a venue that does not tell.
+        self.leverage: dict[str, Decimal] | None = None
         # How far the venue's clock is ahead of ours.
         self.clock_ahead = timedelta(0)
 
@@ -121,9 +127,9 @@ class FakeExchange:
         return await self._request("create", lambda: [self._create_in_batch(order) for order in orders], names)
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None, stop: bool = False
     ) -> None:
-        del symbol
+        del symbol, stop
         await self._request(
             "cancel",
             lambda: self.venue.cancel(self.venue.find(client_order_id, venue_order_id), self.clock.now()),
@@ -131,9 +137,9 @@ class FakeExchange:
         )
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None, stop: bool = False
     ) -> OrderReport:
-        del symbol
+        del symbol, stop
 
         def find() -> OrderReport:
             report = self.venue.find(client_order_id, venue_order_id)
@@ -173,6 +179,12 @@ class FakeExchange:
         transfers = self.venue.transfers
         return await self._request("transfers", lambda: [each for each in transfers if each.at >= since])
 
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        if self.venue.bills is None:
+            raise NotSupported("fake has no fetchLedger")
+        bills = self.venue.bills
+        return await self._request("bills", lambda: [each for each in bills if each.at >= since])
+
     async def fetch_positions(self) -> Sequence[Position]:
         return await self._request("positions", lambda: self.venue.positions(self.clock.now()))
 
@@ -198,14 +210,22 @@ class FakeExchange:
         await self._request("switch", lambda: self.switch.append((self.clock.now(), seconds)))
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
-        del symbol, leverage
+        if self.leverage is not None:
+            self.requests["leverage"] += 1
+            self.leverage[symbol] = leverage
 
     async def fetch_time(self) -> datetime:
         return self.clock.now() + self.clock_ahead
 
     async def call(self, method: str, *args: Any) -> Any:
-        del args
-        raise NotSupported(f"the fake venue has no {method}")
+        if method == "fetch_leverage" and self.leverage is not None:
+            return {"longLeverage": self.leverage.get(args[0], Decimal(1)), "shortLeverage": None}
+        answer = self.answers.get(method)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            raise NotSupported(f"the fake venue has no {method}")
+        return answer
 
     async def close(self) -> None:
         for task in self.late:

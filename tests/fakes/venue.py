@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import Market, MarketKind, Ticker
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side
 from kontor.domain.outside import Transfer
@@ -53,6 +54,7 @@ class Venue:
     cash: Decimal = Decimal(100_000)
     # None is a venue that does not tell.
     transfers: list[Transfer] | None = None
+    bills: list[Bill] | None = None
 
     def accept(self, order: Order, at: datetime) -> OrderReport:
         """Take an order; a client id that is known is refused, as every venue with such ids does."""
@@ -77,6 +79,8 @@ class Venue:
                 created_at=at,
             )
         )
+        if order.is_stop:
+            self.put(replace(report, trigger_price=order.trigger_price))
         if order.order_type is OrderType.MARKET:
             self.fill(report.venue_order_id, order.quantity, at)
         # A venue's receipt tells the id only; what has been filled must be asked.
@@ -106,6 +110,22 @@ class Venue:
         )
         self.fills.append(fill)
         return fill
+
+    def trade_at(self, symbol: str, price: Decimal, at: datetime) -> list[Fill]:
+        """The price moves there: stops that it crosses become orders with ids of their own, cut to what is held."""
+        fired: list[Fill] = []
+        for stop in [o for o in self.open_orders() if o.symbol == symbol and o.trigger_price is not None]:
+            trigger, held = stop.trigger_price or price, self.holding(symbol)
+            if price > trigger if stop.side is Side.SELL else price < trigger:
+                continue
+            quantity = min(stop.quantity, max(held if stop.side is Side.SELL else -held, Decimal(0)))
+            del self.orders[stop.venue_order_id]
+            became = self.put(replace(stop, venue_order_id=f"{stop.venue_order_id}x", at=at))
+            if quantity:
+                fired.append(self.fill(became.venue_order_id, quantity, at, price))
+            if quantity < stop.quantity:
+                self.put(replace(self.orders[became.venue_order_id], state=OrderState.CANCELED))
+        return fired
 
     def cancel(self, report: OrderReport, at: datetime) -> None:
         """Cancel what is left of an order; a finished one is not found."""
@@ -164,7 +184,7 @@ class Venue:
         return {symbol: Ticker(symbol, PRICE, at) for symbol in self.markets}
 
     def _is_spot(self, symbol: str) -> bool:
-        return self.markets[symbol].kind is MarketKind.SPOT
+        return symbol in self.markets and self.markets[symbol].kind is MarketKind.SPOT
 
     def side_of(self, symbol: str) -> Side | None:
         """Which way the holding is, None when flat."""

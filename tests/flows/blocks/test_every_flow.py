@@ -29,6 +29,7 @@ DEPLOYMENTS = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deploym
 # What a person would have to give as well.
 GIVEN: dict[str, dict[str, Any]] = {
     "place_order": {"symbol": "BTC/USD:USD", "side": "buy", "quantity": 0.1},
+    "set_leverage": {"symbol": "BTC/USD:USD", "leverage": 2},
     "close_position": {"symbol": "BTC/USD:USD"},
     "resolve_order": {"client_order_id": "k1", "verdict": "absent"},
 }

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,6 +16,18 @@ from tests.unit.domain_orders.views import MARKETS, NOW, OTHER, SPOT, SWAP, VIEW
 
 OLD = {SWAP: Ticker(SWAP, Decimal(100), NOW - timedelta(seconds=121))}
 LONG = {SWAP: Decimal(5)}
+
+
+def stop(quantity: str, *, trigger: str | None = "90", **more: Any) -> OrderIntent:
+    """A stop that sells."""
+    at = None if trigger is None else Decimal(trigger)
+    values = {"side": Side.SELL, "reduce_only": True, "price": None, **more}
+    return intent(quantity, order_type=OrderType.STOP, trigger_price=at, **values)
+
+
+def on_candles(seconds: float) -> OrderIntent:
+    """Decided on candles of a minute, the newest of which ended so long ago."""
+    return intent(candles_until=NOW - timedelta(seconds=seconds), candle_span=timedelta(minutes=1))
 
 
 class Denial(NamedTuple):
@@ -104,6 +116,35 @@ DENIALS = [
         figure=Decimal(3_000),
     ),
     Denial("min_free_balance", intent(), view({"min_free_balance": Decimal(1)}, balance=None)),
+    Denial(
+        "max_position_value",
+        intent("2"),
+        view({"max_position_value": Decimal(9_000), "position_values": {SWAP: Decimal(150)}}),
+        limit=Decimal(150),
+        figure=Decimal(200),
+    ),
+    Denial(
+        "max_orders_per_minute",
+        intent(),
+        view({"max_orders_per_minute": 3}, recent_orders=3),
+        limit=Decimal(3),
+        figure=Decimal(3),
+    ),
+    Denial("stale_candles", on_candles(seconds=120), VIEW, limit=Decimal(120), figure=Decimal(120)),
+    Denial("unwatched_losses", intent(), view({"losses_are_limited": True}), limit=Decimal(300)),
+    Denial(
+        "unwatched_losses",
+        intent(),
+        view({"losses_are_limited": True}, losses_watched_at=NOW - timedelta(seconds=301)),
+        limit=Decimal(300),
+        figure=Decimal(301),
+    ),
+    Denial("trigger_price", intent(trigger_price=Decimal(90)), VIEW, figure=Decimal(90)),
+    Denial("trigger_price", stop("1", trigger=None), view(holdings=LONG)),
+    Denial("trigger_price", stop("1", trigger="0"), view(holdings=LONG), figure=Decimal(0)),
+    Denial("trigger_price", stop("1", reduce_only=False), view(holdings=LONG), figure=Decimal(90)),
+    Denial("price", stop("1", price="90"), view(holdings=LONG)),
+    Denial("reduce_only", stop("6"), view(holdings=LONG), limit=Decimal(5), figure=Decimal(6)),
     Denial("reduce_only", intent("1", reduce_only=True), VIEW, limit=Decimal(0), figure=Decimal(1)),
     Denial("reduce_only", intent("1", reduce_only=True), view(holdings=LONG), limit=Decimal(0)),
     Denial("reduce_only", intent("6", reduce_only=True, side=Side.SELL), view(holdings=LONG), limit=Decimal(5)),
@@ -162,6 +203,17 @@ PASSES = [
     ),
     (intent("50"), view({"min_free_balance": Decimal(9_000)}, leverage={SWAP: Decimal(10)})),
     (intent("1", side=Side.SELL, symbol=SPOT, reduce_only=True), view(holdings={"BTC": Decimal(1)})),
+    (on_candles(seconds=119), VIEW),
+    (intent(), view({"max_orders_per_minute": 3}, recent_orders=2)),
+    (intent(), view({"losses_are_limited": True}, losses_watched_at=NOW - timedelta(seconds=300))),
+    # A stop, and what rests beside it to close the same quantity, stand in for one another.
+    (stop("5"), view(holdings=LONG, orders=(order("5", side=Side.SELL, reduce_only=True),))),
+    (
+        intent("5", price=None, side=Side.SELL, reduce_only=True),
+        view(holdings=LONG, orders=(order("5", price=None, side=Side.SELL, order_type=OrderType.STOP),)),
+    ),
+    # Stops take no place among the open orders.
+    (intent(), view({"max_open_orders": 1}, orders=(order(price=None, order_type=OrderType.STOP, reduce_only=True),))),
 ]
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kontor.domain.account import Balance
-from kontor.domain.exposure import exposure_key
+from kontor.domain.exposure import exposure_key, only_reduces
 from kontor.domain.intent import Limits, OrderIntent, RiskView
 from kontor.domain.market import MarketKind
 from kontor.domain.order import Order, OrderState, OrderType, Side
@@ -23,6 +23,8 @@ LIMITS = Limits(
     max_open_orders=4,
     min_free_balance=Decimal(500),
     price_collar_percent=Decimal(10),
+    max_orders_per_minute=8,
+    position_values={OTHER: Decimal(300)},
 )
 
 
@@ -34,12 +36,20 @@ class Account:
     holdings: dict[str, Decimal] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     reducing: set[str] = field(default_factory=set)
+    recent: int = 0
 
     def view(self) -> RiskView:
         held = sum((order.remaining_quantity * PRICE for order in self.orders if self._takes_cash(order)), Decimal(0))
         # The balance is read before the open orders were placed: it shows none of them.
         balance = Balance("USD", self.cash, self.cash, held, NOW)
-        return replace(VIEW, limits=LIMITS, holdings=dict(self.holdings), orders=tuple(self.orders), balance=balance)
+        return replace(
+            VIEW,
+            limits=LIMITS,
+            holdings=dict(self.holdings),
+            orders=tuple(self.orders),
+            balance=balance,
+            recent_orders=self.recent,
+        )
 
     def place(self, wanted: OrderIntent) -> bool:
         try:
@@ -49,8 +59,9 @@ class Account:
         name = f"o{len(self.orders)}-{len(self.reducing)}-{wanted}"
         placed = order(
             str(admitted.quantity),
-            "100",
+            None if admitted.order_type is OrderType.STOP else "100",
             symbol=admitted.symbol,
+            order_type=admitted.order_type,
             side=admitted.side,
             client_order_id=name,
             reduce_only=admitted.reduce_only and MARKETS[admitted.symbol].kind is MarketKind.SWAP,
@@ -58,6 +69,8 @@ class Account:
         )
         if admitted.reduce_only:
             self.reducing.add(name)
+        elif not only_reduces(MARKETS[admitted.symbol], admitted.side, reduce_only=False):
+            self.recent += 1
         self.orders.append(placed)
         return True
 
@@ -78,8 +91,9 @@ class Account:
             self.orders.append(left)
 
     def check(self) -> None:
-        for quantity in self.holdings.values():
-            assert abs(quantity) * PRICE <= LIMITS.max_position_value  # type: ignore[operator]
+        for key, quantity in self.holdings.items():
+            assert abs(quantity) * PRICE <= LIMITS.position_values.get(key, LIMITS.max_position_value)  # type: ignore[operator]
+        assert self.recent <= LIMITS.max_orders_per_minute  # type: ignore[operator]
         assert sum(abs(q) * PRICE for q in self.holdings.values()) <= LIMITS.max_exposure  # type: ignore[operator]
         assert self.cash >= LIMITS.min_free_balance  # type: ignore[operator]
         risky = [order for order in self.orders if order.client_order_id not in self.reducing]
@@ -98,8 +112,18 @@ INTENTS = st.builds(
     price=st.just(PRICE),
     reduce_only=st.booleans(),
 )
+STOPS = st.builds(
+    OrderIntent,
+    symbol=st.sampled_from([SWAP, OTHER]),
+    side=st.sampled_from(Side),
+    order_type=st.just(OrderType.STOP),
+    quantity=st.integers(1, 60).map(lambda tenths: Decimal(tenths) / 10),
+    trigger_price=st.just(Decimal(90)),
+    reduce_only=st.just(True),
+)
 STEPS = st.one_of(
     INTENTS,
+    STOPS,
     st.tuples(st.just("fill"), st.integers(0, 9), st.integers(1, 4)),
     st.tuples(st.just("cancel"), st.integers(0, 9), st.just(0)),
 )

@@ -76,7 +76,7 @@ class FakeExchange:
         return ()
 
     async def fetch_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None, stop: bool = False
     ) -> OrderReport:
         await self._do("fetch_order")
         raise AssertionError("no test looks an order up here without a behaviour that raises")
@@ -98,7 +98,7 @@ class FakeExchange:
         return [await self.create_order(order) for order in orders]
 
     async def cancel_order(
-        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None
+        self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None, stop: bool = False
     ) -> None:
         await self._do("cancel_order")
 

@@ -11,6 +11,7 @@ import pytest
 from kontor.config import KontorConfig
 from kontor.errors import ConfigError
 from kontor.replay.desk import ReplayPlan, ReplayResult, replay
+from kontor.replay.picture import equity_png
 from kontor.replay.report import fills_csv, page, statistics
 from kontor.replay.selection import chosen
 from kontor.store.memory import MemoryStore
@@ -51,6 +52,10 @@ def test_the_same_candles_give_the_same_fills_and_page_byte_for_byte(tmp_path: P
     assert len(first.fills) >= 3
     assert fills_csv(first) == fills_csv(second)
     assert page(first, "x") == page(second, "x")
+    picture = equity_png(first, "x")
+    assert picture == equity_png(second, "x")
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
     assert first.errors == {}
     assert first.begin == START + timedelta(minutes=30)
 

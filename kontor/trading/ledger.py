@@ -1,0 +1,167 @@
+"""Keeping the ledger: fills of ours and bills of the venue become rows, each once; and holding it against the venue."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from kontor.domain.fill import Fill
+from kontor.domain.identity import EXTERNAL
+from kontor.domain.ledger import (
+    Bill,
+    EntryKind,
+    LedgerEntry,
+    apart,
+    billed,
+    entry_of_bill,
+    entry_of_fill,
+    money_moved,
+)
+from kontor.domain.market import MarketKind
+from kontor.errors import NotSupported
+from kontor.execution.parts import Parts
+from kontor.execution.view import load_markets
+from kontor.ports import HistoryMark
+
+log = logging.getLogger(__name__)
+
+# How far fills and bills are booked.
+MARK = "ledger_mark"
+# How far back venues tell their bills, at least.
+BILLS_BACK = timedelta(days=7)
+OVERLAP = timedelta(hours=1)
+# So long a fill may wait to be linked to its order; then it is nobody's of this desk.
+PATIENCE = timedelta(minutes=10)
+LOOKS = 3
+SETTLE_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class LedgerReport:
+    """New rows by kind, fills that still wait for their order, and whether the venue tells its bills."""
+
+    booked: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    has_bills: bool = True
+
+    def __str__(self) -> str:
+        rows = ", ".join(f"{count} {kind}" for kind, count in sorted(self.booked.items()))
+        return f"booked {rows or 'nothing'}" + (f", {self.waiting} fills wait for their order" if self.waiting else "")
+
+
+async def book_ledger(parts: Parts) -> LedgerReport:
+    """Book what is new; safe to repeat and to run twice at once, every row bears its source."""
+    known = await parts.store.desk.attribute(parts.account, MARK)
+    mark: Mapping[str, object] = known.value if known and known.value else {}
+    report = LedgerReport()
+    fill_mark, entries = await _fills(parts, int(str(mark.get("fill", 0))), report)
+    bills, until = await _bills(parts, mark.get("bills_until"), report)
+    new = await parts.store.account.book(parts.account, [*entries, *bills])
+    for entry in new:
+        report.booked[entry.kind] = report.booked.get(entry.kind, 0) + 1
+        log.info(
+            "ledger account=%s source=%s kind=%s amount=%s", parts.account, entry.source_id, entry.kind, entry.amount
+        )
+    value = {"fill": fill_mark, "bills_until": until}
+    if value != mark:
+        await parts.store.desk.set_attribute(parts.account, MARK, value, parts.clock.now())
+    return report
+
+
+async def _fills(parts: Parts, mark: int, report: LedgerReport) -> tuple[int, list[LedgerEntry]]:
+    """Rows of the fills that were committed after the mark, in that order, up to the first that waits for its order."""
+    orders, now = parts.store.orders, parts.clock.now()
+    end = await orders.history_end(parts.account)
+    strategies: dict[str, str | None] = {}
+    prices = await _coin_prices(parts)
+    entries: list[LedgerEntry] = []
+    while True:
+        # Fill by fill: the mark must stop at the first one that waits.
+        news = await orders.news(parts.account, HistoryMark(end.event, mark), limit=200)
+        for place, fill in enumerate(news.fills):
+            if fill.client_order_id is None and now - fill.filled_at < PATIENCE:
+                report.waiting = len(news.fills) - place
+                rest = await orders.news(parts.account, HistoryMark(end.event, mark), limit=place) if place else None
+                return rest.mark.fill if rest else mark, entries
+            entries.append(entry_of_fill(fill, await _strategy(parts, fill, strategies), _price(fill, prices)))
+        if not news.fills:
+            return mark, entries
+        mark = news.mark.fill
+
+
+async def _strategy(parts: Parts, fill: Fill, known: dict[str, str | None]) -> str | None:
+    name = fill.client_order_id
+    if name is None:
+        return None
+    if name not in known:
+        order = await parts.store.orders.get(name)
+        known[name] = order.strategy if order is not None and order.strategy != EXTERNAL else None
+    return known[name]
+
+
+async def _bills(parts: Parts, until: object, report: LedgerReport) -> tuple[list[LedgerEntry], str | None]:
+    now = parts.clock.now()
+    since = datetime.fromisoformat(until) - OVERLAP if isinstance(until, str) else now - BILLS_BACK
+    try:
+        bills = await parts.exchange.fetch_bills(since)
+    except NotSupported as error:
+        log.info("no bills account=%s error=%s", parts.account, error)
+        report.has_bills = False
+        return [], None
+    prices = await _coin_prices(parts)
+    capital = parts.config.capital_currency
+    rows = [
+        entry_of_bill(bill, Decimal(1) if bill.currency == capital else prices.get(bill.currency))
+        for bill in bills
+        if bill.kind is not EntryKind.TRADE
+    ]
+    return rows, now.isoformat()
+
+
+async def _coin_prices(parts: Parts) -> Mapping[str, Decimal]:
+    """What coins are worth in the capital currency now."""
+    markets, capital = await load_markets(parts), parts.config.capital_currency
+    symbols = [m.symbol for m in markets.values() if m.kind is MarketKind.SPOT and m.quote == capital]
+    tickers = await parts.store.market.tickers(parts.account, symbols)
+    found = {markets[name].base: ticker.last for name, ticker in tickers.items() if ticker.last is not None}
+    return {capital: Decimal(1), **found}
+
+
+def _price(fill: Fill, prices: Mapping[str, Decimal]) -> Decimal | None:
+    return None if fill.fee_currency is None else prices.get(fill.fee_currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The ledger against the venue's bills since a moment: both sums by currency, and where they are apart."""
+
+    since: datetime
+    ours: Mapping[str, Decimal]
+    theirs: Mapping[str, Decimal]
+    apart: Mapping[str, Decimal]
+
+
+async def compare_with_bills(parts: Parts) -> Comparison | None:
+    """Hold the ledger against the venue's own account statement; None before there is anything to compare.
+
+    NotSupported where the venue has none. What trades meanwhile is waited for.
+    """
+    found: Comparison | None = None
+    for look in range(LOOKS):
+        if look:
+            await parts.clock.sleep(SETTLE_SECONDS)
+        await book_ledger(parts)
+        entries = await parts.store.account.ledger(parts.account)
+        if not entries:
+            return None
+        since = max(entries[0].at, parts.clock.now() - BILLS_BACK + OVERLAP)
+        found = _compared(entries, await parts.exchange.fetch_bills(since), since)
+        if not found.apart:
+            break
+    return found
+
+
+def _compared(entries: Sequence[LedgerEntry], bills: Sequence[Bill], since: datetime) -> Comparison:
+    ours, theirs = money_moved(entries, since), billed(bills)
+    return Comparison(since, ours, theirs, apart(ours, theirs))

@@ -1,0 +1,158 @@
+"""Protective stops: every position of a strategy has one at the venue, of its size, where its rules want it.
+
+It stands when the desk is dead. It is an order like any other: queued through the gate, sent once, followed, booked.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from kontor.domain.exits import ExitRules
+from kontor.domain.identity import client_order_id
+from kontor.domain.intent import OrderIntent
+from kontor.domain.market import Market, MarketKind
+from kontor.domain.order import Order, OrderState, OrderType
+from kontor.domain.protection import Stop, is_crossed, plan, stop_price
+from kontor.domain.strategy_position import StrategyPosition, closing_of
+from kontor.errors import KontorError
+from kontor.execution.cancel import request_cancels
+from kontor.execution.parts import Parts
+from kontor.execution.submit import place
+from kontor.trading.books import Books, load_books
+from kontor.trading.consent import lacks_stops
+from kontor.trading.exits import WATCH, exit_rules, pause_after
+
+log = logging.getLogger(__name__)
+
+ACTOR = "protective stop"
+# Ahead of exits: it is what stands when everything else fails.
+PRIORITY = 1
+_SLACK = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class StopReport:
+    """What a look at the stops did: by "strategy symbol" or client order id."""
+
+    protected: dict[str, str] = field(default_factory=dict)
+    placed: list[str] = field(default_factory=list)
+    canceled: list[str] = field(default_factory=list)
+    # Positions without a stop at the venue, and why.
+    unprotected: dict[str, str] = field(default_factory=dict)
+
+
+async def keep_stops(parts: Parts) -> StopReport:
+    """Make the stops at the venue what the positions want; trouble with one touches no other."""
+    report = StopReport()
+    books = await load_books(parts)
+    watch = await parts.store.desk.attribute(parts.account, WATCH)
+    known: Mapping[str, Any] = watch.value if watch and watch.value else {}
+    rules = await exit_rules(parts)
+    for key in sorted({*books.positions, *books.stops}):
+        name, symbol = key
+        # What has been filled but not booked would be protected twice, or not at all.
+        if key in books.unsettled:
+            continue
+        try:
+            await _keep(parts, books, books.position(*key), rules.get(name, ExitRules()), known, report)
+        except KontorError as error:
+            report.unprotected[f"{name} {symbol}"] = str(error)
+            log.error("stop not kept account=%s position=%s %s error=%s", parts.account, name, symbol, error)  # noqa: TRY400
+    return report
+
+
+async def _keep(
+    parts: Parts,
+    books: Books,
+    position: StrategyPosition,
+    rules: ExitRules,
+    watch: Mapping[str, Any],
+    report: StopReport,
+) -> None:
+    key = f"{position.strategy} {position.symbol}"
+    market = books.view.markets.get(position.symbol)
+    live = books.stops.get((position.strategy, position.symbol), ())
+    wanted = None
+    if position.is_open:
+        reason = f"{position.symbol} is not a market of this venue" if market is None else lacks_stops(parts, market)
+        if reason is not None or market is None:
+            report.unprotected[key] = reason or ""
+            return
+        if market.kind is MarketKind.SPOT:
+            return
+        wanted = _wanted(parts, books, position, rules, watch.get(key), market)
+    todo = plan(wanted, live, entry_price=position.entry_price)
+    if todo.cancel:
+        asked = await request_cancels(parts, actor=ACTOR, client_order_ids=todo.cancel)
+        report.canceled += [order.client_order_id for order in asked]
+    if todo.place is not None:
+        await _place(parts, books, position, todo.place, key, report)
+    elif wanted is not None:
+        report.protected[key] = f"{wanted.quantity:f} at {wanted.trigger_price:f}"
+
+
+def _wanted(
+    parts: Parts,
+    books: Books,
+    position: StrategyPosition,
+    rules: ExitRules,
+    watch: Mapping[str, Any] | None,
+    market: Market,
+) -> Stop | None:
+    """As much as the venue holds of it: what somebody closed by hand needs no stop any more."""
+    quantity = market.round_quantity(closing_of(position, books.positions, books.held(market)).reduce_only)
+    if quantity < max(market.min_quantity, market.quantity_step):
+        return None
+    is_mine = watch is not None and watch.get("opened_by") == position.opened_by and "best" in watch
+    # Until check-exits has seen a price, the entry is the best there was.
+    best = Decimal(watch["best"]) if watch is not None and is_mine else position.entry_price
+    percent = parts.config.protection.stop_percent
+    return Stop(quantity, stop_price(position, rules, stop_percent=percent, best=best, market=market))
+
+
+async def _place(
+    parts: Parts, books: Books, position: StrategyPosition, stop: Stop, key: str, report: StopReport
+) -> None:
+    ticker = books.view.tickers.get(position.symbol)
+    if is_crossed(position, stop.trigger_price, ticker.last if ticker else None):
+        report.unprotected[key] = f"the price is beyond {stop.trigger_price:f} already: check-exits closes the position"
+        return
+    earlier = await _earlier(parts, position)
+    if earlier and books.view.now - earlier[-1].created_at < pause_after(earlier):
+        report.unprotected[key] = f"its stop came to nothing: {earlier[-1].reason}"
+        return
+    prefix = await parts.store.desk.desk_prefix()
+    name = client_order_id(prefix, "stop", position.strategy, position.symbol, position.opened_by, len(earlier))
+    intent = OrderIntent(
+        position.symbol,
+        position.closing_side,
+        OrderType.STOP,
+        stop.quantity,
+        reduce_only=True,
+        trigger_price=stop.trigger_price,
+        priority=PRIORITY,
+        strategy=position.strategy,
+    )
+    order = await place(parts, intent, client_order_id=name, actor=ACTOR)
+    if order.state is OrderState.DENIED:
+        report.unprotected[key] = order.reason or "denied"
+    else:
+        report.placed.append(order.client_order_id)
+
+
+async def _earlier(parts: Parts, position: StrategyPosition) -> list[Order]:
+    """The stops this position has had, oldest first; however many processes look, they count the same."""
+    since = None if position.opened_at is None else position.opened_at - _SLACK
+    prefix = await parts.store.desk.desk_prefix()
+    found = await parts.store.orders.find(parts.account, symbol=position.symbol, since=since, limit=10_000)
+    stops = {order.client_order_id: order for order in found if order.is_stop and order.strategy == position.strategy}
+    mine: list[Order] = []
+    while True:
+        name = client_order_id(prefix, "stop", position.strategy, position.symbol, position.opened_by, len(mine))
+        order = stops.get(name)
+        if order is None:
+            return mine
+        mine.append(order)

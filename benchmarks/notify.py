@@ -7,7 +7,7 @@ which no real desk's executor does: the worst case. One has a healthy webhook an
 in turn, whose difference is one figure, and change roles halfway: what the machine does meanwhile befalls both. The
 ratio is 1 + median difference / median with the healthy one, with a 95 % interval of it by resampling the pairs. Two
 controls say what the figures are worth: nothing changed must give 1, and an executor that waits must be seen to.
-Takes about eight minutes. Prints one JSON object and writes it to benchmarks/results/notify.json.
+Takes about five minutes. Prints one JSON object and writes it to benchmarks/results/notify.json.
 """
 
 import argparse
@@ -188,7 +188,7 @@ def figures(taken: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 async def main(*, quick: bool) -> None:
     """Every fault, at a round trip of 20 ms, between the controls."""
-    pairs = 20 if quick else 400
+    pairs = 10 if quick else 240
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kontor-bench-notify-") as name:
         folder = Path(name)

@@ -52,7 +52,9 @@ class DiscordWebhook(ChannelBlock):
 
     _block_type_name: ClassVar[str | None] = "Kontor Discord Webhook"
     _block_type_slug: ClassVar[str | None] = "kontor-discord-webhook"
-    _description: ClassVar[str | None] = "Alerts to a Discord channel; Kontor's own go to the block named default."
+    _description: ClassVar[str | None] = (
+        "Alerts to a Discord channel. Name the block default, and Kontor's own go there."
+    )
 
     url: SecretStr = Field(
         title="Webhook URL",
@@ -81,16 +83,23 @@ class TelegramBot(ChannelBlock):
 
     _block_type_name: ClassVar[str | None] = "Kontor Telegram Bot"
     _block_type_slug: ClassVar[str | None] = "kontor-telegram-bot"
-    _description: ClassVar[str | None] = "Alerts to a Telegram chat; Kontor's own go to the block named default."
+    _description: ClassVar[str | None] = "Alerts to a Telegram chat. Name the block default, and Kontor's own go there."
 
     token: SecretStr = Field(title="Bot token", description="What BotFather gave you, such as 123456789:ABC...")
     chat_id: str = Field(
         title="Chat", description="The chat's number, such as -1001234567890, or a public channel's @name."
     )
-    thread_id: int | None = Field(
-        default=None, title="Topic", description="The number of a topic in a forum group; empty otherwise."
+    # Not `int | None`: Prefect's form would ask for the type first.
+    thread_id: int = Field(
+        default=0, title="Topic", description="The number of a topic in a forum group; 0 otherwise.", ge=0
     )
     api_url: str = Field(default=API, title="Bot API", description="Only for a Bot API server of your own.")
+
+    @field_validator("thread_id", mode="before")
+    @classmethod
+    def _no_topic(cls, value: object) -> object:
+        """An emptied field of the form, and a block made before 0 stood for none, hold null."""
+        return 0 if value is None else value
 
     @model_validator(mode="after")
     def _bot_and_chat(self) -> "TelegramBot":
@@ -102,7 +111,7 @@ class TelegramBot(ChannelBlock):
 
     def to_channel(self) -> Telegram:
         """The Telegram chat."""
-        return Telegram(self.token.get_secret_value(), self.chat_id, self.thread_id, self.api_url)
+        return Telegram(self.token.get_secret_value(), self.chat_id, self.thread_id or None, self.api_url)
 
 
 class AppriseUrl(ChannelBlock):
@@ -111,7 +120,7 @@ class AppriseUrl(ChannelBlock):
     _block_type_name: ClassVar[str | None] = "Kontor Apprise URL"
     _block_type_slug: ClassVar[str | None] = "kontor-apprise-url"
     _description: ClassVar[str | None] = (
-        "Alerts to any service that Apprise knows: Slack, Matrix, ntfy, e-mail; Kontor's own go to the block default."
+        "Alerts by any service of Apprise: Slack, Matrix, ntfy. Name the block default, and Kontor's own go there."
     )
 
     url: SecretStr = Field(
@@ -138,7 +147,7 @@ class HeartbeatUrl(KontorBlock):
     _block_type_name: ClassVar[str | None] = "Kontor Heartbeat"
     _block_type_slug: ClassVar[str | None] = "kontor-heartbeat"
     _description: ClassVar[str | None] = (
-        "An address that is asked once a minute while all is well, such as one of healthchecks.io; the block default."
+        "An address that is asked once a minute while all is well, as healthchecks.io gives it. Name the block default."
     )
 
     url: SecretStr = Field(title="Address", description="Asked by GET; the service should alarm after three minutes.")

@@ -102,6 +102,13 @@ class Page:
         element.clear()
         element.send_keys(text)
 
+    def write(self, label: str, text: str) -> None:
+        """Replace what the input of any other form holds, by its label."""
+        named = f".//label[normalize-space(.)='{label}']"
+        element = self.find(f"//div[contains(@class, 'p-label') and {named}]//*[self::input or self::textarea]")
+        element.clear()
+        element.send_keys(text)
+
     def choose(self, name: str, value: str) -> None:
         """Choose from a parameter's list."""
         option = self.field(name, f"option[@value='{value}']")

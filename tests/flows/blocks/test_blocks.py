@@ -84,6 +84,15 @@ def test_a_live_account_has_no_addresses_of_its_own() -> None:
     assert dict(block.to_settings("main").urls) == {}
 
 
+@pytest.mark.parametrize(("typed", "thread"), [({}, None), ({"thread_id": 0}, None), ({"thread_id": 7}, 7)])
+def test_a_topic_is_a_number_and_none_is_nought(typed: dict[str, Any], thread: int | None) -> None:
+    """The form shows one plain field; a block made before that holds null."""
+    chat = {"token": telegram.TOKEN, "chat_id": "1"}
+    assert TelegramBot.model_validate({**chat, **typed}).to_channel().thread_id == thread
+    assert TelegramBot.model_validate({**chat, "thread_id": None}).to_channel().thread_id is None
+    assert TelegramBot.model_json_schema()["properties"]["thread_id"]["type"] == "integer"
+
+
 def test_the_store_is_a_file_in_the_home_unless_the_block_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

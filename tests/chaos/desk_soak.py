@@ -13,12 +13,13 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -139,6 +140,7 @@ class Soak:
         await self.admin("DELETE", "faults")
         took = await self.until_fresh(name)
         self.took[name].append(took)
+        print(f"  {name:22} fresh {took:4.1f} s after its end", flush=True)
         if took > FRESH_WITHIN:
             self.problems.append(f"{name}: fresh only {took:.1f} s after its end")
 
@@ -312,31 +314,36 @@ async def run(minutes: float, seed: int, home: Path) -> int:
     """The soak; returns the exit code."""
     async with soaking(home, seed) as soak:
         print(f"{time.strftime('%H:%M:%S')} the desk is up", flush=True)
-        await soak.until_fresh("start", 120)
-        began = time.monotonic()
-        until, warm_at = began + minutes * 60, began + min(WARM_SECONDS, minutes * 15)
-        chores = [asyncio.create_task(soak.place()), asyncio.create_task(soak.watch())]
-        rounds = 0
-        while time.monotonic() < until:
-            rounds += 1
-            for fault in FAULTS:
-                if time.monotonic() < until:
-                    await soak.suffer(fault)
-            soak.tell(f"round {rounds}, {(time.monotonic() - began) / 60:.0f} min")
-        chores[0].cancel()
-        # What is under way comes to rest before the last look.
-        await asyncio.sleep(SAMPLE_SECONDS)
-        await soak.audit()
-        for chore in chores:
-            chore.cancel()
-        for ended in await asyncio.gather(*chores, return_exceptions=True):
-            if isinstance(ended, Exception):
-                soak.problems.append(f"a chore of the soak ended: {ended!r}")
-        print(f"{minutes:.0f} minutes, {rounds} rounds; placed {dict(soak.placed)}, not placed {soak.missed_requests}")
-        for name, times in soak.took.items():
-            print(f"  {name:22} fresh after {statistics.median(times):4.1f} s, at most {max(times):4.1f} s")
-        soak.judge(warm_at)
-        problems = soak.problems
+        return await suffer(soak, minutes)
+
+
+async def suffer(soak: Soak, minutes: float) -> int:
+    """Faults and orders for so long, and then the verdict."""
+    print(f"every channel is fresh after {await soak.until_fresh('start', 120):.1f} s", flush=True)
+    began = time.monotonic()
+    until, warm_at = began + minutes * 60, began + min(WARM_SECONDS, minutes * 15)
+    chores = [asyncio.create_task(soak.place()), asyncio.create_task(soak.watch())]
+    rounds = 0
+    while time.monotonic() < until:
+        rounds += 1
+        for fault in FAULTS:
+            if time.monotonic() < until:
+                await soak.suffer(fault)
+        soak.tell(f"round {rounds}, {(time.monotonic() - began) / 60:.0f} min")
+    chores[0].cancel()
+    # What is under way comes to rest before the last look.
+    await asyncio.sleep(SAMPLE_SECONDS)
+    await soak.audit()
+    for chore in chores:
+        chore.cancel()
+    for ended in await asyncio.gather(*chores, return_exceptions=True):
+        if isinstance(ended, Exception):
+            soak.problems.append(f"a chore of the soak ended: {ended!r}")
+    print(f"{minutes:.0f} minutes, {rounds} rounds; placed {dict(soak.placed)}, not placed {soak.missed_requests}")
+    for name, times in soak.took.items():
+        print(f"  {name:22} fresh after {statistics.median(times):4.1f} s, at most {max(times):4.1f} s")
+    soak.judge(warm_at)
+    problems = soak.problems
     for problem in problems:
         print(f"PROBLEM {problem}", flush=True)
     print("the desk stood it" if not problems else f"{len(problems)} problems", flush=True)
@@ -350,7 +357,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kontor-soak-") as folder:
-        return asyncio.run(run(given.minutes, given.seed, Path(folder)))
+        return asyncio.run(_stoppable(run(given.minutes, given.seed, Path(folder))))
+
+
+async def _stoppable(work: Coroutine[Any, Any, int]) -> int:
+    """A soak that is told to end puts its desk away first."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 if __name__ == "__main__":

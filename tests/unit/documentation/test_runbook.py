@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kontor.domain.order import OrderState
 from kontor.notify.trades import _WORDS
+from tasks.automations import watchwords
 
 REPOSITORY = Path(__file__).parents[3]
 # A digest is the others together; what each of them means stands there.
@@ -72,7 +73,9 @@ def documented(page: str) -> set[str]:
 
 def test_the_runbook_says_what_every_alert_means() -> None:
     """An alert at three in the morning is worth what its reader can do about it."""
-    assert documented("runbook.md") == events_in_code()
+    by_automation = {each.event for each in watchwords("desk")}
+    assert len(by_automation) > 3
+    assert documented("runbook.md") == events_in_code() | by_automation
 
 
 def test_the_list_of_alerts_is_whole() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ EVENT_ARGUMENT = 3
 EVENT = re.compile(r"[a-z]+(\.[a-z_]+)?")
 
 
-def events_in_code() -> set[str]:
+@functools.cache
+def events_in_code() -> frozenset[str]:
     """Every text that a parameter `event` is given, or has as its default, or that a name with `event` in it holds."""
     found: set[str] = set()
     for package in ("kontor", "tasks", "flows", "deployments"):
@@ -28,7 +30,7 @@ def events_in_code() -> set[str]:
                 tree = ast.parse(file.read_text(encoding="utf-8"))
                 found |= {text for node in ast.walk(tree) for text in _events(node)}
     found |= {f"order.{OrderState(state).value.lower()}" for state in _WORDS}
-    return {text for text in found if EVENT.fullmatch(text)} - NOT_NEWS
+    return frozenset({text for text in found if EVENT.fullmatch(text)} - NOT_NEWS)
 
 
 def _events(node: ast.AST) -> Iterator[str]:

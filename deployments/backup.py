@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 FORMAT = 1
 MANIFEST = "backup.json"
 # What must never get fewer: the history of the money.
-COUNTED = ("orders", "order_events", "fills")
+COUNTED = ("orders", "order_events", "fills", "outside_moves", "ledger_entries")
 PREFIX = "kontor-"
 PAPER = "paper.sqlite3"
 

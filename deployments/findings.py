@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from deployments.backup import newest_backup
 from deployments.credentials import desk_api
@@ -14,10 +16,12 @@ from deployments.restore import remedy
 from deployments.sqlite_files import accounts_in, damage_in, revision, row_counts
 from deployments.stores import known_store_url, open_desk_store, opened
 from kontor.domain.order import OrderState
-from kontor.errors import KontorError, StoreError
+from kontor.errors import KontorError, StoreError, StoreUnavailable
 from kontor.execution.halt import halted
 from kontor.ports import Store
 
+# How long a database server may take to come up after this machine.
+SERVER_SECONDS, PAUSE_SECONDS = 120.0, 2.0
 UNKNOWN = {OrderState.SUBMITTED}
 LIVE = {OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED}
 
@@ -99,18 +103,46 @@ def look_first(home: Home, say: Callable[[str], None]) -> None:
         say(ended)
 
 
-def look_at_orders(home: Home, found: Findings) -> None:
-    """Which orders are open, once nobody else works on the store: one of an older version is migrated first."""
+def look_at_orders(home: Home, found: Findings, say: Callable[[str], None]) -> None:
+    """Which orders are open, once nobody else works on the store: one of an older version is migrated first.
+
+    A database server that is not there yet, as after a reboot, is waited for.
+    """
     url = known_store_url(home)
     if url == home.default_store_url and not home.store_file.exists():
         return
 
     async def look() -> None:
         async with opened(url) as store:
-            await store.migrate()
+            await migrated(store, say, patience=SERVER_SECONDS if url != home.default_store_url else 0)
             await found.before(store)
 
     asyncio.run(look())
+
+
+async def migrated(
+    store: Store,
+    say: Callable[[str], None],
+    *,
+    patience: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Bring the store up to date, trying for `patience` seconds while it cannot be reached; raises its last error."""
+    tries = AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        stop=stop_after_attempt(1 + int(patience / PAUSE_SECONDS)),
+        wait=wait_fixed(PAUSE_SECONDS),
+        before_sleep=lambda state: (
+            say(f"waiting for the store: {_reason(state)}") if state.attempt_number == 1 else None
+        ),
+        sleep=sleep,
+        reraise=True,
+    )
+    await tries(store.migrate)
+
+
+def _reason(state: RetryCallState) -> str:
+    return str(state.outcome.exception()) if state.outcome is not None else ""
 
 
 async def say_findings(home: Home, ports: Ports, found: Findings, say: Callable[[str], None]) -> None:

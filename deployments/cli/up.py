@@ -57,7 +57,7 @@ def up(*, detach: Annotated[bool, Parameter(negative="")] = False) -> int:
                 look_first(home, told.say)
                 end_leftovers(DeskRecord.load(home), told.say)
                 ports.check_free()
-                look_at_orders(home, found)
+                look_at_orders(home, found, told.say)
                 prepare_secrets(home, told.say)
 
                 async def on_ready() -> None:

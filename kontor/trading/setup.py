@@ -108,4 +108,5 @@ async def _keep(parts: Parts, problems: Sequence[str], notifier: Notifier | None
         text = "\n".join(problems)
         notifier.notify(Alert("No new risk: the account's set-up", text, "critical", now, parts.account, event="setup"))
     else:
-        notifier.notify(Alert("The account's set-up fits again", "Orders pass.", "info", now, parts.account))
+        title = "The account's set-up fits again"
+        notifier.notify(Alert(title, "Orders pass.", "info", now, parts.account, event="setup"))

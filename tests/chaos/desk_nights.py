@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,12 @@ def kill_everything(desk: RunningDesk) -> None:
     for process in processes:
         os.kill(process.pid, signal.SIGKILL)
     psutil.wait_procs(processes, timeout=10)
+
+
+def fills(desk: RunningDesk) -> set[tuple[str, ...]]:
+    """Every fill in a desk's store, whoever's order it was booked under."""
+    with closing(sqlite3.connect(desk.home.store_file, timeout=30)) as connection:
+        return set(connection.execute("SELECT trade_id, symbol, side, quantity, price, fee, filled_at FROM fills"))
 
 
 @contextmanager
@@ -99,3 +106,5 @@ def test_a_desk_is_backed_up_at_work_killed_whole_and_comes_back_by_itself(tmp_p
             assert refused["state_type"] == "FAILED"
             assert "halted" in refused["state"]["message"]
             assert restored.kontor("orders").stdout.count("ACCEPTED") == 1
+            # What was filled after the backup is booked again, from the exchange.
+            assert fills(restored) == fills(desk)

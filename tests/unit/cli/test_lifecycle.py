@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography.fernet import Fernet
@@ -24,7 +25,7 @@ from deployments.credentials import make_auth, read_auth, read_key
 from deployments.desk_status import desk_store
 from deployments.doctor import machine
 from deployments.doctor.verdict import Health
-from deployments.findings import Findings, how_it_ended, look_at_orders, require_sound_databases
+from deployments.findings import Findings, how_it_ended, look_at_orders, migrated, require_sound_databases
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.restore import restore
@@ -32,7 +33,7 @@ from deployments.sqlite_files import revision, row_counts
 from deployments.stores import known_store_url, opened
 from deployments.upgrade import UpgradeFailed, upgrade
 from kontor.domain.order import Order, OrderState, OrderType, Side
-from kontor.errors import KontorError, StoreError
+from kontor.errors import KontorError, StoreError, StoreUnavailable
 from kontor.execution.halt import halted
 from kontor.ports import Store
 from kontor.store.migrations import HEAD
@@ -282,7 +283,7 @@ def test_kontor_up_looks_at_the_orders_of_a_store_of_the_first_release(tmp_path:
     with closing(sqlite3.connect(home.store_file)) as connection:
         connection.executescript((RELEASED / "r0001.sqlite.sql").read_text(encoding="utf-8"))
     found = Findings(home)
-    look_at_orders(home, found)
+    look_at_orders(home, found, silent)
     assert revision(home.store_file) == HEAD
 
     async def after() -> list[str]:
@@ -293,6 +294,37 @@ def test_kontor_up_looks_at_the_orders_of_a_store_of_the_first_release(tmp_path:
     assert "orders of unknown outcome: 1; now 1 SUBMITTED" in said
     assert "orders that were live: 2; now 1 ACCEPTED, 1 PARTIALLY_FILLED" in said
     assert "halted since" in said
+
+
+async def test_a_database_server_that_comes_up_after_the_desk_is_waited_for(home: Home) -> None:
+    """After a reboot it may be later than the desk, which systemd would give up after a few quick failures."""
+    said: list[str] = []
+    pauses: list[float] = []
+    failures = 3
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with opened(home.default_store_url) as store:
+
+        class Late:
+            async def migrate(self) -> None:
+                nonlocal failures
+                failures -= 1
+                if failures >= 0:
+                    raise StoreUnavailable("store db: connection refused")
+                await store.migrate()
+
+        late = cast("Store", Late())
+        await migrated(late, said.append, patience=120, sleep=sleep)
+        assert (said, len(pauses)) == (["waiting for the store: store db: connection refused"], 3)
+        failures = 1000
+        with pytest.raises(StoreUnavailable, match="connection refused"):
+            await migrated(late, said.append, patience=120, sleep=sleep)
+        assert 110 < sum(pauses) < 140
+        failures = 1
+        with pytest.raises(StoreUnavailable):
+            await migrated(late, said.append, patience=0, sleep=sleep)
 
 
 @pytest.mark.usefixtures("quiet_prefect")
@@ -415,6 +447,6 @@ async def test_a_desk_that_is_down_is_asked_for_its_own_store(home: Home, tmp_pa
         (stored,) = await store.orders.find(ACCOUNT)
         sent = replace(stored, state=OrderState.SUBMITTED, unknown_since=NOW, updated_at=NOW)
         assert await store.orders.record([(stored, sent)], actor="test", at=NOW) == [True]
-    await asyncio.to_thread(look_at_orders, home, found)
+    await asyncio.to_thread(look_at_orders, home, found, silent)
     async with opened(url) as store:
         assert await found.after(store) == ["orders of unknown outcome: 1; now 1 SUBMITTED"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from kontor.domain.order import OrderState
 from kontor.notify.trades import _WORDS
+from tasks.automations import watchwords
 
 REPOSITORY = Path(__file__).parents[3]
 # A digest is the others together; what each of them means stands there.
@@ -18,16 +20,22 @@ EVENT_ARGUMENT = 3
 EVENT = re.compile(r"[a-z]+(\.[a-z_]+)?")
 
 
-def events_in_code() -> set[str]:
-    """Every text that a parameter `event` is given, or has as its default, or that a name with `event` in it holds."""
-    found: set[str] = set()
+def parsed(word: str) -> Iterator[tuple[Path, ast.AST]]:
+    """Every node of every source file that has this word, with its file."""
     for package in ("kontor", "tasks", "flows", "deployments"):
         for file in (REPOSITORY / package).rglob("*.py"):
-            if "in_process" not in file.parts:
-                tree = ast.parse(file.read_text(encoding="utf-8"))
-                found |= {text for node in ast.walk(tree) for text in _events(node)}
+            text = file.read_text(encoding="utf-8")
+            # What the worker calls an event is a word of its log.
+            if word in text and "in_process" not in file.parts:
+                yield from ((file, node) for node in ast.walk(ast.parse(text)))
+
+
+@functools.cache
+def events_in_code() -> frozenset[str]:
+    """Every text that a parameter `event` is given, or has as its default, or that a name with `event` in it holds."""
+    found = {text for word in ("event=", "_EVENTS", "report(") for _, node in parsed(word) for text in _events(node)}
     found |= {f"order.{OrderState(state).value.lower()}" for state in _WORDS}
-    return {text for text in found if EVENT.fullmatch(text)} - NOT_NEWS
+    return frozenset({text for text in found if EVENT.fullmatch(text)} - NOT_NEWS)
 
 
 def _events(node: ast.AST) -> Iterator[str]:
@@ -72,7 +80,9 @@ def documented(page: str) -> set[str]:
 
 def test_the_runbook_says_what_every_alert_means() -> None:
     """An alert at three in the morning is worth what its reader can do about it."""
-    assert documented("runbook.md") == events_in_code()
+    by_automation = {each.event for each in watchwords("desk")}
+    assert len(by_automation) > 3
+    assert documented("runbook.md") == events_in_code() | by_automation
 
 
 def test_the_list_of_alerts_is_whole() -> None:
@@ -98,9 +108,7 @@ def test_every_alert_has_a_name() -> None:
     """One without cannot be filtered, and no entry of the runbook is about it."""
     nameless = [
         f"{file.relative_to(REPOSITORY)}:{node.lineno}"
-        for package in ("kontor", "tasks", "flows", "deployments")
-        for file in (REPOSITORY / package).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for file, node in parsed("Alert(")
         if isinstance(node, ast.Call) and _name(node.func) == "Alert"
         if not any(keyword.arg == "event" for keyword in node.keywords)
     ]

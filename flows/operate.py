@@ -156,7 +156,7 @@ async def shutdown(
 
 @flow(
     name="check-system-status",
-    timeout_seconds=30,
+    timeout_seconds=60,
     retries=1,
     retry_delay_seconds=5,
     on_failure=[alert],

@@ -1,12 +1,11 @@
 """The account in the Prefect UI, under Artifacts: the newest of each key, and a few older ones to look back at."""
 
-import asyncio
 import base64
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -16,7 +15,8 @@ from prefect.exceptions import ObjectNotFound
 
 from kontor.desk import Desk
 from kontor.domain.order import OPEN
-from kontor.pictures import equity_png
+from kontor.errors import KontorError
+from kontor.pictures import drawn_apart
 
 STATUS, POSITIONS, OPEN_ORDERS, FILLS, EQUITY, STRATEGIES = (
     "system-status",
@@ -33,6 +33,8 @@ KEPT = 12
 REMOVED_AT_ONCE = 50
 ROWS = 50
 EQUITY_SPAN, EQUITY_POINTS = timedelta(days=7), 600
+# The first picture on a machine lists its fonts.
+DRAW_SECONDS = 25.0
 
 
 def artifact_key(name: str, account: str) -> str:
@@ -133,8 +135,11 @@ async def _show_equity(desk: Desk) -> None:
         return
     initial = await store.initial_capital(desk.account)
     currency = desk.config.capital_currency
-    # Drawing takes a moment that the other runs of this loop need not wait for.
-    picture = await asyncio.to_thread(equity_png, history, currency, initial)
+    try:
+        picture = await drawn_apart(history, currency, initial, seconds=DRAW_SECONDS)
+    except KontorError as error:
+        get_run_logger().warning("%s", error)
+        return
     # The picture itself, not its address: the UI shows it wherever it is opened, and it is there as long as its words.
     address = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     last = history[-1]

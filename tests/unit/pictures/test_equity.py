@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from kontor.domain.snapshot import Snapshot
-from kontor.pictures import DPI, SIZE_INCHES, equity_png
+from kontor.errors import KontorError
+from kontor.pictures import DPI, SIZE_INCHES, drawn_apart, equity_png
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CURVE = np.array([0x2F, 0x8F, 0xD0])
@@ -49,3 +50,17 @@ def test_any_history_makes_a_small_picture(values: list[int]) -> None:
     picture = equity_png(curve(values), "USD", Decimal(1))
     assert line_of(picture)
     assert len(picture) < 60_000
+
+
+async def test_drawn_apart_it_is_the_same_picture_and_costs_this_process_nothing() -> None:
+    """A worker that polls every few seconds neither waits for it nor keeps what drawing takes."""
+    history = curve([1000, 1010, 1005])
+    assert await drawn_apart(history, "USD", Decimal(1000), seconds=60) == equity_png(history, "USD", Decimal(1000))
+
+
+async def test_a_picture_that_cannot_be_drawn_is_one_sentence() -> None:
+    """In time, and with the reason."""
+    with pytest.raises(KontorError, match=r"could not be drawn: .*empty"):
+        await drawn_apart([], "USD", Decimal(1), seconds=60)
+    with pytest.raises(KontorError, match="not drawn within 0 s"):
+        await drawn_apart(curve([1]), "USD", None, seconds=0.001)

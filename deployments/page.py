@@ -23,38 +23,49 @@ from kontor.ports import Store
 from kontor.web import WebSettings, run_web
 
 #: Intervals change with a deployment; asking Prefect's server every second would be a load of its own.
-SOURCE_SECONDS = 30.0
+KEPT_SECONDS = 30.0
 
 
 @dataclass
 class PageDesk:
-    """What the page knows of a desk beside its store."""
+    """What the page knows of a desk beside its store; files and server are asked again after half a minute."""
 
     home: Home
     project: Project
     store: Store
-    _sources: dict[str, tuple[float, Ports, Source]] = field(default_factory=dict)
+    #: Prefect's UI as people elsewhere type it; empty where they have none.
+    public_url: str = ""
+    _known: dict[str, tuple[float, Any]] = field(default_factory=dict)
 
     def accounts(self) -> Sequence[str]:
         """The accounts that prefect.yaml has deployments for."""
-        return sorted(self.project.accounts())
+        return self._recent("accounts") or self._keep("accounts", sorted(self.project.accounts()))
 
     def timeframe(self) -> str:
         """Of the candles that are kept."""
-        return load_config(self.project.config_file).candles.timeframe
+        known = self._recent("timeframe")
+        return known or self._keep("timeframe", load_config(self.project.config_file).candles.timeframe)
 
     async def overview(self, account: str) -> dict[str, Any]:
         """The account's status, as `kontor status --json` has it."""
-        return (await self.status(account)).to_json()
+        found = (await self.status(account)).to_json()
+        return found | {"prefect_url": self.public_url} if self.public_url else found
 
     async def status(self, account: str) -> DeskStatus:
         """The account's status, from the store that is open here."""
-        known = self._sources.get(account)
-        if known is None or time.monotonic() - known[0] > SOURCE_SECONDS:
-            known = time.monotonic(), desk_ports(self.home), await read_source(self.home, account)
-            self._sources[account] = known
-        _, ports, (_, intervals, remarks) = known
+        name = f"source {account}"
+        known: tuple[Ports, Source] | None = self._recent(name)
+        ports, source = known or self._keep(name, (desk_ports(self.home), await read_source(self.home, account)))
+        _, intervals, remarks = source
         return await status_of(self.store, account, ports, intervals, remarks)
+
+    def _recent(self, name: str) -> Any:
+        found = self._known.get(name)
+        return found[1] if found is not None and time.monotonic() - found[0] < KEPT_SECONDS else None
+
+    def _keep(self, name: str, value: Any) -> Any:
+        self._known[name] = time.monotonic(), value
+        return value
 
 
 async def serve_page(home: Home, project: Project, exposure: Exposure, port: int) -> None:
@@ -64,7 +75,7 @@ async def serve_page(home: Home, project: Project, exposure: Exposure, port: int
         raise ConfigError("is missing, and nobody is let in without; 'kontor up' makes it", where=str(home.auth_file))
     settings = WebSettings(password, port=port, host=exposure.host, public_url=exposure.public_url)
     async with desk_store(home) as store:
-        desk = PageDesk(home, project, store)
+        desk = PageDesk(home, project, store, Exposure.from_environment().public_url)
         registry = new_registry()
         registry.register(DeskCollector(desk.accounts, from_inside(asyncio.get_running_loop(), desk.status)))
         following = asyncio.create_task(OrderFigures(registry).follow(store, desk.accounts()))

@@ -13,6 +13,7 @@ from kontor.execution.clock_drift import check_clock
 from kontor.execution.quiesce import end_of_shutdown
 from kontor.updaters.step import Step
 from tasks.account import refresh_balance, refresh_open_orders, refresh_positions
+from tasks.artifacts import prune_artifacts, show_account
 from tasks.desk import by_hand, open_desk, updater
 from tasks.hooks import alert
 from tasks.intervals import updater_intervals
@@ -155,7 +156,7 @@ async def shutdown(
 
 @flow(
     name="check-system-status",
-    timeout_seconds=30,
+    timeout_seconds=60,
     retries=1,
     retry_delay_seconds=5,
     on_failure=[alert],
@@ -166,6 +167,7 @@ async def shutdown(
 async def check_system_status(account: str = "paper", capital_every_minutes: Minutes = 60) -> dict[str, Any]:
     """Judge every updater against its own interval, and tell what went down or came back.
 
+    Updaters, positions, open orders, last fills and the equity curve are shown under Artifacts.
     The capital message comes at most every `capital_every_minutes`; 0 is with each run.
     """
     async with open_desk(account, updater="check-system-status") as desk:
@@ -176,6 +178,8 @@ async def check_system_status(account: str = "paper", capital_every_minutes: Min
         await check_clock(desk, desk.notifier)
         capital = await send_capital_message(desk, timedelta(minutes=capital_every_minutes))
         await show_updaters(account, verdicts)
+        await show_account(desk)
+        await prune_artifacts(account)
     return {
         "down": {verdict.updater: verdict.reason for verdict in verdicts if not verdict.ok},
         "capital": {name: str(figure) for name, figure in capital.items()},

@@ -15,6 +15,7 @@ from kontor.errors import AuthenticationFailed
 from kontor.notify import news
 from kontor.ports import Alert
 from kontor.trading.books import UNITS
+from tasks.artifacts import STATUS, artifact_key
 
 KNOWN_DOWN = "updaters_down"
 CAPITAL_TOLD = "capital_told"
@@ -110,6 +111,4 @@ async def show_updaters(account: str, verdicts: Sequence[UpdaterHealth]) -> None
         }
         for verdict in verdicts
     ]
-    await acreate_table_artifact(
-        key=f"system-status-{account}".replace("_", "-").lower(), table=rows, description=f"Updaters of {account}"
-    )
+    await acreate_table_artifact(key=artifact_key(STATUS, account), table=rows, description=f"Updaters of {account}")

@@ -16,6 +16,7 @@ from kontor.trading import exits, monitor, runner, stops, venue_events
 from kontor.trading.exits import ExitReport
 from kontor.trading.monitor import RiskReport
 from kontor.trading.runner import StrategyRun
+from tasks.artifacts import STRATEGIES, artifact_key
 from tasks.resources import Resources
 
 TROUBLE = "strategies_in_trouble"
@@ -63,7 +64,7 @@ async def show_strategies(account: str, runs: Sequence[StrategyRun]) -> None:
     ]
     if rows:
         await acreate_table_artifact(
-            key=f"strategies-{account}".replace("_", "-").lower(), table=rows, description=f"Strategies of {account}"
+            key=artifact_key(STRATEGIES, account), table=rows, description=f"Strategies of {account}"
         )
 
 

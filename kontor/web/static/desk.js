@@ -74,10 +74,10 @@ function draw() {
   if (due.has("price")) drawPrice(at("price"), price);
   if (due.has("equity")) drawEquity(at("equity"), equity);
   if (due.has("status") && status) {
+    showFigures(status);
     showStatus(status);
     if (status.prefect_url) at("prefect").href = status.prefect_url;
   }
-  if ((due.has("status") || due.has("equity")) && status) showFigures(status, equity);
   banner();
 }
 
@@ -99,7 +99,7 @@ function merge(message) {
 
 function banner() {
   const halted = status && status.halted ? `HALTED: ${status.halted.reason}` : "";
-  const text = lost || trouble || halted || (status && status.remarks ? status.remarks.join("; ") : "");
+  const text = [lost, trouble, halted, ...((status && status.remarks) || [])].filter(Boolean).join(" | ");
   at("banner").hidden = !text;
   at("banner").textContent = text;
   at("banner").className = lost || halted ? "alarm" : "";

@@ -13,9 +13,15 @@ function cell(name, content, kind = "") {
   return element;
 }
 
+const shown = new Map();
+
 // columns: [title, row => text, row => class]
 function table(id, rows, columns, nothing) {
   const place = document.getElementById(id);
+  // What has not changed is left alone: somebody may be marking a line of it.
+  const told = JSON.stringify(rows.map((row) => columns.map(([, text]) => text(row))));
+  if (shown.get(id) === told) return;
+  shown.set(id, told);
   if (!rows.length) return place.replaceChildren(cell("p", nothing, "nothing"));
   const head = document.createElement("tr");
   head.append(...columns.map(([title, , kind]) => cell("th", title, typeof kind === "string" ? kind : "")));
@@ -33,15 +39,16 @@ function table(id, rows, columns, nothing) {
   place.scrollTop = scrolled;
 }
 
-export function showFigures(status, equity) {
+export function showFigures(status) {
   const balance = status.balance, held = status.positions, counts = status.orders;
   const unrealized = held.reduce((sum, each) => sum + (each.unrealized_pnl || 0), 0);
-  const gain = equity.points.length && equity.initial ? equity.points.at(-1)[1] - equity.initial : null;
+  const { equity, initial_capital: initial } = status;
+  const gain = equity !== null && initial ? equity - initial : null;
   const live = (counts.ACCEPTED || 0) + (counts.PARTIALLY_FILLED || 0);
   const down = Object.values(status.updaters).filter((each) => !each.ok).length;
   const figures = [
-    ["equity", equity.points.length ? money(equity.points.at(-1)[1]) : "-", "", balance ? balance.currency : ""],
-    ["since the start", gain === null ? "-" : signed(gain), tone(gain), gain === null ? "" : `${signed((gain / equity.initial) * 100)} %`],
+    ["equity", equity === null ? "-" : money(equity), "", balance ? balance.currency : ""],
+    ["since the start", gain === null ? "-" : signed(gain), tone(gain), gain === null ? "" : `${signed((gain / initial) * 100)} %`],
     ["free", balance ? money(balance.free) : "-", "", balance ? `${money(balance.used)} used` : ""],
     ["unrealized", signed(unrealized), tone(unrealized), `${held.length} positions`],
     ["queue", String(counts.INITIALIZED || 0), counts.INITIALIZED ? "warn" : "", `${counts.SUBMITTED || 0} sent, ${live} live`],

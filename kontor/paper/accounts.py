@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from kontor.paper.algos.model import AlgoOrder
-from kontor.paper.model import ZERO, AccountConfig, AccountInfo, Bill, Fill, Instrument, Order
+from kontor.paper.model import ZERO, AccountConfig, AccountInfo, Bill, Fill, Instrument, Leg, Order
 from kontor.paper.positions import PositionState
 
 KEPT_ORDERS, KEPT_FILLS, KEPT_BILLS, KEPT_CLIENT_IDS = 20_000, 50_000, 50_000, 100_000
 KEPT_ALGOS = 20_000
+NET_MODE, HEDGE_MODE = "net_mode", "long_short_mode"
 DEFAULT_LEVERAGE = Decimal(3)
 
 
@@ -33,8 +34,10 @@ class Account:
     info: AccountInfo
     number: int
     cash: dict[str, Decimal] = field(default_factory=dict)
-    positions: dict[str, PositionState] = field(default_factory=dict)
-    leverages: dict[str, Decimal] = field(default_factory=dict)
+    positions: dict[Leg, PositionState] = field(default_factory=dict)
+    leverages: dict[str, Decimal] = field(default_factory=dict)  # by instrument; isolated ones by leverage_key
+    wallet: dict[str, Decimal] = field(default_factory=dict)  # the funding account, by currency
+    fee_ccy: str = ""  # base, quote, a coin; '' for what OKX takes: what the trade brings in
     open_orders: dict[str, Order] = field(default_factory=dict)
     by_ord_id: dict[str, Order] = field(default_factory=dict)
     client_ids: dict[str, str] = field(default_factory=dict)  # client id to order id, oldest first
@@ -45,17 +48,18 @@ class Account:
     fills: deque[Fill] = field(default_factory=lambda: deque(maxlen=KEPT_FILLS))
     bills: deque[Bill] = field(default_factory=lambda: deque(maxlen=KEPT_BILLS))
     frozen: dict[str, Decimal] = field(default_factory=dict)  # by spot orders, by currency
-    resting: dict[str, Resting] = field(default_factory=dict)  # by swap orders, by instrument
+    resting: dict[Leg, Resting] = field(default_factory=dict)  # by swap orders, by what they would open
     cancel_after: int = 0  # the dead man's switch goes off at this moment; 0 is disarmed
     u_time: int = 0
 
-    def leverage(self, instrument: Instrument) -> Decimal:
+    def leverage(self, instrument: Instrument, mgn_mode: str = "cross", pos_side: str = "net") -> Decimal:
         """The leverage set for an instrument."""
-        return self.leverages.get(instrument.inst_id, min(DEFAULT_LEVERAGE, Decimal(instrument.max_lever)))
+        key = leverage_key(instrument.inst_id, mgn_mode, pos_side)
+        return self.leverages.get(key, min(DEFAULT_LEVERAGE, Decimal(instrument.max_lever)))
 
-    def position_lots(self, inst_id: str) -> int:
+    def position_lots(self, leg: Leg) -> int:
         """Signed lots held."""
-        position = self.positions.get(inst_id)
+        position = self.positions.get(leg)
         return position.lots if position else 0
 
     def remember(self, order: Order) -> None:
@@ -93,7 +97,7 @@ class Account:
         if instrument.is_swap:
             if order.reduce_only:
                 return
-            resting = self.resting.setdefault(instrument.inst_id, Resting())
+            resting = self.resting.setdefault(order.leg, Resting())
             value = lots * order.px_ticks * lot_tick_value(instrument)
             if order.side == "buy":
                 resting.buy_lots += lots
@@ -112,6 +116,11 @@ class Account:
     def bills_newest_first(self) -> list[Bill]:
         """The cash movements that are kept."""
         return list(reversed(self.bills))
+
+
+def leverage_key(inst_id: str, mgn_mode: str, pos_side: str) -> str:
+    """What a leverage is stored under: cross has one for an instrument, isolated one for each side of it."""
+    return inst_id if mgn_mode != "isolated" else f"{inst_id} isolated {pos_side}"
 
 
 def lot_tick_value(instrument: Instrument) -> Decimal:
@@ -140,6 +149,10 @@ class Accounts:
         found = self._by_key.get(api_key)
         return found.info if found else None
 
+    def replace(self, info: AccountInfo) -> None:
+        """Let an account be known by a changed AccountInfo of the same name and key."""
+        self._by_name[info.name].info = info
+
     def put(self, config: AccountConfig) -> Account:
         """Make an account without funds, or give the one of this name new secrets."""
         owner = self._by_key.get(config.api_key)
@@ -163,6 +176,7 @@ class Accounts:
             config.passphrase,
             config.parent,
             tuple(config.permissions),
+            pos_mode=known.info.pos_mode if known else NET_MODE,
         )
         if known:
             self._by_key.pop(known.info.api_key, None)

@@ -142,4 +142,5 @@ def _as_intent(order: Order, instrument: Instrument, lots: int, px: Decimal | No
         stp_mode=order.stp_mode,
         cl_ord_id=order.cl_ord_id,
         tag=order.tag,
+        pos_side=order.pos_side,
     )

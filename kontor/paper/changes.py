@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kontor.paper.accounts import Account
 from kontor.paper.algos.model import AlgoOrder
-from kontor.paper.model import Bill, Event, Fill, Order
+from kontor.paper.model import Bill, Event, Fill, Leg, Order
 from kontor.paper.positions import PositionState
 
 
@@ -61,7 +61,7 @@ class Changes:
     algos: dict[str, AlgoOrder] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     bills: list[Bill] = field(default_factory=list)
-    positions: dict[tuple[str, str], PositionState] = field(default_factory=dict)
+    positions: dict[tuple[str, Leg], PositionState] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     depths: set[int] = field(default_factory=set)
     shocked: bool = False

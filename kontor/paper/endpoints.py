@@ -101,7 +101,9 @@ ENDPOINTS = (
     _private("GET", "account/leverage-info", rest_account.leverage_info, 20, 2),
     _private("GET", "account/config", rest_account.config, 5, 2),
     _private("GET", "account/trade-fee", rest_account.trade_fee, 5, 2),
+    _private("POST", "account/set-position-mode", rest_account.set_position_mode, 5, 2),
     _private("GET", "account/bills", rest_account.bills, 5, 1),
+    _private("GET", "account/bills-archive", rest_account.bills, 5, 2),
     _private("GET", "asset/currencies", rest_account.currencies, 6, 1),
 )
 BY_PATH = {(endpoint.method, PREFIX + endpoint.path): endpoint for endpoint in ENDPOINTS}

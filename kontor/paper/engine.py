@@ -8,12 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from kontor.paper.account_settings import AccountSettings
 from kontor.paper.algos.amend import AlgoAmendments
 from kontor.paper.algos.desk import AlgoDesk
 from kontor.paper.amendments import Amendments
 from kontor.paper.clock import VenueClock
 from kontor.paper.instruments import instruments_like, make_instruments
-from kontor.paper.intake import parameter_error, positive
+from kontor.paper.intake import parameter_error
 from kontor.paper.journal import Journal
 from kontor.paper.market import Market
 from kontor.paper.model import (
@@ -22,9 +23,7 @@ from kontor.paper.model import (
     CancelAllAfter,
     Event,
     Instrument,
-    LeverageInfo,
     VenueConfig,
-    VenueError,
 )
 from kontor.paper.prices.live import LiveSource
 from kontor.paper.prices.replay import ReplaySource
@@ -66,15 +65,16 @@ class Engine:
         if live:
             live.source.on_change = self.state.market.forget
         self.trading, self.reports = Trading(self.state), Reports(self.state)
+        self.settings = AccountSettings(self.state, self.reports)
         self.amendments = Amendments(self.state, self.trading)
         self.algos = AlgoDesk(self.state, self.trading)
         self.algo_amendments = AlgoAmendments(self.state, self.algos)
         self._switches: dict[str, int] = {}  # accounts with an armed dead man's switch, and when it goes off
         self._pushed: dict[tuple[str, str], int] = {}  # the last candle pushed, by instrument and bar
         self._pushed_step = -1
-        self._settings = {**source.settings(), "markets": str(len(self.state.market.listed))}
-        self._unsaved = any(stored.get(name) != value for name, value in self._settings.items())
-        self.notices = tuple(_notices(stored, self._settings))
+        self._facts = {**source.settings(), "markets": str(len(self.state.market.listed))}
+        self._unsaved = any(stored.get(name) != value for name, value in self._facts.items())
+        self.notices = tuple(_notices(stored, self._facts))
         self.state.step = self.state.market.step(clock.now_ms())
         if self._journal:
             self._journal.load(self.state)
@@ -204,34 +204,13 @@ class Engine:
         """Make an account, or give it new secrets."""
         return self.state.add_account(config, at)
 
-    def set_leverage(self, name: str, inst_id: str, lever: str, mgn_mode: str, at: int) -> LeverageInfo:
-        """Set an instrument's leverage."""
-        instrument = self.state.market.instrument(inst_id)
-        if not instrument.is_swap:
-            raise parameter_error("instId")
-        if mgn_mode != "cross":
-            raise parameter_error("mgnMode")
-        wanted = positive(lever, "lever")
-        if wanted > instrument.max_lever:
-            raise VenueError("59102", "Leverage exceeds the maximum limit. Please lower the leverage.")
-        if wanted < 1:
-            raise VenueError("59105", "Leverage cannot be less than 1. Please raise the leverage.")
-        account = self.state.account(name)
-        before = account.leverage(instrument)
-        account.leverages[inst_id] = wanted
-        if wanted < before and self.state.margin(account).available_equity < 0:
-            account.leverages[inst_id] = before
-            raise VenueError("59108", "Low leverage and insufficient margin. Please adjust the leverage.")
-        self.state.settlement.touch(account, at)
-        return self.reports.leverage(name, inst_id, mgn_mode)
-
     # Durability and events
 
     def flush(self) -> None:
         """Commit what happened, then tell about it."""
         changes, state = self.state.changes, self.state
         if self._journal and (changes or self._unsaved):
-            self._journal.write(state, {**self._settings, "now": str(self._clock.now_ms())})
+            self._journal.write(state, {**self._facts, "now": str(self._clock.now_ms())})
             self._unsaved = False
         told = list(self._account_events()) if changes and state.feed.listening else []
         changes.clear()
@@ -241,9 +220,13 @@ class Engine:
 
     def _account_events(self) -> Iterator[Event]:
         """A picture of every position and account that changed."""
-        for (name, inst_id), position in self.state.changes.positions.items():
+        for (name, leg), position in self.state.changes.positions.items():
             yield Event(
-                "positions", name, inst_id, self.reports.position(self.state.account(name), position), position.u_time
+                "positions",
+                name,
+                leg.inst_id,
+                self.reports.position(self.state.account(name), position),
+                position.u_time,
             )
         for name, account in self.state.changes.accounts.items():
             yield Event("account", name, "", self.reports.balance(name, None), account.u_time)

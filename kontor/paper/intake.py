@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from kontor.paper.accounts import NET_MODE
 from kontor.paper.market import Market
-from kontor.paper.model import Instrument, VenueError
+from kontor.paper.model import Instrument, Leg, VenueError
 
 _SIDES = frozenset({"buy", "sell"})
 _PRICED = frozenset({"limit", "post_only", "fok", "ioc"})
@@ -16,6 +17,7 @@ _UNPRICED = frozenset({"market", "optimal_limit_ioc"})
 _STP_MODES = frozenset({"cancel_maker", "cancel_taker", "cancel_both"})
 _MAX_CLIENT_ID, _MAX_TAG = 32, 16
 MAX_LOTS = 10**18
+MARGIN_MODES = frozenset({"cross", "isolated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Intent:
     cl_ord_id: str
     tag: str
     pos_side: str = "net"
+
+    @property
+    def leg(self) -> Leg:
+        """The position it would open or close."""
+        return Leg(self.instrument.inst_id, self.td_mode, self.pos_side)
 
 
 def parameter_error(name: str) -> VenueError:
@@ -89,12 +96,14 @@ def client_id(body: Mapping[str, Any], name: str = "clOrdId") -> str:
     return value
 
 
-def read_order(body: Mapping[str, Any], market: Market) -> Intent:
+def read_order(body: Mapping[str, Any], market: Market, pos_mode: str) -> Intent:
     """The order a body asks for, or VenueError. Prices far from the market and funds are checked later."""
     instrument = market.instrument(required(body, "instId"))
     side, ord_type = required(body, "side"), required(body, "ordType")
-    td_mode, pos_side = modes(body, instrument, side)
+    td_mode, pos_side = modes(body, instrument, side, pos_mode)
     tgt_ccy, reduce_only = _check_modes(body, instrument, side, ord_type)
+    if pos_side != "net":  # the position side says it, and reduceOnly is ignored
+        reduce_only = closes(side, pos_side)
     cl_ord_id, tag = client_id(body), order_tag(body)
     sz = positive(required(body, "sz"), "sz")
     px, px_ticks = _price(body, instrument) if ord_type in _PRICED else (None, None)
@@ -128,18 +137,27 @@ def order_tag(body: Mapping[str, Any]) -> str:
     return tag
 
 
-def modes(body: Mapping[str, Any], instrument: Instrument, side: str, *, algo: bool = False) -> tuple[str, str]:
+def closes(side: str, pos_side: str) -> bool:
+    """Whether an order of long/short mode takes from its position."""
+    return (side, pos_side) in {("sell", "long"), ("buy", "short")}
+
+
+def modes(
+    body: Mapping[str, Any], instrument: Instrument, side: str, pos_mode: str, *, algo: bool = False
+) -> tuple[str, str]:
     """The trade mode and the position side a body asks for. A stop order on spot may say cross, as ccxt does."""
     if instrument.state != "live":
         raise VenueError("51022", "Contract suspended.")
     if side not in _SIDES:
         raise parameter_error("side")
     td_mode, pos_side = required(body, "tdMode"), text(body, "posSide") or "net"
-    if td_mode not in ({"cross"} if instrument.is_swap else {"cash", "cross"} if algo else {"cash"}):
+    if td_mode not in (MARGIN_MODES if instrument.is_swap else {"cash", "cross"} if algo else {"cash"}):
         raise parameter_error("tdMode")
-    if pos_side != "net":
+    if not instrument.is_swap:
+        return "cash", "net"
+    if pos_side not in ({"net"} if pos_mode == NET_MODE else {"long", "short"}):
         raise parameter_error("posSide")
-    return td_mode if instrument.is_swap else "cash", pos_side
+    return td_mode, pos_side
 
 
 def _check_modes(body: Mapping[str, Any], instrument: Instrument, side: str, ord_type: str) -> tuple[str, bool]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from kontor.paper.accounts import KEPT_ALGOS, KEPT_BILLS, KEPT_CLIENT_IDS, KEPT_FILLS, KEPT_ORDERS, Account
+from kontor.paper.accounts import KEPT_ALGOS, KEPT_BILLS, KEPT_CLIENT_IDS, KEPT_FILLS, KEPT_ORDERS, NET_MODE, Account
 from kontor.paper.algos.model import AlgoOrder
 from kontor.paper.changes import Sequences
 from kontor.paper.model import AccountConfig, Bill, Fill, Order, VenueError
@@ -36,6 +36,9 @@ class _AccountRow:
     permissions: str
     leverages: str
     cancel_after: int
+    pos_mode: str = NET_MODE
+    fee_ccy: str = ""
+    wallet: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class _SettingRow:
 
 _ACCOUNTS = Table("accounts", _AccountRow, ("name",))
 _CASH = Table("cash", _CashRow, ("account", "ccy"))
-_POSITIONS = Table("positions", PositionState, ("account", "inst_id"))
+_POSITIONS = Table("legs", PositionState, ("account", "inst_id", "mgn_mode", "pos_side"))
+_OLD_POSITIONS = "positions"  # the table's older name came with one position an instrument
 _ORDERS = Table("orders", Order, ("account", "ord_id"))
 _ALGOS = Table("algos", AlgoOrder, ("account", "algo_id"))
 _FILLS = Table("fills", Fill, ("account", "bill_id"))
@@ -105,8 +109,21 @@ class Journal:
         database.execute("BEGIN IMMEDIATE")
         for table in _TABLES:
             table.create(database)
+        self._rename()
         self._forget()
         database.execute("COMMIT")
+
+    def _rename(self) -> None:
+        """Take over the positions of an older file."""
+        found = self._database.execute(f"PRAGMA table_info({_OLD_POSITIONS})").fetchall()
+        if not found:
+            return
+        columns = ", ".join(row[1] for row in found)
+        self._database.execute(
+            f"INSERT OR IGNORE INTO legs ({columns}, mgn_mode, pos_side, margin) "  # noqa: S608 names are ours
+            f"SELECT {columns}, 'cross', 'net', '0' FROM {_OLD_POSITIONS}"
+        )
+        self._database.execute(f"DROP TABLE {_OLD_POSITIONS}")
 
     def _forget(self) -> None:
         """Drop the oldest rows beyond the bound, open orders excepted."""
@@ -188,12 +205,12 @@ class Journal:
                 name, row.api_key, row.secret, row.passphrase, (), row.parent, tuple(json.loads(row.permissions))
             )
         )
-        account.cancel_after = row.cancel_after
+        state.accounts.replace(replace(account.info, pos_mode=row.pos_mode))
+        account.cancel_after, account.fee_ccy = row.cancel_after, row.fee_ccy
+        account.wallet = {ccy: Decimal(quantity) for ccy, quantity in json.loads(row.wallet).items()}
         account.leverages = {inst_id: Decimal(lever) for inst_id, lever in json.loads(row.leverages).items()}
         account.cash = {cash.ccy: cash.balance for cash in _CASH.read(database, "WHERE account = ?", (name,))}
-        account.positions = {
-            p.inst_id: p for p in _POSITIONS.read(database, "WHERE account = ? ORDER BY pos_id", (name,))
-        }
+        account.positions = {p.leg: p for p in _POSITIONS.read(database, "WHERE account = ? ORDER BY pos_id", (name,))}
         account.fills.extend(
             _newest_last(_FILLS.read(database, "WHERE account = ? ORDER BY bill_id DESC LIMIT ?", (name, KEPT_FILLS)))
         )
@@ -219,8 +236,8 @@ class Journal:
             account.by_ord_id[order.ord_id] = account.open_orders[order.ord_id] = order
             self._rest(state, order)
         self._load_algos(state, account)
-        for inst_id in account.positions:
-            self._check_listed(state, inst_id)
+        for leg in account.positions:
+            self._check_listed(state, leg.inst_id)
         account.u_time = max((o.u_time for o in account.by_ord_id.values()), default=0)
         account.u_time = max(account.u_time, account.bills[-1].ts if account.bills else 0)
 
@@ -270,6 +287,9 @@ def _account_row(account: Account) -> _AccountRow:
         permissions=json.dumps(info.permissions),
         leverages=json.dumps({inst_id: str(lever) for inst_id, lever in account.leverages.items()}),
         cancel_after=account.cancel_after,
+        pos_mode=info.pos_mode,
+        fee_ccy=account.fee_ccy,
+        wallet=json.dumps({ccy: str(quantity) for ccy, quantity in account.wallet.items() if quantity}),
     )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from kontor.paper.accounts import Account, Resting, lot_tick_value
 from kontor.paper.instruments import MAINTENANCE_RATE
 from kontor.paper.model import ZERO, Instrument
+from kontor.paper.positions import PositionState
 
 USD = "USD"
 Prices = Callable[[str], tuple[Instrument, int]]  # instrument id to the instrument and its last price in ticks
@@ -18,7 +19,9 @@ Prices = Callable[[str], tuple[Instrument, int]]  # instrument id to the instrum
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """An account's USD in futures mode: swaps are margined in it, spot is paid with it."""
+    """An account's USD in futures mode: swaps are margined in it, spot is paid with it. Isolated positions stand
+    apart, with what they have been given.
+    """
 
     cash: Decimal
     upl: Decimal
@@ -27,11 +30,19 @@ class Margin:
     order_imr: Decimal
     frozen: Decimal  # by spot orders
     notional: Decimal
+    isolated: Decimal = ZERO  # margin and profit of the isolated positions
+    isolated_upl: Decimal = ZERO
+    isolated_notional: Decimal = ZERO
 
     @property
     def equity(self) -> Decimal:
-        """Cash and what the positions have won or lost so far."""
+        """Cash and what the cross positions have won or lost so far."""
         return self.cash + self.upl
+
+    @property
+    def total(self) -> Decimal:
+        """Equity, isolated positions included."""
+        return self.equity + self.isolated
 
     @property
     def order_frozen(self) -> Decimal:
@@ -55,7 +66,7 @@ class Margin:
 
 
 def order_margin(resting: Resting, held: int, leverage: Decimal) -> Decimal:
-    """The margin of one instrument's resting orders: those that only close what is held need none; of the two sides
+    """The margin of one position's resting orders: those that only close what is held need none; of the two sides
     the dearer counts.
     """
     opening_buys = max(0, resting.buy_lots - max(0, -held))
@@ -68,17 +79,33 @@ def order_margin(resting: Resting, held: int, leverage: Decimal) -> Decimal:
 def margin_of(account: Account, prices: Prices) -> Margin:
     """Where an account stands at these prices."""
     upl = imr = mmr = order_imr = notional = ZERO
+    isolated = isolated_upl = isolated_notional = ZERO
     for position in account.positions.values():
         if position.lots:
             instrument, last = prices(position.inst_id)
             lot_value = last * lot_tick_value(instrument)
-            value = abs(position.lots) * lot_value
-            upl += position.unrealized(lot_value)
+            value, won = abs(position.lots) * lot_value, position.unrealized(lot_value)
+            if position.isolated:
+                isolated, isolated_upl = isolated + position.margin + won, isolated_upl + won
+                isolated_notional += value
+                continue
+            upl += won
             imr += value / account.leverage(instrument)
             mmr += value * MAINTENANCE_RATE
             notional += value
-    for inst_id, resting in account.resting.items():
+    for leg, resting in account.resting.items():
         if resting.buy_lots or resting.sell_lots:
-            instrument, _ = prices(inst_id)
-            order_imr += order_margin(resting, account.position_lots(inst_id), account.leverage(instrument))
-    return Margin(account.cash.get(USD, ZERO), upl, imr, mmr, order_imr, account.frozen.get(USD, ZERO), notional)
+            instrument, _ = prices(leg.inst_id)
+            leverage = account.leverage(instrument, leg.mgn_mode, leg.pos_side)
+            order_imr += order_margin(resting, account.position_lots(leg), leverage)
+    frozen = account.frozen.get(USD, ZERO)
+    cash = account.cash.get(USD, ZERO)
+    return Margin(
+        cash, upl, imr, mmr, order_imr, frozen, notional, isolated, isolated_upl, isolated_notional
+    )  # fmt: skip
+
+
+def isolated_ratio(position: PositionState, lot_value: Decimal) -> Decimal:
+    """What an isolated position has over its maintenance margin."""
+    value = abs(position.lots) * lot_value
+    return (position.margin + position.unrealized(lot_value)) / (value * MAINTENANCE_RATE)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kontor.paper.book import UserBook
 from kontor.paper.depth import Levels
-from kontor.paper.model import ZERO, Order
+from kontor.paper.model import ZERO, Leg, Order
 
 
 class Match(NamedTuple):
@@ -89,7 +89,7 @@ def plan(book: UserBook, crowd: Levels, demand: Demand, closable: Callable[[Orde
     """Who would trade with it, best price first. `closable` is how many lots a reduce-only order's position still
     allows.
     """
-    result, used = Plan(), Counter[str]()
+    result, used = Plan(), Counter[tuple[str, Leg]]()
     left, budget = demand.lots, demand.budget
     for price, offered, maker in _offers(book, opposite(demand.side), crowd):
         if left <= 0 or result.taker_stopped or not demand.accepts(price):
@@ -99,7 +99,7 @@ def plan(book: UserBook, crowd: Levels, demand: Demand, closable: Callable[[Orde
             continue
         taken = min(left, offered)
         if maker is not None and maker.reduce_only:
-            taken = min(taken, closable(maker) - used[maker.account])
+            taken = min(taken, closable(maker) - used[maker.account, maker.leg])
             if taken <= 0:
                 continue
         if budget is not None:
@@ -109,7 +109,7 @@ def plan(book: UserBook, crowd: Levels, demand: Demand, closable: Callable[[Orde
             break
         result.matches.append(Match(price, taken, maker))
         if maker is not None:
-            used[maker.account] += taken
+            used[maker.account, maker.leg] += taken
         result.lots += taken
         left -= taken
     return result

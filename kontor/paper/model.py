@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from kontor.paper.quotes import Book, Candle, Instrument, Level, PublicTrade, Ticker
 
@@ -30,6 +30,7 @@ __all__ = [
     "Event",
     "Fill",
     "Instrument",
+    "Leg",
     "Level",
     "LeverageInfo",
     "Order",
@@ -44,6 +45,14 @@ __all__ = [
 LIVE, PARTIALLY_FILLED, FILLED, CANCELED = "live", "partially_filled", "filled", "canceled"
 OPEN_STATES = frozenset({LIVE, PARTIALLY_FILLED})
 ZERO = Decimal(0)
+
+
+class Leg(NamedTuple):
+    """What one position of an account is known by."""
+
+    inst_id: str
+    mgn_mode: str  # cross | isolated; cash on spot, where there are none
+    pos_side: str  # net | long | short
 
 
 class VenueError(Exception):
@@ -96,7 +105,7 @@ class Order:
     tag: str
     side: str  # buy | sell
     ord_type: str  # limit | market | ioc | fok | post_only | optimal_limit_ioc
-    td_mode: str  # cash | cross
+    td_mode: str  # cash | cross | isolated
     tgt_ccy: str  # base_ccy | quote_ccy | '' (swap)
     reduce_only: bool
     px: Decimal | None
@@ -134,6 +143,11 @@ class Order:
     attached: str = ""  # stop losses and take profits to place once it is filled, as JSON
 
     @property
+    def leg(self) -> Leg:
+        """The position it opens or closes."""
+        return Leg(self.inst_id, self.td_mode, self.pos_side)
+
+    @property
     def is_open(self) -> bool:
         """Whether it can still be filled."""
         return self.state in OPEN_STATES
@@ -160,12 +174,15 @@ class Fill:
     fee_rate: Decimal
     fill_pnl: Decimal
     ts: int
+    pos_side: str = "net"
+    sub_type: str = ""  # OKX's number: bought, sold, opened, closed or liquidated
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """One movement of cash. `kind` is deposit, trade, fee or pnl for now; `ref` names the fill or the request behind
-    it.
+    """One movement of cash. `kind` is transfer, trade, liquidation, delivery, margin, funding or clawback; `ref` is
+    the transfer's name or the trade's id. `pnl` and `fee` are parts of the change; the rest is what was paid, or
+    moved into an isolated position (`pos_change`).
     """
 
     bill_id: str
@@ -177,6 +194,21 @@ class Bill:
     ref: str
     inst_id: str
     ts: int
+    sub_type: str = ""  # OKX's number
+    pnl: Decimal = ZERO
+    fee: Decimal = ZERO
+    px: Decimal | None = None
+    sz: Decimal | None = None
+    ord_id: str = ""
+    cl_ord_id: str = ""
+    exec_type: str = ""
+    trade_id: str = ""
+    mgn_mode: str = ""
+    tag: str = ""
+    pos_change: Decimal = ZERO
+    pos_balance: Decimal = ZERO
+    source: str = ""  # of a transfer: 6 the funding account, 18 the trading account
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +259,8 @@ class CurrencyBalance:
     notional_lever: Decimal
     eq_usd: Decimal
     u_time: int
+    iso_eq: Decimal = ZERO
+    iso_upl: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +312,7 @@ class Position:
     trade_id: str
     c_time: int
     u_time: int
+    margin: Decimal | None = None  # of an isolated one
     closing_algos: tuple[Any, ...] = ()  # the AlgoOrders that would close all of it
 
 

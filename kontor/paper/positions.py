@@ -1,11 +1,11 @@
-"""Net positions in linear swaps: what a fill does to one, to the last cent."""
+"""Positions in linear swaps: what a fill does to one, to the last cent."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from kontor.paper.model import ZERO
+from kontor.paper.model import ZERO, Leg
 
 _CENT_OF_A_CENT = Decimal("1e-12")
 
@@ -28,6 +28,19 @@ class PositionState:
     trade_id: str = ""
     c_time: int = 0
     u_time: int = 0
+    mgn_mode: str = "cross"
+    pos_side: str = "net"
+    margin: Decimal = ZERO  # of an isolated one: no longer part of the account's cash
+
+    @property
+    def leg(self) -> Leg:
+        """What it is known by."""
+        return Leg(self.inst_id, self.mgn_mode, self.pos_side)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it has a margin of its own."""
+        return self.mgn_mode == "isolated"
 
     def apply(self, lots: int, lot_value: Decimal, at: int) -> Decimal:
         """Book signed lots, each worth `lot_value` now; returns the profit this realizes."""

@@ -8,13 +8,18 @@ from kontor.paper.algos.rendering import closing
 from kontor.paper.model import AccountBalance, AccountInfo, Bill, CurrencyBalance, Instrument, LeverageInfo, Position
 from kontor.paper.rendering import Json, moment, number
 
-# OKX numbers the kinds of bills: type, then sub-type.
+# OKX numbers the kinds of bills. Those of files written by an earlier version named their parts instead.
 BILL_TYPES = {
-    "deposit": ("1", "11"),
-    "trade": ("2", "1"),
-    "fee": ("2", "1"),
-    "pnl": ("2", "1"),
-    "funding": ("8", "173"),
+    "transfer": "1",
+    "trade": "2",
+    "delivery": "3",
+    "liquidation": "5",
+    "margin": "6",
+    "funding": "8",
+    "clawback": "10",
+    "deposit": "1",
+    "fee": "2",
+    "pnl": "2",
 }
 
 
@@ -62,9 +67,9 @@ def currency(item: CurrencyBalance) -> Json:
         "frozenBal": number(item.frozen_bal),
         "imr": number(item.imr),
         "interest": "0",
-        "isoEq": "0",
+        "isoEq": number(item.iso_eq),
         "isoLiab": "0",
-        "isoUpl": "0",
+        "isoUpl": number(item.iso_upl),
         "liab": "0",
         "maxLoan": "0",
         "maxSpotInUse": "",
@@ -124,7 +129,7 @@ def position(item: Position) -> Json:
         "liabCcy": "",
         "liqPenalty": number(item.liq_penalty),
         "liqPx": number(item.liq_px),
-        "margin": "",
+        "margin": number(item.margin),
         "markPx": number(item.mark_px),
         "maxSpotInUseAmt": "",
         "mgnMode": item.mgn_mode,
@@ -250,16 +255,18 @@ def leverage(item: LeverageInfo) -> Json:
 
 
 def bill(item: Bill) -> Json:
-    """A row of account/bills; `ref`, the fill or request behind it, stands in notes."""
-    kind, sub_kind = BILL_TYPES.get(item.kind, ("2", "1"))
+    """A row of account/bills; what a transfer was for stands in notes."""
+    transfer = item.kind in {"transfer", "deposit"}
     return {
         "bal": number(item.balance),
         "balChg": number(item.change),
         "billId": item.bill_id,
         "ccy": item.ccy,
-        "clOrdId": "",
-        "execType": "",
-        "fee": number(item.change) if item.kind == "fee" else "0",
+        "clOrdId": item.cl_ord_id,
+        "earnAmt": "",
+        "earnApr": "",
+        "execType": item.exec_type,
+        "fee": "" if transfer else number(item.change if item.kind == "fee" else item.fee),
         "fillFwdPx": "",
         "fillIdxPx": "",
         "fillMarkPx": "",
@@ -267,22 +274,22 @@ def bill(item: Bill) -> Json:
         "fillPxUsd": "",
         "fillPxVol": "",
         "fillTime": moment(item.ts),
-        "from": "",
+        "from": item.source,
         "instId": item.inst_id,
         "instType": "" if not item.inst_id else "SWAP" if item.inst_id.endswith("-SWAP") else "SPOT",
         "interest": "0",
-        "mgnMode": "" if not item.inst_id else "cross" if item.inst_id.endswith("-SWAP") else "cash",
-        "notes": item.ref,
-        "ordId": "",
-        "pnl": number(item.change) if item.kind == "pnl" else "0",
-        "posBal": "0",
-        "posBalChg": "0",
-        "px": "",
-        "subType": sub_kind,
-        "sz": "",
-        "tag": "",
-        "to": "",
-        "tradeId": "0",
+        "mgnMode": item.mgn_mode,
+        "notes": item.ref if transfer else "",
+        "ordId": item.ord_id,
+        "pnl": "" if transfer else number(item.change if item.kind == "pnl" else item.pnl),
+        "posBal": "" if transfer else number(item.pos_balance),
+        "posBalChg": "" if transfer else number(item.pos_change),
+        "px": number(item.px),
+        "subType": item.sub_type or ("11" if transfer else "1"),
+        "sz": number(item.sz),
+        "tag": item.tag,
+        "to": item.target,
+        "tradeId": item.trade_id or "0",
         "ts": moment(item.ts),
-        "type": kind,
+        "type": BILL_TYPES.get(item.kind, "2"),
     }

@@ -110,7 +110,7 @@ def fill(item: Fill) -> Json:
         "fillPxUsd": "",
         "instId": item.inst_id,
         "clOrdId": item.cl_ord_id,
-        "posSide": "net",
+        "posSide": item.pos_side,
         "billId": item.bill_id,
         "fillMarkVol": "",
         "tag": item.tag,
@@ -119,6 +119,7 @@ def fill(item: Fill) -> Json:
         "fillIdxPx": "",
         "tradeId": item.trade_id,
         "fillMarkPx": "",
+        "subType": item.sub_type,
         "feeCcy": item.fee_ccy,
         "ts": moment(item.ts),
     }

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from kontor.paper.accounts import Account, lot_tick_value
+from kontor.paper.accounts import NET_MODE, Account, lot_tick_value
 from kontor.paper.instruments import MAINTENANCE_RATE
-from kontor.paper.margin import USD, Margin
+from kontor.paper.margin import USD, Margin, isolated_ratio
 from kontor.paper.model import (
     ZERO,
     AccountBalance,
@@ -135,14 +135,14 @@ class Reports:
         )
         return AccountBalance(
             u_time=account.u_time,
-            total_eq=_short(margin.equity + held),
-            iso_eq=ZERO,
+            total_eq=_short(margin.total + held),
+            iso_eq=_short(margin.isolated),
             adj_eq=_short(margin.equity),
             ord_froz=_short(margin.order_frozen + frozen),
             imr=_short(margin.imr + margin.order_imr),
             mmr=_short(margin.mmr),
-            notional_usd=_short(margin.notional),
-            upl=_short(margin.upl),
+            notional_usd=_short(margin.notional + margin.isolated_notional),
+            upl=_short(margin.upl + margin.isolated_upl),
             mgn_ratio=_short(margin.ratio) if margin.ratio is not None else None,
             details=details,
         )
@@ -157,19 +157,21 @@ class Reports:
             )
         return CurrencyBalance(
             ccy=ccy,
-            eq=_short(margin.equity),
+            eq=_short(margin.total),
             cash_bal=cash,
             avail_bal=_short(max(ZERO, margin.available_cash)),
             avail_eq=_short(max(ZERO, margin.available_equity)),
-            frozen_bal=_short(margin.imr + margin.order_frozen),
+            frozen_bal=_short(margin.imr + margin.order_frozen + max(ZERO, margin.isolated)),
             ord_frozen=_short(margin.order_frozen),
             upl=_short(margin.upl),
             imr=_short(margin.imr + margin.order_imr),
             mmr=_short(margin.mmr),
             mgn_ratio=_short(margin.ratio) if margin.ratio is not None else None,
             notional_lever=_short(margin.notional / margin.equity) if margin.equity > 0 else ZERO,
-            eq_usd=_short(margin.equity),
+            eq_usd=_short(margin.total),
             u_time=account.u_time,
+            iso_eq=_short(margin.isolated),
+            iso_upl=_short(margin.isolated_upl),
         )
 
     def _usd(self, ccy: str) -> Decimal:
@@ -197,19 +199,21 @@ class Reports:
         margin = margin or self._state.margin(account)
         instrument, last = self._state.prices(position.inst_id)
         lot_value = last * lot_tick_value(instrument)
-        mark, leverage, lots = last * instrument.tick_sz, account.leverage(instrument), position.lots
+        leverage = account.leverage(instrument, position.mgn_mode, position.pos_side)
+        mark, lots = last * instrument.tick_sz, position.lots
         value, quantity = abs(lots) * lot_value, lots * instrument.lot_sz
         base = quantity * instrument.ct_val
         upl, entry = position.unrealized(lot_value), position.entry_value
+        ratio = isolated_ratio(position, lot_value) if position.isolated and lots else margin.ratio
         average = _short(entry / abs(base)) if lots else None
         break_even = _short((entry / base if lots > 0 else -entry / base) - position.realized / base) if lots else None
         return Position(
             inst_id=position.inst_id,
             inst_type=instrument.inst_type,
-            mgn_mode="cross",
-            pos_side="net",
+            mgn_mode=position.mgn_mode,
+            pos_side=position.pos_side,
             pos_id=position.pos_id,
-            pos=quantity,
+            pos=quantity if position.pos_side == "net" else abs(quantity),
             avail_pos=abs(quantity),
             avg_px=average,
             mark_px=mark,
@@ -225,22 +229,24 @@ class Reports:
             notional_usd=value,
             imr=_short(value / leverage),
             mmr=_short(value * MAINTENANCE_RATE),
-            mgn_ratio=_short(margin.ratio) if margin.ratio is not None else None,
-            liq_px=_liquidation(instrument, base, mark, margin),
+            mgn_ratio=_short(ratio) if ratio is not None else None,
+            liq_px=_liquidation(instrument, base, mark, position, margin),
             be_px=break_even,
             ccy=USD,
             trade_id=position.trade_id,
             c_time=position.c_time,
             u_time=position.u_time,
+            margin=_short(position.margin) if position.isolated else None,
             closing_algos=tuple(
-                algo for algo in account.live_algos.values() if algo.close_fraction and algo.inst_id == position.inst_id
+                algo for algo in account.live_algos.values() if algo.close_fraction and algo.leg == position.leg
             ),
         )
 
-    def leverage(self, name: str, inst_id: str, mgn_mode: str) -> LeverageInfo:
-        """The leverage of one instrument."""
-        instrument = self._state.market.instrument(inst_id)
-        return LeverageInfo(inst_id, mgn_mode, "net", self._state.account(name).leverage(instrument))
+    def leverages(self, name: str, inst_id: str, mgn_mode: str) -> list[LeverageInfo]:
+        """The leverage of one instrument, of each side in long/short mode."""
+        instrument, account = self._state.market.instrument(inst_id), self._state.account(name)
+        sides = ("net",) if account.info.pos_mode == NET_MODE else ("long", "short")
+        return [LeverageInfo(inst_id, mgn_mode, side, account.leverage(instrument, mgn_mode, side)) for side in sides]
 
     # Orders
 
@@ -277,11 +283,16 @@ def _fits(thing: Order | Fill, inst_type: str | None, inst_id: str | None) -> bo
     return inst_type in (None, "", thing.inst_type) and inst_id in (None, "", thing.inst_id)
 
 
-def _liquidation(instrument: Instrument, base: Decimal, mark: Decimal, margin: Margin) -> Decimal | None:
+def _liquidation(
+    instrument: Instrument, base: Decimal, mark: Decimal, position: PositionState, margin: Margin
+) -> Decimal | None:
     """About where equity would meet the maintenance margin if only this price moved; None where it never would."""
     slope = base - MAINTENANCE_RATE * abs(base)
     if not slope:
         return None
-    others = margin.mmr - MAINTENANCE_RATE * abs(base) * mark
-    price = (base * mark - (margin.equity - others)) / slope
+    if position.isolated:
+        spare = position.margin + position.unrealized(mark / instrument.tick_sz * lot_tick_value(instrument))
+    else:
+        spare = margin.equity - margin.mmr + MAINTENANCE_RATE * abs(base) * mark
+    price = (base * mark - spare) / slope
     return (price / instrument.tick_sz).to_integral_value() * instrument.tick_sz if price > 0 else None

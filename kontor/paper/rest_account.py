@@ -32,9 +32,9 @@ def set_leverage(call: Call) -> Reply:
             raise missing(name)
     if mode not in MARGIN_MODES:
         raise wrong("mgnMode")
-    changed = call.venue.set_leverage(call.account, inst_id, lever, mode)
-    row = rendering_account.leverage(changed)
-    return Reply([{name: row[name] for name in ("lever", "mgnMode", "instId", "posSide")}])
+    changed = call.venue.set_leverage(call.account, inst_id, lever, mode, str(body.get("posSide") or ""))
+    rows = [rendering_account.leverage(item) for item in changed]
+    return Reply([{name: row[name] for name in ("lever", "mgnMode", "instId", "posSide")} for row in rows])
 
 
 def leverage_info(call: Call) -> Reply:
@@ -46,8 +46,9 @@ def leverage_info(call: Call) -> Reply:
         raise missing("instId")
     return Reply(
         [
-            rendering_account.leverage(call.venue.leverage(call.account, inst_id, mode))
+            rendering_account.leverage(item)
             for inst_id in _names(call, "instId")
+            for item in call.venue.leverage(call.account, inst_id, mode)
         ]
     )
 
@@ -55,6 +56,16 @@ def leverage_info(call: Call) -> Reply:
 def config(call: Call) -> Reply:
     """Who the account is and how it is set up."""
     return Reply([rendering_account.account_config(call.venue.account(call.account))])
+
+
+def set_position_mode(call: Call) -> Reply:
+    """Switch between one net position and a long and a short one."""
+    body = call.body if isinstance(call.body, dict) else {}
+    wanted = str(body.get("posMode") or "")
+    if not wanted:
+        raise missing("posMode")
+    call.venue.set_position_mode(call.account, wanted)
+    return Reply([{"posMode": wanted}])
 
 
 def trade_fee(call: Call) -> Reply:
@@ -68,14 +79,18 @@ def trade_fee(call: Call) -> Reply:
 
 def bills(call: Call) -> Reply:
     """Movements of cash, newest first."""
-    rows = (
-        item
-        for item in call.venue.bills(call.account)
-        if call.params.get("ccy") in {None, "", item.ccy}
-        and call.params.get("type") in {None, "", rendering_account.BILL_TYPES.get(item.kind, ("", ""))[0]}
+    wanted = {name: call.params.get(name) for name in ("ccy", "type", "subType", "instType", "instId", "mgnMode")}
+    asked = {name: value for name, value in wanted.items() if value}
+    if call.params.get("ctType") == "inverse":
+        return Reply([])
+    linear = call.params.get("ctType") == "linear"
+    rows = (rendering_account.bill(item) for item in call.venue.bills(call.account))
+    fitting = (
+        row
+        for row in rows
+        if all(row[name] == value for name, value in asked.items()) and (not linear or row["instType"] == "SWAP")
     )
-    chosen = page(rows, call.params, number=lambda item: item.bill_id, at_ms=lambda item: item.ts)
-    return Reply([rendering_account.bill(item) for item in chosen])
+    return Reply(page(fitting, call.params, number=lambda row: row["billId"], at_ms=lambda row: int(row["ts"])))
 
 
 def currencies(_call: Call) -> Reply:

@@ -1,42 +1,113 @@
-"""What a fill, a cancel or a deposit does to an account. Every movement of cash passes through `post`."""
+"""What a fill, a cancel, a funding payment or a transfer does to an account. Every movement of cash passes through
+`post`.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from kontor.paper.accounts import Account, Accounts, lot_tick_value
 from kontor.paper.changes import Changes, Feed, Sequences
-from kontor.paper.margin import USD
+from kontor.paper.fees import fee_of
+from kontor.paper.margin import USD, Prices
 from kontor.paper.model import CANCELED, FILLED, PARTIALLY_FILLED, ZERO, Bill, Event, Fill, Instrument, Order
 from kontor.paper.positions import PositionState
+
+# OKX's numbers for what a trade was: by side, then by side and position side.
+_BOUGHT, _SOLD = "1", "2"
+_IN_HEDGE_MODE = {("buy", "long"): "3", ("sell", "short"): "4", ("sell", "long"): "5", ("buy", "short"): "6"}
+_LIQUIDATED = {("sell", "long"): "104", ("buy", "short"): "105", ("buy", "net"): "106", ("sell", "net"): "107"}
+_DELIVERED = {"sell": "112", "buy": "113"}
+LIQUIDATION, DELIVERY = "full_liquidation", "delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One fill about to be booked; `role` is T for the taker, M for the maker."""
+
+    order: Order
+    instrument: Instrument
+    px_ticks: int
+    lots: int
+    role: str
+    trade_id: str
+    at: int
+
+    @property
+    def px(self) -> Decimal:
+        """The price."""
+        return self.px_ticks * self.instrument.tick_sz
+
+    @property
+    def quantity(self) -> Decimal:
+        """Contracts, or base currency on spot."""
+        return self.lots * self.instrument.lot_sz
+
+    @property
+    def value(self) -> Decimal:
+        """What it comes to in the quote currency."""
+        return self.lots * self.px_ticks * lot_tick_value(self.instrument)
+
+    @property
+    def sub_type(self) -> str:
+        """OKX's number for what this trade was."""
+        order = self.order
+        if order.category == LIQUIDATION:
+            return _LIQUIDATED.get((order.side, order.pos_side), "107")
+        if order.category == DELIVERY:
+            return _DELIVERED[order.side]
+        return _IN_HEDGE_MODE.get((order.side, order.pos_side)) or (_BOUGHT if order.side == "buy" else _SOLD)
 
 
 class Settlement:
     """Writes to accounts and notes what it wrote."""
 
-    def __init__(self, accounts: Accounts, sequences: Sequences, changes: Changes, feed: Feed) -> None:
+    def __init__(self, accounts: Accounts, sequences: Sequences, changes: Changes, feed: Feed, prices: Prices) -> None:
         self._accounts = accounts
         self._sequences = sequences
         self._changes = changes
         self._feed = feed
+        self._prices = prices
         self.on_filled: Callable[[Order, int], None] | None = None  # told of filled orders that bring exits along
+        self.touched: set[str] = set()  # accounts changed since somebody last looked
 
-    def post(self, account: Account, ccy: str, change: Decimal, kind: str, ref: str, inst_id: str, at: int) -> None:
-        """Move cash: the only place that does."""
-        if not change:
+    def post(self, account: Account, bill: Bill, at: int) -> None:
+        """Move cash: the only place that does. The bill's account, balance and time are filled in here, and its id
+        unless it has one.
+        """
+        if not bill.change and not bill.pos_change:
             return
-        balance = account.cash.get(ccy, ZERO) + change
-        account.cash[ccy] = balance
-        bill = Bill(self._sequences.next_bill(), account.info.name, ccy, change, balance, kind, ref, inst_id, at)
-        account.bills.append(bill)
-        self._changes.bills.append(bill)
+        balance = account.cash.get(bill.ccy, ZERO) + bill.change
+        account.cash[bill.ccy] = balance
+        posted = replace(
+            bill,
+            bill_id=bill.bill_id or self._sequences.next_bill(),
+            account=account.info.name,
+            balance=balance,
+            ts=at,
+        )
+        account.bills.append(posted)
+        self._changes.bills.append(posted)
         self.touch(account, at)
+
+    def move(
+        self, account: Account, ccy: str, change: Decimal, ref: str, at: int, between: tuple[str, str] | None = None
+    ) -> None:
+        """Book funds that come (positive) or go other than by trading; `between` names OKX's accounts, the funding and
+        the trading one unless others are given.
+        """
+        source, target = between or (("6", "18") if change > 0 else ("18", "6"))
+        sub_type = "11" if change > 0 else "12"
+        bill = draft(ccy, change, "transfer", ref, sub_type=sub_type, sz=abs(change), source=source, target=target)
+        self.post(account, bill, at)
 
     def touch(self, account: Account, at: int) -> None:
         """Note that an account changed."""
         account.u_time = at
+        self.touched.add(account.info.name)
         self._changes.accounts[account.info.name] = account
 
     def note(self, order: Order, at: int) -> None:
@@ -47,6 +118,11 @@ class Settlement:
         if self._feed.listening:
             self._feed.emit(Event("orders", order.account, order.inst_id, copy.copy(order), at))
 
+    def note_position(self, account: Account, position: PositionState) -> None:
+        """Note that a position changed."""
+        self._changes.positions[account.info.name, position.leg] = position
+        self.touched.add(account.info.name)
+
     def fill(
         self, order: Order, instrument: Instrument, px_ticks: int, lots: int, role: str, trade_id: str, at: int
     ) -> None:
@@ -56,31 +132,22 @@ class Settlement:
         account = self._accounts[order.account]
         if role == "M":
             account.hold(order, instrument, -1)
-        px, quantity = px_ticks * instrument.tick_sz, lots * instrument.lot_sz
-        value = lots * px_ticks * lot_tick_value(instrument)
+        done = Execution(order, instrument, px_ticks, lots, role, trade_id, at)
         rate = instrument.taker_fee if role == "T" else instrument.maker_fee
-        if instrument.is_swap:
-            fee, fee_ccy, pnl = (
-                value * rate,
-                USD,
-                self._swap(account, order, instrument, px_ticks, lots, trade_id, value * rate, at),
-            )
-        else:
-            pnl = ZERO
-            fee, fee_ccy = (
-                (quantity * rate, instrument.base_ccy) if order.side == "buy" else (value * rate, instrument.quote_ccy)
-            )
-            sign = 1 if order.side == "buy" else -1
-            self.post(account, instrument.quote_ccy, -sign * value, "trade", trade_id, instrument.inst_id, at)
-            self.post(account, instrument.base_ccy, sign * quantity, "trade", trade_id, instrument.inst_id, at)
-        self.post(account, fee_ccy, fee, "fee", trade_id, instrument.inst_id, at)
-        self._advance_order(order, px, quantity, lots, at)
-        order.fee += fee
+        if order.category == DELIVERY:
+            rate = ZERO
+        fee, fee_ccy = fee_of(account, done.instrument, order.side, done.quantity, done.value, rate, self._prices)
+        bill_id = self._sequences.next_bill()
+        settle = self._swap if instrument.is_swap else self._spot
+        pnl = settle(account, done, bill_id, fee, fee_ccy)
+        self._advance_order(order, done.px, done.quantity, lots, at)
+        # An order shows its fee in one currency: that of its last fill. The fills tell all.
+        order.fee = fee + (order.fee if order.fee_ccy in {"", fee_ccy} else ZERO)
         order.fee_ccy, order.pnl = fee_ccy, order.pnl + pnl
         order.trade_id, order.exec_type, order.fill_fee, order.fill_pnl = trade_id, role, fee, pnl
         if role == "M":
             account.hold(order, instrument, 1)
-        self._record(account, order, rate, at)
+        self._record(account, done, bill_id, rate)
 
     @staticmethod
     def _advance_order(order: Order, px: Decimal, quantity: Decimal, lots: int, at: int) -> None:
@@ -91,31 +158,80 @@ class Settlement:
         order.fill_px, order.fill_sz, order.fill_time = px, quantity, at
         order.state = FILLED if order.lots_filled >= order.lots else PARTIALLY_FILLED
 
-    def _swap(
-        self,
-        account: Account,
-        order: Order,
-        instrument: Instrument,
-        px_ticks: int,
-        lots: int,
-        trade_id: str,
-        fee: Decimal,
-        at: int,
-    ) -> Decimal:
-        """Book a swap fill into the position; returns the profit it realizes."""
-        position = account.positions.get(order.inst_id)
+    def _spot(self, account: Account, done: Execution, bill_id: str, fee: Decimal, fee_ccy: str) -> Decimal:
+        """Exchange two currencies: one bill for each, the fee within the one it is paid in."""
+        sign = 1 if done.order.side == "buy" else -1
+        legs = (
+            (done.instrument.base_ccy, sign * done.quantity, _BOUGHT if sign > 0 else _SOLD, bill_id),
+            (done.instrument.quote_ccy, -sign * done.value, _SOLD if sign > 0 else _BOUGHT, ""),
+        )
+        for ccy, change, sub_type, own_id in legs:
+            part = fee if ccy == fee_ccy else ZERO
+            bill = _trade_bill(done, ccy, own_id, sub_type)
+            self.post(account, replace(bill, change=change + part, fee=part, sz=abs(change)), done.at)
+        if fee_ccy not in {done.instrument.base_ccy, done.instrument.quote_ccy}:
+            self._post_fee(account, done, fee, fee_ccy)
+        return ZERO
+
+    def _swap(self, account: Account, done: Execution, bill_id: str, fee: Decimal, fee_ccy: str) -> Decimal:
+        """Book a swap fill into its position; returns the profit it realizes."""
+        order, instrument = done.order, done.instrument
+        position = account.positions.get(order.leg)
         if position is None:
-            position = PositionState(account.info.name, order.inst_id, self._sequences.next_position())
-            account.positions[order.inst_id] = position
-        pnl = position.apply(lots if order.side == "buy" else -lots, px_ticks * lot_tick_value(instrument), at)
-        position.fee += fee
-        position.trade_id = trade_id
-        self._changes.positions[account.info.name, order.inst_id] = position
-        self.post(account, USD, pnl, "pnl", trade_id, order.inst_id, at)
+            position = PositionState(
+                account.info.name,
+                order.inst_id,
+                self._sequences.next_position(),
+                mgn_mode=order.td_mode,
+                pos_side=order.pos_side,
+            )
+            account.positions[order.leg] = position
+        held, lot_value = position.lots, done.px_ticks * lot_tick_value(instrument)
+        pnl = position.apply(done.lots if order.side == "buy" else -done.lots, lot_value, done.at)
+        moved = self._isolate(account, position, instrument, held, lot_value) if position.isolated else ZERO
+        position.fee += fee if fee_ccy == USD else ZERO
+        position.trade_id = done.trade_id
+        self.note_position(account, position)
+        part = fee if fee_ccy == USD else ZERO
+        bill = replace(
+            _trade_bill(done, USD, bill_id, done.sub_type),
+            change=pnl + part - moved,
+            pnl=pnl,
+            fee=part,
+            sz=done.quantity,
+            pos_change=moved,
+            pos_balance=position.margin,
+        )
+        self.post(account, bill, done.at)
+        if fee_ccy != USD:
+            self._post_fee(account, done, fee, fee_ccy)
         return pnl
 
-    def _record(self, account: Account, order: Order, rate: Decimal, at: int) -> None:
+    @staticmethod
+    def _isolate(
+        account: Account, position: PositionState, instrument: Instrument, held: int, lot_value: Decimal
+    ) -> Decimal:
+        """Move margin into an isolated position for what was opened, or out of it for what was closed; what moved in.
+
+        A fill closes, opens, or first closes everything and then opens.
+        """
+        before = position.margin
+        now = abs(position.lots)
+        turned = held and position.lots and (held > 0) != (position.lots > 0)
+        kept = ZERO if turned or not held else before * min(now, abs(held)) / abs(held)
+        opened = now if turned else max(0, now - abs(held))
+        leverage = account.leverage(instrument, position.mgn_mode, position.pos_side)
+        position.margin = (kept + opened * lot_value / leverage).quantize(_TINY) if now else ZERO
+        return position.margin - before
+
+    def _post_fee(self, account: Account, done: Execution, fee: Decimal, fee_ccy: str) -> None:
+        """Charge a fee in a coin that the trade itself does not move."""
+        bill = replace(_trade_bill(done, fee_ccy, "", done.sub_type), change=fee, fee=fee, sz=abs(fee))
+        self.post(account, bill, done.at)
+
+    def _record(self, account: Account, done: Execution, bill_id: str, rate: Decimal) -> None:
         """Keep the order's last fill and say so."""
+        order, at = done.order, done.at
         fill = Fill(
             account=order.account,
             inst_id=order.inst_id,
@@ -123,7 +239,7 @@ class Settlement:
             trade_id=order.trade_id,
             ord_id=order.ord_id,
             cl_ord_id=order.cl_ord_id,
-            bill_id=self._sequences.next_bill(),
+            bill_id=bill_id,
             tag=order.tag,
             side=order.side,
             fill_px=order.fill_px or ZERO,
@@ -134,6 +250,8 @@ class Settlement:
             fee_rate=rate,
             fill_pnl=order.fill_pnl,
             ts=at,
+            pos_side=order.pos_side,
+            sub_type=done.sub_type,
         )
         account.fills.append(fill)
         self._changes.fills.append(fill)
@@ -150,3 +268,34 @@ class Settlement:
         order.state, order.cancel_source, order.cancel_source_reason = CANCELED, source, reason
         self._accounts[order.account].retire(order)
         self.note(order, at)
+
+
+_TINY = Decimal("1e-12")
+
+
+def draft(ccy: str, change: Decimal, kind: str, ref: str, inst_id: str = "", **more: object) -> Bill:
+    """A bill to be posted."""
+    return Bill("", "", ccy, change, ZERO, kind, ref, inst_id, 0, **more)  # pyright: ignore[reportArgumentType]
+
+
+_KINDS = {LIQUIDATION: "liquidation", DELIVERY: "delivery"}
+
+
+def _trade_bill(done: Execution, ccy: str, bill_id: str, sub_type: str) -> Bill:
+    order = done.order
+    bill = draft(
+        ccy,
+        ZERO,
+        _KINDS.get(order.category, "trade"),
+        done.trade_id,
+        order.inst_id,
+        sub_type=sub_type,
+        px=done.px,
+        ord_id=order.ord_id,
+        cl_ord_id=order.cl_ord_id,
+        exec_type=done.role,
+        trade_id=done.trade_id,
+        mgn_mode=order.td_mode,
+        tag=order.tag,
+    )
+    return replace(bill, bill_id=bill_id)

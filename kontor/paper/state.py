@@ -35,7 +35,7 @@ class State:
     def __post_init__(self) -> None:
         self.books = [UserBook() for _ in self.market.listed]
         self.waiting = [{} for _ in self.market.listed]
-        self.settlement = Settlement(self.accounts, self.sequences, self.changes, self.feed)
+        self.settlement = Settlement(self.accounts, self.sequences, self.changes, self.feed, self.prices)
 
     def account(self, name: str) -> Account:
         """An account by name, or KeyError."""
@@ -90,7 +90,7 @@ class State:
 
     def closable(self, order: Order | AlgoOrder) -> int:
         """How many lots of its position an order could close."""
-        held = self.account(order.account).position_lots(order.inst_id)
+        held = self.account(order.account).position_lots(order.leg)
         return max(0, -held if order.side == "buy" else held)
 
     def drop_pointless(self, name: str, instrument: Instrument, at: int) -> None:
@@ -160,7 +160,7 @@ class State:
         if account.info != before:
             self.settlement.touch(account, at)
         for ccy, quantity in config.funds if new else ():
-            self.settlement.post(account, ccy, quantity, "deposit", "initial", "", at)
+            self.settlement.move(account, ccy, quantity, "initial", at)
         return account.info
 
     def deposit(self, name: str, ccy: str, quantity: Decimal, ref: str, at: int) -> None:
@@ -168,7 +168,7 @@ class State:
         account = self.account(name)
         if quantity < 0 and -quantity > self.free(account, ccy):
             raise VenueError("51131", "Insufficient balance")
-        self.settlement.post(account, ccy, quantity, "deposit", ref, "", at)
+        self.settlement.move(account, ccy, quantity, ref, at)
 
     def free(self, account: Account, ccy: str) -> Decimal:
         """What of a currency may leave the account or be sold."""

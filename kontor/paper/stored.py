@@ -31,7 +31,13 @@ def read_stored(path: Path | None) -> Stored:
 def _read(database: sqlite3.Connection) -> Stored:
     orders = "SELECT DISTINCT inst_id FROM orders WHERE state IN ('live', 'partially_filled')"
     resting = {inst_id for (inst_id,) in database.execute(orders)}
-    positions = {inst_id for (inst_id,) in database.execute("SELECT DISTINCT inst_id FROM positions")}
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "algos" in tables:
+        waiting = "SELECT DISTINCT inst_id FROM algos WHERE state = 'live'"
+        resting |= {inst_id for (inst_id,) in database.execute(waiting)}
+    # The table's older name came with one position an instrument.
+    legs = "legs" if "legs" in tables else "positions"
+    positions = {inst_id for (inst_id,) in database.execute(f"SELECT DISTINCT inst_id FROM {legs}")}  # noqa: S608 names are ours
     cash = {f"{ccy}-USD" for ccy, balance in database.execute("SELECT ccy, balance FROM cash") if float(balance)}
     found = database.execute("SELECT value FROM settings WHERE name = 'step_at'").fetchone()
     return Stored(frozenset(resting | positions | cash), frozenset(resting), int(found[0]) if found else 0)

@@ -49,7 +49,7 @@ class Trading:
         """Place an order."""
         try:
             account = self._state.account(name)
-            intent = read_order(body, self._state.market)
+            intent = read_order(body, self._state.market, account.info.pos_mode)
             self._check_new(account, intent, at)
             attached = origin.attached or self._attached(account, body, intent)
             order = self._place(account, intent, at, replace(origin, attached=attached))
@@ -85,7 +85,7 @@ class Trading:
                 "51174", f"The number of {inst_id} pending orders reached the upper limit of {_MAX_PENDING} (orders)."
             )
         if intent.reduce_only:
-            held = account.position_lots(inst_id)
+            held = account.position_lots(intent.leg)
             if held == 0:
                 raise VenueError(
                     "51169", "Order failed because you don't have any positions in this direction to reduce or close."
@@ -96,7 +96,7 @@ class Trading:
     def _place(self, account: Account, intent: Intent, at: int, origin: Origin) -> Order:
         instrument, state = intent.instrument, self._state
         lots = _UNBOUNDED if intent.lots is None else intent.lots
-        takes = min(lots, abs(account.position_lots(instrument.inst_id))) if intent.reduce_only else lots
+        takes = min(lots, abs(account.position_lots(intent.leg))) if intent.reduce_only else lots
         matched = self.plan(account, intent, takes)
         if intent.lots is None:
             lots = self._budgeted(intent, matched)
@@ -170,13 +170,13 @@ class Trading:
         instrument = intent.instrument
         lots = lots if intent.px_ticks else matched.lots
         value = self._value(intent, lots, matched)
-        held, now = account.position_lots(instrument.inst_id), account.resting.get(instrument.inst_id) or Resting()
+        held, now = account.position_lots(intent.leg), account.resting.get(intent.leg) or Resting()
         after = Resting(now.buy_lots, now.buy_value, now.sell_lots, now.sell_value)
         if intent.side == "buy":
             after.buy_lots, after.buy_value = now.buy_lots + lots, now.buy_value + value
         else:
             after.sell_lots, after.sell_value = now.sell_lots + lots, now.sell_value + value
-        leverage = account.leverage(instrument)
+        leverage = account.leverage(instrument, intent.td_mode, intent.pos_side)
         more = order_margin(after, held, leverage) - order_margin(now, held, leverage)
         if more > 0 and more - value * instrument.taker_fee > self._state.margin(account).available_equity:
             raise VenueError("51008", f"Order failed. Insufficient {USD} margin in account.")
@@ -197,7 +197,7 @@ class Trading:
             reduce_only=intent.reduce_only,
             px=intent.px,
             sz=intent.sz,
-            lever=account.leverage(instrument) if instrument.is_swap else None,
+            lever=account.leverage(instrument, intent.td_mode, intent.pos_side) if instrument.is_swap else None,
             stp_mode=intent.stp_mode,
             c_time=at,
             u_time=at,

@@ -199,15 +199,27 @@ class Venue:
         self._caught_up()
         return self._engine.reports.positions(account, inst_type, inst_id)
 
-    def leverage(self, account: str, inst_id: str, mgn_mode: str = "cross") -> LeverageInfo:
-        """The leverage set for an instrument, 3 if it was never set."""
-        return self._engine.reports.leverage(account, inst_id, mgn_mode)
+    def leverage(self, account: str, inst_id: str, mgn_mode: str = "cross") -> list[LeverageInfo]:
+        """The leverage set for an instrument, 3 if it was never set; one of each side in long/short mode."""
+        return self._engine.reports.leverages(account, inst_id, mgn_mode)
 
-    def set_leverage(self, account: str, inst_id: str, lever: str, mgn_mode: str = "cross") -> LeverageInfo:
-        """Set it; VenueError 59102 beyond the instrument's maximum, 59108 when the margin would not suffice, 51000
-        for anything else.
+    def set_leverage(
+        self, account: str, inst_id: str, lever: str, mgn_mode: str = "cross", pos_side: str = ""
+    ) -> list[LeverageInfo]:
+        """Set it, and say how it stands now; VenueError 59102 beyond the instrument's maximum, 59108 when the margin
+        would not suffice, 51000 for anything else. Isolated margin in long/short mode has one for each `pos_side`.
         """
-        return self._engine.set_leverage(account, inst_id, lever, mgn_mode, self._caught_up())
+        return self._engine.settings.set_leverage(account, inst_id, lever, mgn_mode, pos_side, self._caught_up())
+
+    def set_position_mode(self, account: str, pos_mode: str) -> None:
+        """Net positions (net_mode) or a long and a short one (long_short_mode); VenueError 59000 while there are
+        positions or orders.
+        """
+        self._engine.settings.set_position_mode(account, pos_mode, self._caught_up())
+
+    def set_fee_currency(self, account: str, fee_ccy: str) -> None:
+        """Pay fees in base, quote or a coin (where the account has enough of it); '' is OKX's own rule."""
+        self._engine.settings.set_fee_currency(account, fee_ccy, self._caught_up())
 
     def bills(self, account: str) -> list[Bill]:
         """The account's cash movements that are kept, newest first."""

@@ -48,7 +48,7 @@ class AlgoDesk:
         try:
             account = state.account(name)
             instrument, last = state.prices(text(body, "instId"))
-            algo = read_algo(body, state.market, last * instrument.tick_sz)
+            algo = read_algo(body, state.market, last * instrument.tick_sz, account.info.pos_mode)
             algo.account = name
             self._check_new(account, algo)
         except VenueError as refusal:
@@ -75,7 +75,7 @@ class AlgoDesk:
         """Let a checked algo order wait."""
         algo.algo_id = self._state.sequences.next_algo()
         algo.c_time = at
-        algo.lever = account.leverage(instrument) if instrument.is_swap else None
+        algo.lever = account.leverage(instrument, algo.td_mode, algo.pos_side) if instrument.is_swap else None
         algo.seen_step = self._state.step
         account.remember_algo(algo)
         self._state.await_price(algo)
@@ -239,9 +239,4 @@ class AlgoDesk:
 
 
 def _same_position(one: AlgoOrder, other: AlgoOrder) -> bool:
-    return (one.inst_id, one.td_mode, one.pos_side, one.side) == (
-        other.inst_id,
-        other.td_mode,
-        other.pos_side,
-        other.side,
-    )
+    return one.leg == other.leg and one.side == other.side

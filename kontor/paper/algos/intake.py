@@ -11,6 +11,7 @@ from typing import Any
 from kontor.paper.algos.model import CONDITIONAL, MARKET, OCO, TRAILING, TRIGGER, AlgoOrder
 from kontor.paper.intake import (
     client_id,
+    closes,
     flag,
     in_lots,
     in_ticks,
@@ -58,18 +59,19 @@ class Exit:
     ord_px: Decimal
 
 
-def read_algo(body: Mapping[str, Any], market: Market, last: Decimal) -> AlgoOrder:
+def read_algo(body: Mapping[str, Any], market: Market, last: Decimal, pos_mode: str) -> AlgoOrder:
     """The algo order a body asks for, without its account, ids and times, or VenueError."""
     instrument = market.instrument(required(body, "instId"))
     side, ord_type = required(body, "side"), required(body, "ordType")
     if ord_type not in TYPES:
         raise parameter_error("ordType")
-    td_mode, pos_side = modes(body, instrument, side, algo=True)
+    td_mode, pos_side = modes(body, instrument, side, pos_mode, algo=True)
     named = client_id(body, "algoClOrdId")
     old_name = client_id(body, "clOrdId")
     reduce_only = flag(body, "reduceOnly")
-    if reduce_only and (not instrument.is_swap or ord_type == TRIGGER):
+    if reduce_only and (not instrument.is_swap or ord_type == TRIGGER) and pos_side == "net":
         raise VenueError("51205", "Reduce Only is not available.")
+    reduce_only = closes(side, pos_side) if pos_side != "net" else reduce_only
     algo = AlgoOrder(
         account="",
         algo_id="",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from kontor.paper.model import ZERO
+from kontor.paper.model import ZERO, Leg
 
 LIVE, EFFECTIVE, CANCELED, FAILED = "live", "effective", "canceled", "order_failed"
 CONDITIONAL, OCO, TRIGGER, TRAILING = "conditional", "oco", "trigger", "move_order_stop"
@@ -75,6 +75,11 @@ class AlgoOrder:
     active: bool = True
     best_ticks: int = 0
     seen_step: int = 0
+
+    @property
+    def leg(self) -> Leg:
+        """The position its order would open or close."""
+        return Leg(self.inst_id, self.td_mode, self.pos_side)
 
     @property
     def is_live(self) -> bool:

@@ -114,12 +114,12 @@ def test_an_order_beyond_the_margin_is_refused_and_leverage_makes_room(venue: Ve
     refused = place("buy", size)
     assert refused.s_code == "51008"
     assert "USD margin" in refused.s_msg
-    assert venue.set_leverage("paper", "BTC-USD-SWAP", "20").lever == 20
+    assert venue.set_leverage("paper", "BTC-USD-SWAP", "20")[0].lever == 20
     assert place("buy", size).s_code == "0"
-    assert venue.leverage("paper", "BTC-USD-SWAP").lever == 20
+    assert venue.leverage("paper", "BTC-USD-SWAP")[0].lever == 20
     with pytest.raises(VenueError, match="59108"):
         venue.set_leverage("paper", "BTC-USD-SWAP", "2")
-    assert venue.leverage("paper", "BTC-USD-SWAP").lever == 20
+    assert venue.leverage("paper", "BTC-USD-SWAP")[0].lever == 20
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,8 @@ def test_an_order_beyond_the_margin_is_refused_and_leverage_makes_room(venue: Ve
         ("59105", ("BTC-USD-SWAP", "0.5")),
         ("51000", ("BTC-USD-SWAP", "abc")),
         ("51000", ("BTC-USD", "3")),
-        ("51000", ("BTC-USD-SWAP", "3", "isolated")),
+        ("51000", ("BTC-USD-SWAP", "3", "portfolio")),
+        ("51000", ("BTC-USD-SWAP", "3", "isolated", "long")),
         ("51001", ("BTC-EUR", "3")),
     ],
 )
@@ -177,7 +178,7 @@ def test_deposits_and_withdrawals_respect_what_is_in_use(venue: Venue, place: Pl
     """Money that margins a position cannot leave."""
     venue.deposit("paper", "USD", Decimal(500), "gift")
     assert usd() == 100_500
-    assert (venue.bills("paper")[0].kind, venue.bills("paper")[0].ref) == ("deposit", "gift")
+    assert (venue.bills("paper")[0].kind, venue.bills("paper")[0].ref) == ("transfer", "gift")
     place("buy", 300)
     with pytest.raises(VenueError, match="51131"):
         venue.deposit("paper", "USD", Decimal(-90_000))

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kontor.paper.accounts import Resting, lot_tick_value
 from kontor.paper.clock import ManualClock
-from kontor.paper.model import CANCELED, FILLED, AccountConfig, Fill, Order, VenueConfig
+from kontor.paper.model import CANCELED, FILLED, AccountConfig, Fill, Leg, Order, VenueConfig
 from kontor.paper.venue import Venue
 
 START = 1_760_000_000_000
@@ -208,7 +208,7 @@ def check_frozen(venue: Venue, name: str) -> None:
     """What is frozen is exactly what the resting orders need."""
     account = venue._engine.state.accounts[name]
     frozen: dict[str, Decimal] = defaultdict(Decimal)
-    resting: dict[str, Resting] = defaultdict(Resting)
+    resting: dict[Leg, Resting] = defaultdict(Resting)
     for order in account.open_orders.values():
         instrument = venue.instrument(order.inst_id)
         left = order.lots - order.lots_filled
@@ -217,13 +217,13 @@ def check_frozen(venue: Venue, name: str) -> None:
             ccy = "USD" if order.side == "buy" else instrument.base_ccy
             frozen[ccy] += value if order.side == "buy" else left * instrument.lot_sz
         elif not order.reduce_only and order.side == "buy":
-            resting[order.inst_id].buy_lots += left
-            resting[order.inst_id].buy_value += value
+            resting[order.leg].buy_lots += left
+            resting[order.leg].buy_value += value
         elif not order.reduce_only:
-            resting[order.inst_id].sell_lots += left
-            resting[order.inst_id].sell_value += value
+            resting[order.leg].sell_lots += left
+            resting[order.leg].sell_value += value
     assert {ccy: quantity for ccy, quantity in account.frozen.items() if quantity} == dict(frozen)
-    assert {inst_id: r for inst_id, r in account.resting.items() if r.buy_lots or r.sell_lots} == dict(resting)
+    assert {leg: r for leg, r in account.resting.items() if r.buy_lots or r.sell_lots} == dict(resting)
 
 
 TestTrading = Trading.TestCase

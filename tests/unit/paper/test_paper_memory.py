@@ -61,7 +61,7 @@ def test_leverage_switches_accounts_and_jumps_survive(open_venue: Open, tmp_path
     assert venue.accounts() == infos
     assert venue.account_by_key("key3") == infos[2]
     assert venue.balance("third").details[0].cash_bal == 2
-    assert venue.leverage("paper", "ETH-USD-SWAP").lever == Decimal("12.5")
+    assert venue.leverage("paper", "ETH-USD-SWAP")[0].lever == Decimal("12.5")
     assert venue.mark_price("BNB-USD") == price
     clock.advance(31)
     assert venue.orders_pending("paper") == []

@@ -26,7 +26,7 @@ def found(venue: Venue, ack: OrderAck, account: str = "paper") -> Order:
         ("51001", {"instId": "BTC-EUR"}),
         ("50014", {"instId": None}),
         ("50014", {"sz": None}),
-        ("51000", {"tdMode": "isolated"}),
+        ("51000", {"tdMode": "spot_isolated"}),
         ("51000", {"side": "hold"}),
         ("51000", {"ordType": "iceberg"}),
         ("51000", {"posSide": "long"}),

@@ -9,6 +9,8 @@ STAMP := $(VENV)/.kontor-installed
 # Seconds after which a test run that hangs is ended; it takes about a quarter of that.
 TEST_SECONDS ?= 2400
 PYTEST ?=
+# Its makers' advertisement says nothing about our pages.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 # How many processes run the tests; 0 runs them in one, with output as it comes.
 JOBS ?= 2
 # How many orders, kills and faults `make chaos` deals out, and from which seed.
@@ -22,7 +24,7 @@ MINUTES ?= 4
 HOURS ?= 1
 CHAOS ?=
 
-.PHONY: help up down test check bench chaos soak clean lock browser venv
+.PHONY: help up down test check docs bench chaos soak clean lock browser venv
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +38,16 @@ down: venv ## Bring down a desk that runs in the background
 test: venv browser ## Run all tests, the desk and the browser included
 	@$(BIN)/python -m pytest -n $(JOBS) --session-timeout=$(TEST_SECONDS) $(PYTEST)
 
-check: venv ## Lint, format, types, import rules
+check: venv ## Lint, format, types, import rules, links in the documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(MKDOCS) build --quiet --site-dir "$$folder"
+
+docs: venv ## Build the documentation into site/, reference included; a broken link ends it
+	@$(MKDOCS) build --quiet
+	@echo "open site/index.html"
 
 bench: venv ## Measure Kontor against what one would use instead
 	@$(BIN)/python -m benchmarks $(BENCH)
@@ -48,15 +55,15 @@ bench: venv ## Measure Kontor against what one would use instead
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
 	@$(BIN)/python -m tests.chaos.streams --minutes $(MINUTES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
-	@$(BIN)/python -m pytest -q tests/chaos/desk_nights.py
+	@$(BIN)/python -m pytest -q tests/chaos/desk_nights.py tests/chaos/desk_alerts.py tests/chaos/desk_upgrade.py tests/chaos/desk_doctor.py
 	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
 
-soak: venv ## Faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles
-	@$(BIN)/python -m tests.chaos.streams --minutes $$(( $(HOURS) * 60 )) --seed $(SEED)
+soak: venv ## A whole desk under faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles
+	@$(BIN)/python -m tests.chaos.desk_soak --minutes $$(( $(HOURS) * 60 )) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.long_day --hours 24 --seed $(SEED)
 
 clean: ## Remove what can be made again; a desk's state in KONTOR_HOME stays
-	@rm -rf $(VENV) build ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build site ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -not -path './.kontor/*' -prune -exec rm -rf {} +
 	@echo "clean; the state of a desk is left alone"
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from tasks.market_data import refresh_candles
 RESULTS = Path(__file__).parent / "results" / "streams.json"
 MARKETS, UPDATES, CANDLES = 200, 10, 500
 WARM_SECONDS = 3.0
+# A turn in which the venue sends less than this share of what it should proves nothing.
+DELIVERED = 0.95
 PER_SECOND = 100.0
 MINUTE_MS = 60_000
 
@@ -68,27 +71,52 @@ def bare_client(urls: dict[str, str], **more: Any) -> Any:
     return ccxt.pro.okx(config)
 
 
-async def bare_tickers(urls: dict[str, str], seconds: float) -> tuple[list[float], float, int]:
-    """Latencies, CPU seconds per second, updates seen of a bare loop."""
+@dataclass
+class Measured:
+    """One side's turn: how late each price was, in seconds, and what that took."""
+
+    lags: list[float]
+    cpu: float
+    sent_per_second: float
+
+
+class Turn:
+    """The measured part of a turn: CPU of this process, and what the venue sent meanwhile."""
+
+    def __init__(self, urls: dict[str, str]) -> None:
+        self._url = f"{urls['rest']}/sent"
+        self._sent, self._cpu, self._began = self._count(), time.process_time(), time.monotonic()
+
+    def end(self, lags: list[float]) -> Measured:
+        """What it came to."""
+        seconds, cpu = time.monotonic() - self._began, time.process_time() - self._cpu
+        return Measured(lags, cpu / seconds, (self._count() - self._sent) / seconds)
+
+    def _count(self) -> int:
+        return httpx.get(self._url, trust_env=False).json()["sent"]
+
+
+async def bare_tickers(urls: dict[str, str], seconds: float) -> Measured:
+    """A bare loop, as in ccxt's examples: the newest of each market in a dict."""
     client = bare_client(urls)
     await client.load_markets()
-    symbols, newest, lags = list(client.markets), {}, []
-    until, began, cpu = time.monotonic() + WARM_SECONDS + seconds, None, 0.0
+    symbols, newest, lags = list(client.markets), {}, list[float]()
+    until, turn = time.monotonic() + WARM_SECONDS + seconds, None
     while time.monotonic() < until:
         tickers = await client.watch_tickers(symbols)
         now = time.time()
         newest.update(tickers)
-        if began is None and time.monotonic() > until - seconds:
-            began, cpu = time.monotonic(), time.process_time()
-        if began is not None:
+        if turn is None and time.monotonic() > until - seconds:
+            turn = Turn(urls)
+        elif turn is not None:
             lags += [now - float(ticker["last"]) for ticker in tickers.values()]
-    assert began is not None
-    spent = (time.process_time() - cpu) / (time.monotonic() - began)
+    assert turn is not None
+    measured = turn.end(lags)
     await client.close()
-    return lags, spent, len(lags)
+    return measured
 
 
-async def our_tickers(urls: dict[str, str], seconds: float, home: Path) -> tuple[list[float], float, int]:
+async def our_tickers(urls: dict[str, str], seconds: float, home: Path) -> Measured:
     """The same of stream-market, up to the committed row."""
     clock = SystemClock()
     settings = ExchangeSettings("okx", "paper", urls=urls, options={"fetchMarkets": {"types": ["spot"]}})
@@ -99,29 +127,28 @@ async def our_tickers(urls: dict[str, str], seconds: float, home: Path) -> tuple
     await store.market.save_watchlist("paper", symbols, clock.now())
     streams = CcxtStreams(settings, clock=clock, gate=ConnectionGate("bench", clock=clock))
     config = KontorConfig.model_validate({"streams": {"candles": False, "trades": False}})
-    save, lags, is_measured = store.market.save_tickers, list[float](), False
+    save, lags = store.market.save_tickers, list[float]()
 
     async def saved(account: str, tickers: Any, at: Any) -> None:
         await save(account, tickers, at)
         now = time.time()
-        if is_measured:
-            lags.extend(now - float(ticker.last) for ticker in tickers)
+        lags.extend(now - float(ticker.last) for ticker in tickers)
 
     store.market.save_tickers = saved
     parts = StreamParts("paper", config, store, exchange, streams, clock)
     task = asyncio.create_task(MarketStreamer(parts).run())
     await asyncio.sleep(WARM_SECONDS)
-    is_measured, began, cpu = True, time.monotonic(), time.process_time()
+    turn = Turn(urls)
+    lags.clear()
     await asyncio.sleep(seconds)
-    spent = (time.process_time() - cpu) / (time.monotonic() - began)
-    is_measured = False
+    measured = turn.end(list(lags))
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
     await streams.close()
     await exchange.close()
     await store.close()
-    return lags, spent, len(lags)
+    return measured
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -138,18 +165,20 @@ async def measure_tickers(seconds: float, rounds: int, home: Path) -> dict[str, 
                 if name == "kontor":
                     folder = home / str(number)
                     folder.mkdir()
-                    lags, cpu, count = await our_tickers(urls, seconds, folder)
+                    turn = await our_tickers(urls, seconds, folder)
                 else:
-                    lags, cpu, count = await bare_tickers(urls, seconds)
-            figures = {"p50_ms": percentile(lags, 0.5), "p99_ms": percentile(lags, 0.99), "cpu": round(cpu, 3)}
-            rows.append({**figures, "updates_per_second": round(count / seconds)})
+                    turn = await bare_tickers(urls, seconds)
+            figures = {"p50_ms": percentile(turn.lags, 0.5), "p99_ms": percentile(turn.lags, 0.99)}
+            figures |= {"cpu": round(turn.cpu, 3), "seen_per_second": round(len(turn.lags) / seconds)}
+            rows.append({**figures, "sent_per_second": round(turn.sent_per_second)})
     medians = {
         name: {key: statistics.median(each[key] for each in rows) for key in rows[0]} for name, rows in found.items()
     }
     ratio = statistics.median(
         ours["cpu"] / bare["cpu"] for ours, bare in zip(found["kontor"], found["bare ccxt.pro"], strict=True)
     )
-    return {**medians, "cpu_ratio": round(ratio, 3), "cpu_ratio_limit": 1.5}
+    least = min(row["sent_per_second"] for rows in found.values() for row in rows)
+    return {**medians, "least_sent_per_second": least, "cpu_ratio": round(ratio, 3), "cpu_ratio_limit": 1.5}
 
 
 async def bare_candles(client: Any, symbols: list[str], since: int) -> dict[str, Any]:
@@ -267,8 +296,12 @@ def main() -> int:
     if not options.quick:
         RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     candles = found["candles"]
+    tickers = found["tickers"]
+    if tickers["least_sent_per_second"] < DELIVERED * MARKETS * UPDATES:
+        print(f"not valid: the venue sent only {tickers['least_sent_per_second']} updates a second", file=sys.stderr)
     broken = (
-        found["tickers"]["cpu_ratio"] > found["tickers"]["cpu_ratio_limit"]
+        tickers["least_sent_per_second"] < DELIVERED * MARKETS * UPDATES
+        or tickers["cpu_ratio"] > tickers["cpu_ratio_limit"]
         or candles["ratio"] > candles["ratio_limit"]
         or candles["incremental_to_cold"] > candles["incremental_to_cold_limit"]
         or candles["requests_when_nothing_is_due"] > 0

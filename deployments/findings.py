@@ -72,8 +72,8 @@ class Findings:
         return sorted(accounts_in(self.home.store_file)) if self.home.store_file.exists() else []
 
 
-def look_first(home: Home, found: Findings, say: Callable[[str], None]) -> None:
-    """Before anything is written: are the databases sound, how did the last desk end, which orders are open?
+def look_first(home: Home, say: Callable[[str], None]) -> None:
+    """Before anything is written or ended: are the databases sound, and how did the last desk end?
 
     Raises StoreError, with the remedy, for a damaged database.
     """
@@ -81,8 +81,13 @@ def look_first(home: Home, found: Findings, say: Callable[[str], None]) -> None:
     if (ended := how_it_ended(DeskRecord.load(home))) is not None:
         say(ended)
 
+
+def look_at_orders(home: Home, found: Findings) -> None:
+    """Which orders are open, once nobody else works on the store: one of an older version is migrated first."""
+
     async def look() -> None:
         async with opened(home.default_store_url) as store:
+            await store.migrate()
             await found.before(store)
 
     if home.store_file.exists():

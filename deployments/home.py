@@ -17,6 +17,8 @@ from kontor.errors import ConfigError, KontorError
 HOME_VARIABLE = "KONTOR_HOME"
 PREFECT_PORT_VARIABLE = "KONTOR_PREFECT_PORT"
 PAPER_PORT_VARIABLE = "KONTOR_PAPER_PORT"
+# Where the paper exchange takes its prices from, as `kontor paper --source` takes it.
+PAPER_SOURCE_VARIABLE = "KONTOR_PAPER_SOURCE"
 DEFAULT_HOME = ".kontor"
 DEFAULT_PREFECT_PORT = 4200
 DEFAULT_PAPER_PORT = 8400

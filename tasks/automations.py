@@ -1,6 +1,6 @@
 """The automations of a desk: what Prefect's own server tells people, even when no flow of ours runs any more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import DoNothing, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
 from blocks.notifiers import CHANNELS
@@ -16,13 +17,14 @@ from kontor.notify.policy import wants
 from kontor.ports import Alert
 from tasks.prefect_events import PREFIX
 
+RESOURCE, ROLE, NAME = "prefect.resource.id", "prefect.resource.role", "prefect.resource.name"
 MISSING_SECONDS = 60
 # One message in this time, however often it happens: our own alerts tell every case, this is the second way.
 SELDOM = timedelta(hours=6)
 _OVER = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled", "Completed")}
 _OF_EVENT = "{{ event.payload.text or event.payload.reason }}\n"
 _OF_EVENT += "{% for name, value in (event.payload.facts or {}).items() %}{{ name }}: {{ value }}\n{% endfor %}"
-_OF_EVENT += "Account: {{ event.resource.name }}"
+_OF_EVENT += "About: {{ event.resource.name }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,17 @@ class Watchword:
 
 def watchwords(pool: str) -> Sequence[Watchword]:
     """The automations of a desk whose workers serve the work pool `pool`."""
+    runs, served = {RESOURCE: "prefect.flow-run.*"}, {ROLE: "work-pool", NAME: pool}
     return (
         Watchword(
             "Kontor: executor not running",
             "A run of execute-orders ended and none has started within a minute: orders wait.",
-            EventTrigger(
-                posture=Posture.Proactive,
-                match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
-                match_related={"prefect.resource.role": "flow", "prefect.resource.name": "execute-orders"},  # pyright: ignore[reportArgumentType]
+            _missing(
+                "prefect.flow-run.Running",
                 after=_OVER,
-                expect={"prefect.flow-run.Running"},
-                for_each={"related:deployment:prefect.resource.name"},
-                within=timedelta(seconds=MISSING_SECONDS),
+                match=runs,
+                related={ROLE: "flow", NAME: "execute-orders"},
+                for_each="related:deployment:prefect.resource.name",
             ),
             "The executor is not running",
             f"execute-orders ended and has not started again for {MISSING_SECONDS} s: orders wait in the queue.",
@@ -60,14 +61,12 @@ def watchwords(pool: str) -> Sequence[Watchword]:
         Watchword(
             "Kontor: worker offline",
             "A work queue has not been asked for runs for two minutes: its worker is gone.",
-            EventTrigger(
-                posture=Posture.Proactive,
-                match={"prefect.resource.id": "prefect.work-queue.*"},  # pyright: ignore[reportArgumentType]
-                match_related={"prefect.resource.role": "work-pool", "prefect.resource.name": pool},  # pyright: ignore[reportArgumentType]
+            _missing(
+                "prefect.work-queue.ready",
                 after={"prefect.work-queue.not-ready"},
-                expect={"prefect.work-queue.ready"},
-                for_each={"prefect.resource.id"},
-                within=timedelta(seconds=MISSING_SECONDS),
+                match={RESOURCE: "prefect.work-queue.*"},
+                related=served,
+                for_each=RESOURCE,
             ),
             "A worker is offline",
             f"A work queue of pool {pool} has had no worker for two minutes: its runs do not start.",
@@ -76,14 +75,7 @@ def watchwords(pool: str) -> Sequence[Watchword]:
         Watchword(
             "Kontor: flow late",
             "A scheduled run did not start in time; told of the first in six hours.",
-            EventTrigger(
-                posture=Posture.Reactive,
-                match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
-                match_related={"prefect.resource.role": "work-pool", "prefect.resource.name": pool},  # pyright: ignore[reportArgumentType]
-                expect={"prefect.flow-run.Late"},
-                threshold=1,
-                within=SELDOM,
-            ),
+            _first("prefect.flow-run.Late", match=runs, related=served),
             "{{ flow.name }} is late",
             "Run {{ flow_run.name }} should have started at {{ flow_run.expected_start_time }}. {{ flow_run|ui_url }}",
             "flow.late",
@@ -98,15 +90,48 @@ def watchwords(pool: str) -> Sequence[Watchword]:
 
 
 def _on_event(name: str, event: str, description: str, severity: str = "warning") -> Watchword:
-    trigger = EventTrigger(
+    resources = {RESOURCE: ["kontor.account.*", "kontor.breaker.*"]}
+    trigger = _first(f"{PREFIX}{event}", match=resources, for_each=RESOURCE)
+    subject = f"{{{{ event.payload.title or '{description}' }}}}"
+    return Watchword(f"Kontor: {name}", description, trigger, subject, _OF_EVENT, event, severity)
+
+
+def _missing(
+    event: str, *, after: set[str], match: Mapping[str, str], related: Mapping[str, str], for_each: str
+) -> EventTrigger:
+    """Fires when an event has not followed another within a minute, for each thing by itself."""
+    return EventTrigger(
+        posture=Posture.Proactive,
+        match=_specification(match),
+        match_related=_specification(related),
+        after=after,
+        expect={event},
+        for_each={for_each},
+        within=timedelta(seconds=MISSING_SECONDS),
+    )
+
+
+def _first(
+    event: str,
+    *,
+    match: Mapping[str, str | list[str]],
+    related: Mapping[str, str] | None = None,
+    for_each: str = "",
+) -> EventTrigger:
+    """Fires on the first of these events, for each thing by itself, and then not for six hours."""
+    return EventTrigger(
         posture=Posture.Reactive,
-        match={"prefect.resource.id": ["kontor.account.*", "kontor.breaker.*"]},  # pyright: ignore[reportArgumentType]
-        expect={f"{PREFIX}{event}"},
+        match=_specification(match),
+        match_related=_specification(related or {}),
+        expect={event},
+        for_each={for_each} if for_each else set(),
         threshold=1,
         within=SELDOM,
     )
-    subject = f"{{{{ event.payload.title or '{description}' }}}}"
-    return Watchword(f"Kontor: {name}", description, trigger, subject, _OF_EVENT, event, severity)
+
+
+def _specification(labels: Mapping[str, str] | Mapping[str, str | list[str]]) -> ResourceSpecification:
+    return ResourceSpecification(dict(labels))
 
 
 async def ensure_automations(client: PrefectClient, settings: AlertSettings, pool: str) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from prefect.events import emit_event
 
 from kontor.errors import KontorError
-from kontor.notify import news
+from kontor.notify import news, redact
 from kontor.ports import Alert, Store
 from kontor.resilience.breaker_state import save_breaker
 from kontor.resilience.circuit_breaker import BreakerStatus
@@ -58,11 +58,12 @@ class BreakerReporter:
                 await save_breaker(store.desk, account, self.process, status, datetime.now(UTC))
             except KontorError as error:
                 logger.warning("breaker_not_stored account=%s name=%s error=%s", account, status.name, error)
-            self._emit(account, status)
-            if (alert := breaker_alert(account, status, datetime.now(UTC))) is not None:
+            alert = breaker_alert(account, status, datetime.now(UTC))
+            self._emit(account, status, alert)
+            if alert is not None:
                 process_sender().notify(alert)
 
-    def _emit(self, account: str, status: BreakerStatus) -> None:
+    def _emit(self, account: str, status: BreakerStatus, alert: Alert | None) -> None:
         emit_event(
             EVENTS[status.state.value],
             resource={
@@ -76,6 +77,7 @@ class BreakerReporter:
                 "retry_at": status.retry_at.isoformat() if status.retry_at else None,
                 "reason": status.reason,
                 "process": self.process,
+                **({"title": alert.title, "text": redact(alert.text), "severity": alert.severity} if alert else {}),
             },
         )
 

@@ -128,7 +128,7 @@ class Operator:
         age = self.resources.clock.now().timestamp() - message.at
         if age > FRESH_SECONDS and command.name != "help":
             return f"/{command.name} was sent {age:.0f} s ago, while nobody listened; send it again if need be"
-        actor, key = f"telegram user {message.name}", f"telegram:{message.update}"
+        actor, key = f"telegram user {message.name}", f"telegram:{message.update}:{message.at}"
         if command.name == "confirm":
             return await self._confirmed(message, command.text, actor)
         if command.is_dangerous:

@@ -39,6 +39,8 @@ class Resources:
     gates: set[ConnectionGate] = field(default_factory=set)
     # By account, the newest wish to close its breakers that this process has carried out.
     _resets: dict[str, int] = field(default_factory=dict)
+    # By account, when this process last said what it has left of its rate budget.
+    budgets_told: dict[str, float] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None

@@ -59,7 +59,8 @@ async def tell_problems(desk: Desk, report: StopReport) -> None:
     """One alert with everything that could not be stopped."""
     if report.problems:
         text = "\n".join(report.problems)
-        desk.notifier.notify(Alert("Shutdown is incomplete", text, "critical", desk.clock.now(), desk.account))
+        title, now = "Shutdown is incomplete", desk.clock.now()
+        desk.notifier.notify(Alert(title, text, "critical", now, desk.account, event="desk.stop_incomplete"))
 
 
 async def _live_runs(client: PrefectClient, account: str) -> list[FlowRun]:

@@ -37,9 +37,11 @@ async def tell_trouble(desk: Desk, runs: Sequence[StrategyRun]) -> None:
     trouble = {run.strategy: run.error for run in runs if run.error is not None}
     for name, error in trouble.items():
         if before.get(name) != error:
-            desk.notifier.notify(Alert(f"Strategy {name} fails", error, "critical", now, desk.account))
+            title = f"Strategy {name} fails"
+            desk.notifier.notify(Alert(title, error, "critical", now, desk.account, event="strategy.failed"))
     for name in sorted({run.strategy for run in runs} & before.keys() - trouble.keys()):
-        desk.notifier.notify(Alert(f"Strategy {name} works again", "It decided.", "info", now, desk.account))
+        title = f"Strategy {name} works again"
+        desk.notifier.notify(Alert(title, "It decided.", "info", now, desk.account, event="strategy.recovered"))
     if trouble != before:
         await desk.store.desk.set_attribute(desk.account, TROUBLE, trouble, now)
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from deployments.home import DEFAULT_PAPER_PORT, PAPER_PORT_VARIABLE, Home, read_port
+from deployments.home import DEFAULT_PAPER_PORT, PAPER_PORT_VARIABLE, PAPER_SOURCE_VARIABLE, Home, read_port
 from deployments.paper_keys import read_keys
 from kontor.errors import ConfigError, KontorError
 
 if TYPE_CHECKING:
-    from kontor.paper.settings import PaperAccount
+    from kontor.paper.feed import LiveFeed
+    from kontor.paper.settings import PaperAccount, PaperSettings
 
 
 def paper(
@@ -41,7 +42,9 @@ def paper(
     seed
         Seed of the synthetic prices: the same seed gives the same market.
     source
-        Where prices come from: synthetic, or replay:DIR with one CSV of candles a market.
+        Where prices come from: synthetic; replay:DIR with one CSV of candles a market; live:EXCHANGE, the public data
+        of any exchange ccxt knows, such as live:okx; live:okx@URL, those of another paper exchange. Default:
+        KONTOR_PAPER_SOURCE, else synthetic.
     speed
         Seconds that pass at the exchange in one real second.
     rtt_ms
@@ -59,6 +62,7 @@ def paper(
     home = Home.from_environment()
     if port is None:
         port = read_port(os.environ, PAPER_PORT_VARIABLE, DEFAULT_PAPER_PORT)
+    source = source or os.environ.get(PAPER_SOURCE_VARIABLE) or None
     options = {"host": host, "port": port, "markets": markets, "seed": seed, "source": source, "speed": speed}
     options |= {"rtt_ms": rtt_ms, "rate_limit_factor": rate_limit_factor, "persist": not no_persist, "home": home.path}
     # What is not said is left to the exchange's own defaults.
@@ -83,12 +87,34 @@ def _run(home: Home, given: dict[str, Any]) -> None:
         raise ConfigError("; ".join(_mistake(each["loc"], each["msg"]) for each in error.errors())) from None
     if settings.persist:
         home.make()
-    from kontor.paper.server import PortTaken, run_paper
+    from kontor.paper.server import CannotStart, run_paper
 
     try:
-        asyncio.run(run_paper(settings))
-    except PortTaken as error:
+        asyncio.run(run_paper(settings, live_feed if settings.live_exchange else None))
+    except CannotStart as error:
         raise KontorError(str(error)) from None
+
+
+def live_feed(settings: PaperSettings) -> LiveFeed:
+    """Live prices of the exchange the settings name, by its public data; raises ConfigError where there is none."""
+    # ccxt takes half a second and 100 MB: only live prices need it.
+    from kontor.exchange.opening import open_exchange, open_streams
+    from kontor.paper.feed import LiveFeed
+    from kontor.ports import ExchangeSettings
+    from kontor.resilience.clock import SystemClock
+    from kontor.resilience.connection_budget import ConnectionBudget
+    from kontor.resilience.connection_gate import ConnectionGate
+
+    name, _, url = settings.live_exchange.partition("@")
+    urls = {"rest": url, "ws": f"{url.replace('http', 'ws', 1)}/ws/v5"} if url else {}
+    clock, where = SystemClock(), ExchangeSettings(name, "live prices", urls=urls)
+    try:
+        exchange = open_exchange(where, clock=clock)
+        gate = ConnectionGate(f"{name} live prices", clock=clock, budget=ConnectionBudget(clock=clock))
+        streams = open_streams(where, clock=clock, gate=gate, loaded=exchange)
+    except ConfigError as error:
+        raise ConfigError(f"--source: {error}") from None
+    return LiveFeed(exchange, streams, clock, name=settings.live_exchange, tick_ms=settings.price_tick_ms)
 
 
 def _accounts(file: Path) -> tuple[PaperAccount, ...]:

@@ -51,12 +51,13 @@ def up(*, detach: Annotated[bool, Parameter(negative="")] = False) -> int:
             with home.locked():
                 # Prefect's server takes seconds to import what the command line does not need.
                 from deployments.desk import run_desk
-                from deployments.findings import Findings, look_first, say_findings
+                from deployments.findings import Findings, look_at_orders, look_first, say_findings
 
                 found = Findings(home)
-                look_first(home, found, told.say)
+                look_first(home, told.say)
                 end_leftovers(DeskRecord.load(home), told.say)
                 ports.check_free()
+                look_at_orders(home, found)
                 prepare_secrets(home, told.say)
 
                 async def on_ready() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployments.block_secrets import read_block
@@ -17,6 +17,7 @@ from deployments.instance import DeskRecord, running_record
 from deployments.project import Project
 from kontor.errors import KontorError
 from kontor.ports import ExchangeSettings
+from kontor.resilience.budget_state import ReportedBudget, load_budgets
 from kontor.resilience.clock import SystemClock
 
 ACCOUNT_BLOCK = "kontor-exchange-account"
@@ -103,7 +104,15 @@ class Rounds:
             return [failed("exchange", f"there is no readable block {ACCOUNT_BLOCK}/{self.account}", remedy)]
         if self.account == "paper" and running_record(self.home) is None:
             return [skipped("exchange", "the paper exchange is down with the desk")]
-        return await examine_account(self.account, values)
+        return await examine_account(self.account, values, await self._budgets())
+
+    async def _budgets(self) -> Sequence[ReportedBudget]:
+        """What the processes of the desk have left; nothing while it is down."""
+        try:
+            async with desk_store(self.home) as store:
+                return await load_budgets(store.desk, self.account, datetime.now(UTC))
+        except KontorError:
+            return ()
 
     async def _channels(self) -> Sequence[Verdict]:
         try:
@@ -114,7 +123,7 @@ class Rounds:
         return await channels.webhooks(discord, telegram)
 
 
-async def examine_account(account: str, values: Any) -> Sequence[Verdict]:
+async def examine_account(account: str, values: Any, budgets: Sequence[ReportedBudget]) -> Sequence[Verdict]:
     """The checks of the exchange that a block describes."""
     from pydantic import ValidationError
 
@@ -130,7 +139,6 @@ async def examine_account(account: str, values: Any) -> Sequence[Verdict]:
     except KontorError as error:
         return [failed("exchange", str(error), "mend the block in the UI under Blocks")]
     try:
-        budget = getattr(getattr(exchange.inner, "connection", None), "budget", None)
-        return await venue.examine(exchange, settings, budget.tokens if budget is not None else None)
+        return await venue.examine(exchange, settings, budgets)
     finally:
         await exchange.close()

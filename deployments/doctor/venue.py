@@ -11,14 +11,19 @@ from kontor.errors import AuthenticationFailed, ExchangeError
 from kontor.exchange.capabilities import NEEDED
 from kontor.exchange.key_permissions import TRADE, WITHDRAW, key_permissions
 from kontor.ports import Exchange, ExchangeSettings
+from kontor.resilience.budget_state import ReportedBudget
 
 SLOW = timedelta(seconds=2)
 # Exchanges refuse requests that are five to thirty seconds off.
 NOTICEABLE, TOO_MUCH = timedelta(seconds=1), timedelta(seconds=4)
+# Market data may use three quarters of the bucket: a little less than what it leaves to orders is scarce.
+SCARCE = 0.15
 CHECKS = ("exchange", "clock", "exchange key", "key permissions", "capabilities", "rate budget")
 
 
-async def examine(exchange: Exchange, settings: ExchangeSettings, tokens: float | None = None) -> Sequence[Verdict]:
+async def examine(
+    exchange: Exchange, settings: ExchangeSettings, budgets: Sequence[ReportedBudget] = ()
+) -> Sequence[Verdict]:
     """Every check of one account; nothing is traded."""
     began, began_at = time.monotonic(), datetime.now(UTC)
     try:
@@ -38,7 +43,7 @@ async def examine(exchange: Exchange, settings: ExchangeSettings, tokens: float 
         await key(exchange, settings),
         await permissions(exchange, settings),
         capabilities(exchange),
-        rate_budget(tokens, settings),
+        rate_budget(budgets),
     ]
 
 
@@ -98,12 +103,13 @@ def capabilities(exchange: Exchange) -> Verdict:
     return well("capabilities", f"{exchange.profile.exchange_id} can do all that the desk uses")
 
 
-def rate_budget(tokens: float | None, settings: ExchangeSettings) -> Verdict:
-    """Whether requests have to wait."""
-    if tokens is None:
-        return skipped("rate budget", "not known for this exchange")
-    rate = f"{settings.requests_per_second:g} requests/s" if settings.requests_per_second else "the exchange's own rate"
-    if tokens < 1:
+def rate_budget(reported: Sequence[ReportedBudget]) -> Verdict:
+    """Whether requests of the running desk have to wait, by what its processes have said lately."""
+    if not reported:
+        return skipped("rate budget", "no process has said lately what it has left")
+    tightest = min(reported, key=lambda each: each.left)
+    said = ", ".join(f"{each.process} {max(each.left, 0):.0%} of {each.per_second:g} requests/s" for each in reported)
+    if tightest.left < SCARCE:
         remedy = "fewer symbols or longer intervals; or raise requests_per_second in the block if the exchange allows"
-        return warning("rate budget", f"used up at {rate}", remedy)
-    return well("rate budget", f"{tokens:.0f} requests may go at once, {rate}")
+        return warning("rate budget", f"used up: {said}; {tightest.waiting} calls wait", remedy)
+    return well("rate budget", f"left: {said}")

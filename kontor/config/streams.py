@@ -13,6 +13,8 @@ class StreamSettings(Settings):
     tickers: bool = True
     candles: bool = True
     trades: bool = True
+    # The last trades of each market that are kept as shared state (`kontor get trades`); 0: none.
+    trades_kept: Annotated[int, Field(ge=0, le=500)] = 20
     # How often news go to the store, at most.
     flush_milliseconds: Annotated[int, Field(ge=10, le=10_000)] = 100
     # Prices that do not move for so long are no longer believed to be streamed.

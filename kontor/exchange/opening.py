@@ -4,9 +4,11 @@ from kontor.exchange.adapter import CcxtExchange
 from kontor.exchange.breakers import Breakers
 from kontor.exchange.capabilities import NEEDED
 from kontor.exchange.guarded import GuardedExchange, Limits
+from kontor.exchange.session import Session
 from kontor.exchange.streams import CcxtStreams
 from kontor.ports import Clock, Exchange, ExchangeSettings
 from kontor.resilience.connection_gate import ConnectionGate
+from kontor.resilience.rate_budget import RateBudget
 
 # A read may try again and wait for its turn; a write goes out once.
 READ_SHARE = 3
@@ -44,6 +46,13 @@ def share_markets(new: GuardedExchange, loaded: Exchange) -> bool:
         return False
     ours.connection.share_markets(theirs.connection)
     return True
+
+
+def budget_of(exchange: Exchange) -> RateBudget | None:
+    """The rate budget that an exchange's requests pass; None for one that has none, such as a replay's."""
+    while isinstance(exchange, Session | GuardedExchange):
+        exchange = exchange.inner
+    return exchange.connection.budget if isinstance(exchange, CcxtExchange) else None
 
 
 def capability_report(exchange: Exchange) -> tuple[str, ...]:

@@ -60,6 +60,11 @@ class Session:
         return self._client.generation
 
     @property
+    def inner(self) -> Exchange:
+        """The exchange of the newest client."""
+        return self._client.exchange
+
+    @property
     def profile(self) -> VenueProfile:
         """What this venue can do."""
         return self._client.exchange.profile

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,8 @@ CONNECT_TIMEOUT_MS = 4_000
 # Signs of the protocol itself: answers to subscriptions, greetings, heartbeats.
 CONTROL = frozenset({"event", "op", "id", "result", "method", "success", "type", "code", "status", "connId", "reqid"})
 MOST_KINDS = 100
+# What a venue's own name of a channel contains, where it is not ours.
+TOPICS = {"candles": "candle", "fills": "orders", "balance": "account"}
 # What ccxt calls a login among its subscriptions and futures.
 LOGIN = "authenticated"
 
@@ -36,6 +38,8 @@ class StreamEvents:
         self.unknown: Counter[str] = Counter()
         self.unreadable = 0
         self.heard_at: dict[str, float] = {}
+        # What was subscribed and is not acknowledged yet, by address.
+        self.unacknowledged: dict[str, list[Mapping[str, Any]]] = {}
         # Sockets on their way to the venue, or waiting for their turn to be.
         self.opening: set[asyncio.Task[Any]] = set()
         self._secrets = secrets
@@ -68,7 +72,31 @@ class StreamEvents:
             return
         self.breaks += 1
         self.heard_at.pop(url, None)
+        self.unacknowledged.pop(url, None)
         self.gate.lost(url, redact(reason, self._secrets))
+
+    def said(self, url: str, message: Any) -> None:
+        """Note what is subscribed, where the protocol names each subscription as OKX's does; others tell nobody."""
+        for topic in _topics(message, "subscribe"):
+            self.unacknowledged.setdefault(url, []).append(topic)
+        for topic in _topics(message, "unsubscribe"):
+            self._acknowledge(url, topic)
+
+    def answered(self, url: str, message: Any) -> None:
+        """Strike out what the venue acknowledges; a subscription it refuses is never struck out."""
+        if isinstance(message, Mapping) and message.get("event") == "subscribe":
+            topic = message.get("arg")
+            if isinstance(topic, Mapping):
+                self._acknowledge(url, topic)
+
+    def waits_for(self, channel: str) -> int:
+        """How many subscriptions of a channel the venue has not acknowledged."""
+        waiting = (topic for topics in self.unacknowledged.values() for topic in topics)
+        return sum(TOPICS.get(channel, channel) in str(topic["channel"]) for topic in waiting)
+
+    def _acknowledge(self, url: str, acknowledged: Mapping[str, Any]) -> None:
+        waiting = self.unacknowledged.get(url, [])
+        waiting[:] = [topic for topic in waiting if not topic.items() <= acknowledged.items()]
 
     def not_understood(self, message: Any) -> None:
         """Count a message that led to nothing, and log its keys the first time."""
@@ -151,11 +179,12 @@ def _adapt(client: Any, events: StreamEvents, now: Callable[[], float]) -> None:
     client.kontor_resolved = 0
     client.keepAlive = min(client.keepAlive or KEEP_ALIVE_MS, KEEP_ALIVE_MS)
     client.connectionTimeout = CONNECT_TIMEOUT_MS
-    opening, reading, resolving, handling = (
+    opening, reading, resolving, handling, saying = (
         client.open,
         client.handle_message,
         client.resolve,
         client.on_message_callback,
+        client.send,
     )
 
     async def open_through_gate(session: Any, backoff_delay: float = 0) -> None:
@@ -183,14 +212,29 @@ def _adapt(client: Any, events: StreamEvents, now: Callable[[], float]) -> None:
         events.told()
         return answer
 
+    async def say(message: Any) -> Any:
+        events.said(client.url, message)
+        return await saying(message)
+
     def handle(socket: Any, message: Any) -> None:
         before = client.kontor_resolved
+        if events.unacknowledged.get(client.url):
+            events.answered(client.url, message)
         handling(socket, message)
         if client.kontor_resolved == before:
             events.not_understood(message)
 
     client.open, client.handle_message, client.resolve = open_through_gate, read, resolve
-    client.on_message_callback = handle
+    client.on_message_callback, client.send = handle, say
+
+
+def _topics(message: Any, operation: str) -> Sequence[Mapping[str, Any]]:
+    """What a message of ours asks for, as the venue will name it in its answer."""
+    if not isinstance(message, Mapping) or message.get("op") != operation:
+        return ()
+    found = message.get("args")
+    topics = found if isinstance(found, list) else ()
+    return [topic for topic in topics if isinstance(topic, Mapping) and "channel" in topic]
 
 
 def _tell(client: Any, events: StreamEvents, permit: Permit, now: Callable[[], float]) -> None:

@@ -65,7 +65,8 @@ async def check_clock(parts: Parts, notifier: Notifier | None = None) -> Drift |
     if refuses:
         sentence = describe(drift, parts.exchange.profile.exchange_id, limit)
         if await halted(state, parts.account) is None and notifier is not None:
-            notifier.notify(Alert("Trading halted: the clock is wrong", sentence, "critical", now, parts.account))
+            title = "Trading halted: the clock is wrong"
+            notifier.notify(Alert(title, sentence, "critical", now, parts.account, event="trading.halted"))
         await halt(state, parts.account, sentence, actor=ACTOR, at=now)
     else:
         await _resume(state, parts.account, now)

@@ -8,13 +8,12 @@ from kontor.domain.fill import total_of
 from kontor.domain.order import Order, OrderReport, OrderState, advance, apply_report
 from kontor.errors import OrderNotFound
 from kontor.execution.journal import Journal
-from kontor.execution.lookup import fills_of, look_up, search
+from kontor.execution.lookup import GONE, fills_of, look_up, search
 from kontor.ports import Clock, Exchange
 
 log = logging.getLogger(__name__)
 
 S = OrderState
-GONE = "the venue no longer knows it; closed with the fills it reported"
 
 
 async def refresh(journal: Journal, exchange: Exchange, order: Order) -> Order:
@@ -62,11 +61,7 @@ async def refresh_or_close(journal: Journal, exchange: Exchange, clock: Clock, o
         return await journal.change(order, lambda stored: _unknown(stored, now), "the venue does not know it")
     if now - order.unknown_since < exchange.profile.absence_grace:
         return order
-    try:
-        found = await search(exchange, order)
-    except OrderNotFound:
-        # It is in a list, yet cannot be fetched: no proof of anything.
-        return order
+    found = await search(exchange, order, was_waited_for=True)
     if found is not None:
         return await apply(journal, exchange, order, found)
     order = await collect_fills(journal, exchange, order)

@@ -3,8 +3,10 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
+from kontor.domain.snapshot import Snapshot
 from kontor.ports import DeskState
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,11 @@ async def resume(state: DeskState, account: str, *, actor: str, at: datetime) ->
 
 async def halted(state: DeskState, account: str) -> Halt | None:
     """The halt in force, None when the account trades."""
-    found = await state.attribute(account, HALTED)
+    return halt_of(await state.attribute(account, HALTED))
+
+
+def halt_of(found: Snapshot[Any] | None) -> Halt | None:
+    """The halt that the attribute HALTED means."""
     if found is None or not found.value:
         return None
     value = found.value

@@ -50,9 +50,8 @@ class Journal:
             if not refused:
                 return [results[change.order.client_order_id] for change in changes]
             open_changes = [await self._read_again(change) for change in refused]
-            log.debug(
-                "orders changed meanwhile account=%s count=%d try=%d", refused[0].order.account, len(refused), attempt
-            )
+            names = ",".join(change.order.client_order_id for change in refused)
+            log.debug("orders changed meanwhile client_order_ids=%s try=%d", names, attempt)
         ids = ", ".join(change.order.client_order_id for change in open_changes)
         raise KontorError(f"orders {ids} changed {_TRIES} times while being recorded; read them and try again")
 

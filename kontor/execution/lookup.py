@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kontor.domain.fill import Fill
+from kontor.domain.fill import Fill, total_of
 from kontor.domain.identity import EXTERNAL
-from kontor.domain.order import Order, OrderReport
+from kontor.domain.order import Order, OrderReport, OrderState
 from kontor.errors import NotSupported, OrderNotFound
 from kontor.ports import Exchange
 
+GONE = "the venue no longer knows it; closed with the fills it reported"
 # The venue's clock and ours may differ by this much.
 CLOCK_SLACK = timedelta(seconds=30)
 
@@ -44,10 +45,12 @@ async def _look_up_stop(exchange: Exchange, order: Order) -> OrderReport:
         return await exchange.fetch_order(order.symbol, venue_order_id=order.venue_order_id)
 
 
-async def search(exchange: Exchange, order: Order) -> OrderReport | None:
+async def search(exchange: Exchange, order: Order, *, was_waited_for: bool = False) -> OrderReport | None:
     """The order from the lists the venue keeps: open orders, closed ones, fills since it was submitted.
 
-    Any error of the venue passes through: a list that could not be read proves nothing.
+    Any error of the venue passes through: a list that could not be read proves nothing. An order that a list shows and
+    that cannot be fetched raises OrderNotFound; once it `was_waited_for` through the venue's absence grace, it is over
+    with the fills it has: it was placed, and does not rest any more.
     """
     for report in await exchange.fetch_open_orders(order.symbol):
         if is_about(order, report.client_order_id, report.venue_order_id):
@@ -59,7 +62,12 @@ async def search(exchange: Exchange, order: Order) -> OrderReport | None:
     venue_order_id = await _in_closed_orders(exchange, order) or await _in_fills(exchange, order)
     if venue_order_id is None:
         return None
-    return await exchange.fetch_order(order.symbol, venue_order_id=venue_order_id)
+    try:
+        return await exchange.fetch_order(order.symbol, venue_order_id=venue_order_id)
+    except OrderNotFound:
+        if not was_waited_for:
+            raise
+    return _over(order, venue_order_id, await exchange.fetch_fills(order.symbol, venue_order_id=venue_order_id))
 
 
 def is_about(order: Order, client_order_id: str | None, venue_order_id: str | None) -> bool:
@@ -94,6 +102,26 @@ async def _in_closed_orders(exchange: Exchange, order: Order) -> str | None:
 async def _in_fills(exchange: Exchange, order: Order) -> str | None:
     fills = await exchange.fetch_fills(order.symbol, since=_since(order))
     return next((f.venue_order_id for f in fills if is_about(order, f.client_order_id, f.venue_order_id)), None)
+
+
+def _over(order: Order, venue_order_id: str, fills: Sequence[Fill]) -> OrderReport:
+    """What the fills of an order say of it that the venue itself has forgotten."""
+    quantity, price = total_of(fills)
+    is_filled = quantity >= order.quantity
+    return OrderReport(
+        symbol=order.symbol,
+        side=order.side,
+        order_type=order.order_type,
+        state=OrderState.FILLED if is_filled else OrderState.CANCELED,
+        quantity=order.quantity,
+        filled_quantity=quantity,
+        venue_order_id=venue_order_id,
+        at=max((fill.filled_at for fill in fills), default=order.submitted_at or order.created_at),
+        client_order_id=order.client_order_id,
+        price=order.price,
+        average_price=price or None,
+        reason=None if is_filled else GONE,
+    )
 
 
 def _since(order: Order) -> datetime:

@@ -30,6 +30,8 @@ class ReconcileReport:
     open_orders: int = 0
     adopted: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    # With our own prefix, yet not in our store.
+    forgotten: list[str] = field(default_factory=list)
     reopened: list[str] = field(default_factory=list)
     new_fills: int = 0
     # Fills whose order the venue no longer knows: saved, but booked to no order.
@@ -48,7 +50,7 @@ class ReconcileReport:
     @property
     def needs_a_look(self) -> bool:
         """Something was found that an operator's hand does not explain."""
-        return bool(self.foreign or self.reopened or self.unowned_fills or self.drift)
+        return bool(self.foreign or self.forgotten or self.reopened or self.unowned_fills or self.drift)
 
     @property
     def severity(self) -> str:
@@ -63,6 +65,7 @@ class ReconcileReport:
         parts += [f"adopted {', '.join(self.adopted)}"] if self.adopted else []
         parts += [f"reopened {', '.join(self.reopened)}"] if self.reopened else []
         parts += [f"orders of another Kontor desk: {', '.join(self.foreign)}"] if self.foreign else []
+        parts += [f"orders of ours that the store forgot: {', '.join(self.forgotten)}"] if self.forgotten else []
         parts += [f"fills without an order: {', '.join(self.unowned_fills)}"] if self.unowned_fills else []
         parts += [f"outside: {', '.join(map(str, self.outside))}"] if self.outside else []
         parts += [f"drift: {'; '.join(map(str, self.drift))}"] if self.drift else []
@@ -223,6 +226,8 @@ class _Reconciliation:
                 order.quantity,
                 order.state,
             )
+            if order.client_order_id == report.client_order_id:
+                await self._forgotten(order.client_order_id)
 
     async def _contradicted(self, client_order_id: str, report: OrderReport) -> None:
         """Ours is closed, the list says open: the venue is asked for this one order, and believed."""
@@ -243,10 +248,22 @@ class _Reconciliation:
         if name in self.report.foreign:
             return
         self.report.foreign.append(name)
+        reason = f"order {name} was placed by another Kontor desk: two desks trade account {self._parts.account}"
+        await self._halt("another desk on this account", reason)
+
+    async def _forgotten(self, name: str) -> None:
+        """A store that was restored knows less than the venue; a copy of it that trades looks the same from here."""
+        self.report.forgotten.append(name)
+        reason = (
+            f"order {name} has this desk's prefix, and its store does not know it: the store is an older backup, or a "
+            f"copy of this desk trades account {self._parts.account}; see that no other desk runs, then resume"
+        )
+        await self._halt("an order that this desk does not remember", reason)
+
+    async def _halt(self, why: str, reason: str) -> None:
         parts = self._parts
-        reason = f"order {name} was placed by another Kontor desk: two desks trade account {parts.account}"
         await halt(parts.store.desk, parts.account, reason, actor=self._actor, at=parts.clock.now())
-        self.alert("Trading halted: another desk on this account", reason, "critical", "trading.halted")
+        self.alert(f"Trading halted: {why}", reason, "critical", "trading.halted")
 
     def alert(self, title: str, text: str, severity: str, event: str) -> None:
         """Tell a person, if the desk has a way to."""

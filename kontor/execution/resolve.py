@@ -91,8 +91,7 @@ class Resolver:
         )
         if not is_proven:
             return False
-        # A lookup that cannot be made by our id has searched the lists already.
-        found = await search(shift.exchange, order) if can_look_up(shift.exchange, order) else None
+        found = await search(shift.exchange, order, was_waited_for=True)
         if found is not None:
             await self._found(order, found)
             return True

@@ -32,8 +32,11 @@ class Sender:
         # While the venue takes no requests or cannot be reached, everything waits together.
         self.pauses = Pauses(longest=5.0)
 
-    async def drain(self, pending: Sequence[Order], halt: Halt | None) -> None:
-        """Start sending what can go now; orders past their time expire, those that a halt forbids are denied."""
+    async def drain(self, pending: Sequence[Order], halt: Halt | None) -> bool:
+        """Start sending what can go now, and say whether there was any.
+
+        Orders past their time expire, those that a halt forbids are denied.
+        """
         shift = self._shift
         now = shift.clock.now()
         room = (MAX_REQUESTS - self._requests) * self._batch
@@ -52,15 +55,15 @@ class Sender:
             elif is_open and room > 0:
                 room -= 1
                 pairs.append((order, submitted(order, now)))
-        await self._claim(pairs)
+        return await self._claim(pairs)
 
     @property
     def _batch(self) -> int:
         return max(self._shift.exchange.profile.batch_limit, 1)
 
-    async def _claim(self, pairs: Sequence[tuple[Order, Order]]) -> None:
+    async def _claim(self, pairs: Sequence[tuple[Order, Order]]) -> bool:
         if not pairs:
-            return
+            return False
         shift = self._shift
         shift.failpoint("claimed")
         orders = [order for order in await shift.journal.claim(pairs) if order.state is S.SUBMITTED]
@@ -72,6 +75,7 @@ class Sender:
             shift.at_work.update(order.client_order_id for order in batch)
             self._requests += 1
             shift.start(partial(self._send, batch), f"send of {len(batch)} orders")
+        return bool(orders)
 
     async def _send(self, orders: Sequence[Order]) -> None:
         shift = self._shift
@@ -99,7 +103,8 @@ class Sender:
         except (ExchangeError, DeadlineExceeded) as error:
             return [error] * len(orders)
         except Exception as error:  # a bug in an adapter says nothing about the order
-            log.exception("create failed oddly account=%s", shift.account)
+            names = ",".join(order.client_order_id for order in orders)
+            log.exception("create failed oddly account=%s client_order_ids=%s", shift.account, names)
             return [error] * len(orders)
         if len(outcomes) != len(orders):
             lost = OutcomeUnknown(f"{len(outcomes)} answers came for {len(orders)} orders")

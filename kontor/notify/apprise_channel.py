@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from kontor.errors import ConfigError
-from kontor.notify.delivery import Courier, Unreachable
+from kontor.notify.delivery import Courier, ForPeople, Unreachable
 from kontor.notify.formatting import repeats, valid
 from kontor.notify.queued import Queued
 from kontor.notify.redaction import remember_secret
@@ -28,7 +28,7 @@ _KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
 
 
 @dataclass(slots=True)
-class Apprise:
+class Apprise(ForPeople):
     """Sends one alert a message, from a thread of its own: a service that stalls holds up neither loop nor exit."""
 
     url: str = field(repr=False)
@@ -39,16 +39,6 @@ class Apprise:
     def __post_init__(self) -> None:
         self._plugin = instantiate(self.url)
         self._is_idle.set()
-
-    @property
-    def name(self) -> str:
-        """For logs."""
-        return self.courier.name
-
-    @property
-    def is_for_people(self) -> bool:
-        """Read by people."""
-        return True
 
     def fit(self, waiting: list[Queued]) -> int:
         """One: what a service does with long texts is its own affair."""

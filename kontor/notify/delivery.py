@@ -26,6 +26,8 @@ _BODY_READ = 64 * 1024
 _DEFAULT_PAUSE = 5.0
 _LONGEST_PAUSE = 3600.0
 _CAREFUL_SECONDS = 600.0
+# Services round the pause they ask for, some down.
+_MARGIN = 0.1
 
 
 class NotDelivered(KontorError):
@@ -98,8 +100,8 @@ class Courier:
     patience: Patience = field(default_factory=Patience)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
-    # Messages no closer together than this; and for ten minutes after a 429 no closer than that: not every limit is
-    # announced, and running into one again and again ends in a ban.
+    # Messages no closer together than this; and after a 429 no closer than that, until ten minutes pass without one:
+    # not every limit is announced, and running into one again and again ends in a ban.
     spacing_seconds: float = 0.0
     careful_spacing_seconds: float = 2.1
     _not_before: float = -math.inf
@@ -114,7 +116,10 @@ class Courier:
 
         async def once() -> None:
             await self._sleep(max(0.0, self._not_before - self.monotonic()))
-            self._not_before = self.monotonic() + self._spacing
+            now = self.monotonic()
+            if now < self._careful_until:
+                self._careful_until = now + _CAREFUL_SECONDS
+            self._not_before = now + self._spacing
             await attempt()
 
         retrying = AsyncRetrying(
@@ -158,7 +163,7 @@ class Courier:
         told = redact(body.decode("utf-8", "replace"))[:_BODY_SHOWN]
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             pause = retry_after(response.headers.get("Retry-After"), body)
-            self._not_before = self.monotonic() + pause
+            self._not_before = self.monotonic() + pause + _MARGIN
             self._careful_until = self._not_before + _CAREFUL_SECONDS
             raise Throttled(f"{self.name}: too many messages, told to wait {pause:g} s", retry_after=pause)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -203,6 +208,23 @@ class _Budget:
         return spent + state.upcoming_sleep > self._patience.budget_seconds
 
 
+class ForPeople:
+    """What the channels that people read have in common."""
+
+    __slots__ = ()
+    courier: Courier
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return self.courier.name
+
+    @property
+    def is_for_people(self) -> bool:
+        """Read by people."""
+        return True
+
+
 async def deliver(channel: Channel, alert: Alert) -> None:
     """Deliver one alert now, for a caller who does wait; raises NotDelivered."""
     async with aiohttp.ClientSession() as session:
@@ -229,7 +251,7 @@ def _requested_pause(response: aiohttp.ClientResponse) -> float:
     """Discord says with each answer when the bucket is empty, and when it fills again."""
     if response.headers.get("X-RateLimit-Remaining") != "0":
         return 0.0
-    return min(_seconds(response.headers.get("X-RateLimit-Reset-After")) or 0.0, _LONGEST_PAUSE)
+    return min(_seconds(response.headers.get("X-RateLimit-Reset-After")) or 0.0, _LONGEST_PAUSE) + _MARGIN
 
 
 def _seconds(value: Any) -> float | None:

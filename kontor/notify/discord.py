@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import aiohttp
 
 from kontor.errors import ConfigError
-from kontor.notify.delivery import Courier
+from kontor.notify.delivery import Courier, ForPeople
 from kontor.notify.formatting import EMBEDS, EMBEDS_TOTAL, embed, embed_length
 from kontor.notify.queued import Queued
 from kontor.notify.redaction import remember_secret
@@ -17,7 +17,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(slots=True)
-class Discord:
+class Discord(ForPeople):
     """Sends up to ten embeds a message; two are equal when they lead to the same place under the same name."""
 
     url: str = field(repr=False)
@@ -26,16 +26,6 @@ class Discord:
 
     def __post_init__(self) -> None:
         self.url = webhook_url(self.url)
-
-    @property
-    def name(self) -> str:
-        """For logs."""
-        return self.courier.name
-
-    @property
-    def is_for_people(self) -> bool:
-        """Read by people."""
-        return True
 
     def fit(self, waiting: list[Queued]) -> int:
         """At most ten embeds, and 6000 characters in all of them together."""

@@ -95,7 +95,7 @@ def updaters_down(account: str, at: datetime, *, reasons: Mapping[str, str], bac
 
 
 def updaters_up(account: str, at: datetime, *, names: Sequence[str]) -> Alert:
-    """Everything that was down reports success again."""
+    """These were down and report success again."""
     title = f"{names[0]} is up again" if len(names) == 1 else f"{len(names)} updaters are up again"
     text = "" if len(names) == 1 else ", ".join(sorted(names))
     return Alert(title, text or "It reported a success.", "info", at, account, event="updater.up", group="updaters")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kontor.errors import ConfigError
-from kontor.notify.delivery import Courier
+from kontor.notify.delivery import Courier, ForPeople
 from kontor.notify.formatting import TELEGRAM_TEXT, length, split, telegram_text
 from kontor.notify.queued import Queued
 from kontor.notify.redaction import remember_secret
@@ -27,7 +27,7 @@ def telegram_courier(**changes: Any) -> Courier:
 
 
 @dataclass(slots=True)
-class Telegram:
+class Telegram(ForPeople):
     """Sends alerts as MarkdownV2; long ones in several messages, short ones together in one."""
 
     token: str = field(repr=False)
@@ -39,16 +39,6 @@ class Telegram:
     def __post_init__(self) -> None:
         check_bot(self.token, self.chat_id, self.api_url)
         self.api_url = self.api_url.rstrip("/")
-
-    @property
-    def name(self) -> str:
-        """For logs."""
-        return self.courier.name
-
-    @property
-    def is_for_people(self) -> bool:
-        """Read by people."""
-        return True
 
     def fit(self, waiting: list[Queued]) -> int:
         """As many as one message holds; an alert that is too long for one message goes alone."""

@@ -23,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--port", type=int, default=fields["port"].default, help="0 takes any free port")
     options.add_argument("--markets", type=int, default=fields["markets"].default, help="how many instruments")
     options.add_argument("--seed", type=int, default=fields["seed"].default, help="seed of the synthetic prices")
-    options.add_argument("--source", default=fields["source"].default, help="synthetic, or replay:DIR")
+    options.add_argument(
+        "--source", default=fields["source"].default, help="synthetic, or replay:DIR; live prices by `kontor paper`"
+    )
     options.add_argument("--speed", type=float, default=fields["speed"].default, help="clock speed factor")
     options.add_argument("--rtt-ms", type=float, default=fields["rtt_ms"].default, help="simulated round trip")
     options.add_argument(

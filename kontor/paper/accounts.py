@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from kontor.paper.algos.model import AlgoOrder
 from kontor.paper.model import ZERO, AccountConfig, AccountInfo, Bill, Fill, Instrument, Order
 from kontor.paper.positions import PositionState
 
 KEPT_ORDERS, KEPT_FILLS, KEPT_BILLS, KEPT_CLIENT_IDS = 20_000, 50_000, 50_000, 100_000
+KEPT_ALGOS = 20_000
 DEFAULT_LEVERAGE = Decimal(3)
 
 
@@ -37,6 +39,9 @@ class Account:
     by_ord_id: dict[str, Order] = field(default_factory=dict)
     client_ids: dict[str, str] = field(default_factory=dict)  # client id to order id, oldest first
     finished: deque[Order] = field(default_factory=deque)
+    algos: dict[str, AlgoOrder] = field(default_factory=dict)  # live and finished, by algo id, oldest first
+    live_algos: dict[str, AlgoOrder] = field(default_factory=dict)
+    algo_client_ids: dict[str, str] = field(default_factory=dict)  # client id to algo id, oldest first
     fills: deque[Fill] = field(default_factory=lambda: deque(maxlen=KEPT_FILLS))
     bills: deque[Bill] = field(default_factory=lambda: deque(maxlen=KEPT_BILLS))
     frozen: dict[str, Decimal] = field(default_factory=dict)  # by spot orders, by currency
@@ -67,6 +72,20 @@ class Account:
         self.finished.append(order)
         if len(self.finished) > KEPT_ORDERS:
             self.by_ord_id.pop(self.finished.popleft().ord_id, None)
+
+    def remember_algo(self, algo: AlgoOrder) -> None:
+        """Make an algo order findable by its ids; the oldest finished ones are forgotten."""
+        self.algos[algo.algo_id] = algo
+        if algo.is_live:
+            self.live_algos[algo.algo_id] = algo
+        if algo.algo_cl_ord_id:
+            self.algo_client_ids[algo.algo_cl_ord_id] = algo.algo_id
+            if len(self.algo_client_ids) > KEPT_CLIENT_IDS:
+                del self.algo_client_ids[next(iter(self.algo_client_ids))]
+        if len(self.algos) > KEPT_ALGOS:
+            done = next((known for known in self.algos if known not in self.live_algos), None)
+            if done is not None:
+                del self.algos[done]
 
     def hold(self, order: Order, instrument: Instrument, sign: int) -> None:
         """Freeze (+1) or release (-1) what the open part of a resting order ties up."""

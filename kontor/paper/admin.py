@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kontor.paper.faults import FaultRule
 from kontor.paper.hub import Hub
+from kontor.paper.injection import Injection
 from kontor.paper.model import VenueError
 from kontor.paper.services import Services
 from kontor.paper.settings import PaperAccount
@@ -42,9 +43,10 @@ class Deposit(BaseModel):
 class Admin:
     """Answers everything under /admin."""
 
-    def __init__(self, services: Services, hub: Hub) -> None:
+    def __init__(self, services: Services, hub: Hub, injection: Injection) -> None:
         self._services = services
         self._hub = hub
+        self._injection = injection
 
     def routes(self) -> list[web.RouteDef]:
         """The paths there are."""
@@ -72,6 +74,9 @@ class Admin:
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
         fault_id = request.match_info.get("id")
+        if fault_id is None:
+            # The trouble is over for those as well that it has already befallen.
+            self._injection.let_go()
         return _json({"removed": self._services.plan.remove(None if fault_id is None else int(fault_id))})
 
     async def _stats(self, _request: web.Request) -> web.Response:

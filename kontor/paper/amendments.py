@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from kontor.paper.accounts import Account
+from kontor.paper.algos.intake import amend_attached
 from kontor.paper.intake import Intent, check_price_limit, client_id, flag, in_lots, in_ticks, positive, text
 from kontor.paper.matching import Plan
 from kontor.paper.model import CANCELED, FILLED, Instrument, Order, OrderAck, VenueError
@@ -77,7 +78,12 @@ class Amendments:
     def _amend(self, account: Account, order: Order, body: Mapping[str, Any], at: int) -> None:
         instrument, state = self._state.market.instrument(order.inst_id), self._state
         new_sz, new_px = text(body, "newSz"), text(body, "newPx")
+        attached = amend_attached(body, order.attached, instrument, order.side, order.px)
         if not new_sz and not new_px:
+            if attached != order.attached:
+                order.attached = attached
+                state.settlement.note(order, at)
+                return
             raise VenueError("50014", "Parameter newSz cannot be empty")
         lots = in_lots(positive(new_sz, "newSz"), instrument) if new_sz else order.lots
         px, px_ticks = in_ticks(positive(new_px, "newPx"), instrument) if new_px else (order.px, order.px_ticks)
@@ -93,6 +99,7 @@ class Amendments:
             raise
         if px_ticks != order.px_ticks or lots > order.lots:
             order.seq = state.sequences.next_rank()
+        order.attached = attached
         order.lots, order.px, order.px_ticks, order.sz = lots, px, px_ticks, lots * instrument.lot_sz
         state.settlement.note(order, at)
         self._trading.enter(order, instrument, matched, at)

@@ -95,7 +95,7 @@ def unfinished(source: PriceSource, instrument: Instrument, start: int, minute: 
             at += count * native
     row = source.ticks([instrument], minute)[0]
     seen = row[:ticks]
-    volume = source.bars(instrument, 1, minute, 1).volume * (ticks / len(row))
+    volume = source.volume_until(instrument, minute, ticks)
     parts.append(Bars(seen[:1], seen.max(keepdims=True), seen.min(keepdims=True), seen[-1:], volume))
     columns = Bars(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return grouped(columns, len(parts))

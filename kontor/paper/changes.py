@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kontor.paper.accounts import Account
+from kontor.paper.algos.model import AlgoOrder
 from kontor.paper.model import Bill, Event, Fill, Order
 from kontor.paper.positions import PositionState
 
@@ -19,6 +20,7 @@ class Sequences:
     bill: int = 0
     position: int = 0
     rank: int = 0
+    algo: int = 0
 
     def next_order(self) -> str:
         """An order id; ids grow with time, as text too."""
@@ -40,6 +42,11 @@ class Sequences:
         self.position += 1
         return str(3_000_000_000_000_000_000 + self.position)
 
+    def next_algo(self) -> str:
+        """An algo id; ids grow with time, as text too."""
+        self.algo += 1
+        return str(4_000_000_000_000_000_000 + self.algo)
+
     def next_rank(self) -> int:
         """A place at the end of every queue."""
         self.rank += 1
@@ -51,6 +58,7 @@ class Changes:
     """Collected by the engine, emptied by a flush."""
 
     orders: dict[str, Order] = field(default_factory=dict)
+    algos: dict[str, AlgoOrder] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     bills: list[Bill] = field(default_factory=list)
     positions: dict[tuple[str, str], PositionState] = field(default_factory=dict)
@@ -59,11 +67,19 @@ class Changes:
     shocked: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.orders or self.accounts or self.fills or self.bills or self.shocked)
+        return bool(self.orders or self.algos or self.accounts or self.fills or self.bills or self.shocked)
 
     def clear(self) -> None:
         """Start over."""
-        for collected in (self.orders, self.fills, self.bills, self.positions, self.accounts, self.depths):
+        for collected in (
+            self.orders,
+            self.algos,
+            self.fills,
+            self.bills,
+            self.positions,
+            self.accounts,
+            self.depths,
+        ):
             collected.clear()
         self.shocked = False
 

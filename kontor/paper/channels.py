@@ -13,7 +13,8 @@ from kontor.paper.venue import Venue
 
 ADDRESSES = {"public", "private", "business"}
 PUBLIC = {"tickers", "trades", "books", "books5", "bbo-tbt", "mark-price"}
-PRIVATE = {"orders", "positions", "account", "balance_and_position"}
+BUSINESS = {"orders-algo"}  # private ones that live on the business address
+PRIVATE = {"orders", "positions", "account", "balance_and_position"} | BUSINESS
 BOOK_DEPTHS = {"books": 400, "books5": 5, "bbo-tbt": 1}
 BARS = {"1m", "3m", "5m", "15m", "30m", "1H", "2H", "4H", "6H", "12H", "1D", "6Hutc", "12Hutc", "1Dutc"}
 INSTRUMENT_TYPES = {"ANY", "SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"}
@@ -78,13 +79,13 @@ def venue_has(venue: Venue, inst_id: str) -> bool:
 
 def _offered(channel: str, bar: str, address: str) -> bool:
     if address == "business":
-        return bar in BARS
-    return channel in (PUBLIC if address == "public" else PRIVATE)
+        return bar in BARS or channel in BUSINESS
+    return channel in (PUBLIC if address == "public" else PRIVATE - BUSINESS)
 
 
 def _private(arg: dict[str, Any], channel: str, inst_id: str, account: str, venue: Venue) -> Subscription:
     kind = str(arg.get("instType") or "ANY")
-    if channel in {"orders", "positions"} and arg.get("instType") not in INSTRUMENT_TYPES:
+    if channel in {"orders", "orders-algo", "positions"} and arg.get("instType") not in INSTRUMENT_TYPES:
         raise _nothing_there(arg)
     if inst_id and not venue_has(venue, inst_id):
         raise _nothing_there(arg)

@@ -6,7 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kontor.paper import rest_account, rest_public, rest_trade
-from kontor.paper.rate_limits import AMEND, CANCEL, PLACE, Charge, Limit, Scope, order_charges, request_charges
+from kontor.paper.algos import rest as rest_algos
+from kontor.paper.rate_limits import (
+    ALGOS,
+    AMEND,
+    AMEND_ALGO,
+    CANCEL,
+    CANCEL_ALGO,
+    PLACE,
+    PLACE_ALGO,
+    Charge,
+    Limit,
+    Scope,
+    order_charges,
+    request_charges,
+)
 from kontor.paper.replies import Call, Reply
 
 PREFIX = "/api/v5/"
@@ -24,12 +38,12 @@ class Endpoint:
 
     @property
     def takes_orders(self) -> bool:
-        """Whether its limit counts orders rather than requests."""
+        """Whether it is one of OKX's order endpoints, whose answers carry inTime and outTime."""
         return self.limit in {PLACE, CANCEL, AMEND}
 
     def charges(self, call: Call, ip: str) -> list[Charge]:
         """What this call takes from which limits."""
-        if self.takes_orders:
+        if self.takes_orders or self.limit in ALGOS:
             return order_charges(self.limit, call.account, rest_trade.orders_of(call))
         return request_charges(self.limit, ip=ip, account=call.account, params=call.params)
 
@@ -70,6 +84,12 @@ ENDPOINTS = (
     Endpoint(
         "GET", "trade/order", rest_trade.details, Limit("GET trade/order", 60, 2, Scope.USER_INSTRUMENT), private=True
     ),
+    _orders("trade/order-algo", rest_algos.place, PLACE_ALGO),
+    _orders("trade/cancel-algos", rest_algos.cancel, CANCEL_ALGO),
+    _orders("trade/amend-algos", rest_algos.amend, AMEND_ALGO),
+    _private("GET", "trade/order-algo", rest_algos.details, 20, 2),
+    _private("GET", "trade/orders-algo-pending", rest_algos.pending, 20, 2),
+    _private("GET", "trade/orders-algo-history", rest_algos.history, 20, 2),
     _private("GET", "trade/orders-pending", rest_trade.pending, 60, 2),
     _private("GET", "trade/orders-history", rest_trade.history, 40, 2),
     _private("GET", "trade/orders-history-archive", rest_trade.history, 20, 2),

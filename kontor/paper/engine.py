@@ -6,7 +6,10 @@ import heapq
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
+from kontor.paper.algos.amend import AlgoAmendments
+from kontor.paper.algos.desk import AlgoDesk
 from kontor.paper.amendments import Amendments
 from kontor.paper.clock import VenueClock
 from kontor.paper.instruments import instruments_like, make_instruments
@@ -23,6 +26,7 @@ from kontor.paper.model import (
     VenueConfig,
     VenueError,
 )
+from kontor.paper.prices.live import LiveSource
 from kontor.paper.prices.replay import ReplaySource
 from kontor.paper.prices.shocks import ShockedSource
 from kontor.paper.prices.source import PriceSource
@@ -36,21 +40,35 @@ _SHORTEST_SWITCH, _LONGEST_SWITCH = 10, 120  # seconds
 _SCAN_MINUTES = 256
 _FAR_MINUTES = 3  # farther than this, whole candles are looked at before ticks
 _MISSED_CANDLES = 5  # at most so many finished candles are pushed late
+_NOWHERE = 2**62  # a price, in ticks, that is never reached
 _Due = tuple[int, int, str | int]  # when, 0 for a switch or 1 for a tick, and whose
+
+
+class LiveMarkets(Protocol):
+    """Markets of another exchange: what is listed, and its prices."""
+
+    instruments: tuple[Instrument, ...]
+    source: LiveSource
 
 
 class Engine:
     """One venue, opened."""
 
-    def __init__(self, config: VenueConfig, clock: VenueClock, path: str | Path | None) -> None:
+    def __init__(
+        self, config: VenueConfig, clock: VenueClock, path: str | Path | None, live: LiveMarkets | None = None
+    ) -> None:
         self._clock = clock
         self._journal = Journal(path) if path is not None else None
         stored = self._journal.settings() if self._journal else {}
         clock.resume_at(int(stored.get("now", 0)))
-        source = _source(config, clock.now_ms(), stored)
-        self.state = State(_market(config, source))
+        source = live.source if live else _source(config, clock.now_ms(), stored)
+        self.state = State(Market(live.instruments, ShockedSource(source)) if live else _market(config, source))
+        if live:
+            live.source.on_change = self.state.market.forget
         self.trading, self.reports = Trading(self.state), Reports(self.state)
         self.amendments = Amendments(self.state, self.trading)
+        self.algos = AlgoDesk(self.state, self.trading)
+        self.algo_amendments = AlgoAmendments(self.state, self.algos)
         self._switches: dict[str, int] = {}  # accounts with an armed dead man's switch, and when it goes off
         self._pushed: dict[tuple[str, str], int] = {}  # the last candle pushed, by instrument and bar
         self._pushed_step = -1
@@ -83,6 +101,7 @@ class Engine:
                 continue
             instrument, step = state.market.listed[int(what)], at // state.market.tick_ms
             state.match_resting(instrument, step)
+            self.algos.fire_due(instrument, step)
             following = self._next_crossing(instrument, step + 1, target)
             if following is not None:
                 heapq.heappush(due, (following * state.market.tick_ms, 1, instrument.index))
@@ -91,7 +110,7 @@ class Engine:
     def _crossings(self, since: int, target: int) -> Iterator[_Due]:
         state = self.state
         for index in sorted(state.active):
-            if not state.books[index]:
+            if not state.books[index] and not state.waiting[index]:
                 state.active.discard(index)
                 continue
             step = self._next_crossing(state.market.listed[index], since + 1, target)
@@ -99,12 +118,19 @@ class Engine:
                 yield step * state.market.tick_ms, 1, index
 
     def _next_crossing(self, instrument: Instrument, first: int, last: int) -> int | None:
-        """The first tick in the range at which the market trades at or through a resting order."""
-        market, book = self.state.market, self.state.books[instrument.index]
-        bid, ask = book.best("buy"), book.best("sell")
-        if bid is None and ask is None:
+        """The first tick in the range at which something that rests or waits in this market is reached."""
+        trailing = self.algos.next_trailing(instrument, last) if self.state.waiting[instrument.index] else None
+        fixed = self._next_reached(instrument, first, last if trailing is None else trailing)
+        return trailing if fixed is None else fixed
+
+    def _next_reached(self, instrument: Instrument, first: int, last: int) -> int | None:
+        """The first tick in the range at which the market trades at or through a fixed price of a resting order or of
+        one that waits.
+        """
+        market = self.state.market
+        low, high = self._bounds(instrument)
+        if low < 0 and high == _NOWHERE:
             return None
-        low, high = (-1 if bid is None else bid), (2**62 if ask is None else ask)
         per_minute, step = market.ticks_per_minute, first
         while step <= last:
             minute = step // per_minute
@@ -117,6 +143,17 @@ class Engine:
                     return minute * per_minute + place
             step = (minute + 1) * per_minute
         return None
+
+    def _bounds(self, instrument: Instrument) -> tuple[int, int]:
+        """Between these prices, in ticks, nothing happens."""
+        book = self.state.books[instrument.index]
+        bid, ask = book.best("buy"), book.best("sell")
+        low, high = (-1 if bid is None else bid), (_NOWHERE if ask is None else ask)
+        for algo in self.state.waiting[instrument.index].values():
+            for wait in algo.waits:
+                ticks = int(wait.px / instrument.tick_sz)
+                low, high = (low, min(high, ticks)) if wait.rises else (max(low, ticks), high)
+        return low, high
 
     def _next_minute(self, instrument: Instrument, minute: int, last: int, low: int, high: int) -> int:
         """The first minute before `last` whose candle reaches a price, else `last`."""
@@ -138,6 +175,7 @@ class Engine:
         for concerned in market.set_price(market.instrument(inst_id), price, step):
             if self.state.books[concerned.index]:
                 self.state.match_resting(concerned, step)
+            self.algos.jump(concerned, step)
         self.state.changes.shocked = True
         self._pushed_step = -1
 
@@ -248,7 +286,9 @@ def _source(config: VenueConfig, now_ms: int, stored: dict[str, str]) -> PriceSo
     if config.source == "synthetic":
         return SyntheticSource(config.seed, config.tick_ms)
     if not config.source.startswith(_REPLAY):
-        raise ValueError(f"price source {config.source!r}: expected synthetic or replay:FOLDER")
+        raise ValueError(
+            f"price source {config.source!r}: expected synthetic or replay:FOLDER; live prices need a feed"
+        )
     source = ReplaySource(config.source.removeprefix(_REPLAY), config.tick_ms)
     if stored.get("source") == config.source and "shift" in stored:
         source.shift = int(stored["shift"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kontor.paper import rendering, rendering_account, rendering_orders
+from kontor.paper.algos.rendering import algo_update
 from kontor.paper.channels import BOOK_DEPTHS, Subscription
 from kontor.paper.model import Event
 from kontor.paper.order_books import LiveBook
@@ -153,6 +154,9 @@ class Hub:
             self._tell((f"candle{event.key}", event.inst_id), _json([self._candle(event.inst_id, event.data)]))
         elif event.channel == "orders":
             self._tell_owner(event, _json([rendering_orders.order_update(event.data)]))
+        elif event.channel == "orders-algo":
+            row = algo_update(event.data, self._venue.instrument(event.inst_id))
+            self._tell_owner(event, _json([row]))
         elif event.channel == "positions":
             self._tell_owner(event, _json([rendering_account.position(event.data)]), eventType="event_update")
             self._tell_both(event, rendering_account.balance_and_position(event.ts, (), [event.data], "filled"))

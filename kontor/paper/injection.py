@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -30,11 +31,16 @@ class Injection:
 
     def __init__(self, plan: FaultPlan) -> None:
         self._plan = plan
-        self._closing = asyncio.Event()
+        self._over = asyncio.Event()
 
     def release(self) -> None:
-        """End every hang and delay, so that the server can stop."""
-        self._closing.set()
+        """End every hang and delay for good, so that the server can stop."""
+        self._over.set()
+
+    def let_go(self) -> None:
+        """End the hangs and delays that are under way."""
+        over, self._over = self._over, asyncio.Event()
+        over.set()
 
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer the request, or do to it what the plan says."""
@@ -64,10 +70,8 @@ class Injection:
         return await handler(request)
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
 
 
 def _drop(request: web.Request) -> web.Response:

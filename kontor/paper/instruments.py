@@ -111,8 +111,8 @@ def _swap(base: _Base, index: int) -> Instrument:
         lot_sz=lot,
         min_sz=lot,
         tick_sz=Decimal(base.tick),
-        max_lmt_sz=_round_quantity(_MAX_LIMIT_USD / (base.price * float(contract))),
-        max_mkt_sz=_round_quantity(_MAX_MARKET_DEPTHS * base.depth_usd / (base.price * float(contract))),
+        max_lmt_sz=round_quantity(_MAX_LIMIT_USD / (base.price * float(contract))),
+        max_mkt_sz=round_quantity(_MAX_MARKET_DEPTHS * base.depth_usd / (base.price * float(contract))),
         max_lever=base.lever,
         list_time=LISTED_AT,
         price_key=base.name,
@@ -141,7 +141,7 @@ def _spot(base: _Base, index: int) -> Instrument:
         lot_sz=lot,
         min_sz=max(lot, Decimal(10) ** math.ceil(math.log10(0.5 / base.price))),
         tick_sz=Decimal(base.tick),
-        max_lmt_sz=_round_quantity(_MAX_LIMIT_USD / base.price),
+        max_lmt_sz=round_quantity(_MAX_LIMIT_USD / base.price),
         max_mkt_sz=_SPOT_MAX_MARKET_USD,
         max_lever=1,
         list_time=LISTED_AT,
@@ -155,7 +155,7 @@ def _spot(base: _Base, index: int) -> Instrument:
     )
 
 
-def _round_quantity(quantity: float) -> Decimal:
+def round_quantity(quantity: float) -> Decimal:
     """Two leading digits, at least 1: limits on a real venue are round too."""
     if quantity < 10:  # noqa: PLR2004 below two digits there is nothing to round off
         return Decimal(max(1, round(quantity)))

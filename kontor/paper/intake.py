@@ -38,6 +38,7 @@ class Intent:
     stp_mode: str
     cl_ord_id: str
     tag: str
+    pos_side: str = "net"
 
 
 def parameter_error(name: str) -> VenueError:
@@ -92,10 +93,9 @@ def read_order(body: Mapping[str, Any], market: Market) -> Intent:
     """The order a body asks for, or VenueError. Prices far from the market and funds are checked later."""
     instrument = market.instrument(required(body, "instId"))
     side, ord_type = required(body, "side"), required(body, "ordType")
+    td_mode, pos_side = modes(body, instrument, side)
     tgt_ccy, reduce_only = _check_modes(body, instrument, side, ord_type)
-    cl_ord_id, tag = client_id(body), text(body, "tag")
-    if len(tag) > _MAX_TAG or not (tag.isalnum() or not tag):
-        raise parameter_error("tag")
+    cl_ord_id, tag = client_id(body), order_tag(body)
     sz = positive(required(body, "sz"), "sz")
     px, px_ticks = _price(body, instrument) if ord_type in _PRICED else (None, None)
     budget = sz if tgt_ccy == "quote_ccy" and ord_type == "market" else None
@@ -105,7 +105,7 @@ def read_order(body: Mapping[str, Any], market: Market) -> Intent:
         instrument=instrument,
         side=side,
         ord_type=ord_type,
-        td_mode=text(body, "tdMode"),
+        td_mode=td_mode,
         tgt_ccy=tgt_ccy,
         reduce_only=reduce_only,
         sz=sz,
@@ -116,25 +116,42 @@ def read_order(body: Mapping[str, Any], market: Market) -> Intent:
         stp_mode=text(body, "stpMode") or "cancel_maker",
         cl_ord_id=cl_ord_id,
         tag=tag,
+        pos_side=pos_side,
     )
+
+
+def order_tag(body: Mapping[str, Any]) -> str:
+    """The tag by OKX's rule: letters and digits, at most 16."""
+    tag = text(body, "tag")
+    if len(tag) > _MAX_TAG or not (tag.isalnum() or not tag):
+        raise parameter_error("tag")
+    return tag
+
+
+def modes(body: Mapping[str, Any], instrument: Instrument, side: str, *, algo: bool = False) -> tuple[str, str]:
+    """The trade mode and the position side a body asks for. A stop order on spot may say cross, as ccxt does."""
+    if instrument.state != "live":
+        raise VenueError("51022", "Contract suspended.")
+    if side not in _SIDES:
+        raise parameter_error("side")
+    td_mode, pos_side = required(body, "tdMode"), text(body, "posSide") or "net"
+    if td_mode not in ({"cross"} if instrument.is_swap else {"cash", "cross"} if algo else {"cash"}):
+        raise parameter_error("tdMode")
+    if pos_side != "net":
+        raise parameter_error("posSide")
+    return td_mode if instrument.is_swap else "cash", pos_side
 
 
 def _check_modes(body: Mapping[str, Any], instrument: Instrument, side: str, ord_type: str) -> tuple[str, bool]:
     """The words a body may use; returns what `sz` counts on spot, and whether the order may only reduce."""
-    if instrument.state != "live":
-        raise VenueError("51022", "Contract suspended.")
     types = _PRICED | _UNPRICED if instrument.is_swap else _PRICED | {"market"}
     allowed = {
-        "tdMode": (required(body, "tdMode"), {"cross" if instrument.is_swap else "cash"}),
-        "side": (side, _SIDES),
         "ordType": (ord_type, types),
-        "posSide": (text(body, "posSide"), {"", "net"}),
         "stpMode": (text(body, "stpMode"), _STP_MODES | {""}),
         "tgtCcy": ("" if instrument.is_swap else text(body, "tgtCcy"), {"", "base_ccy", "quote_ccy"}),
-        "attachAlgoOrds": (body.get("attachAlgoOrds") or "", {""}),
     }
     for name, (value, words) in allowed.items():
-        if not isinstance(value, str) or value not in words:
+        if value not in words:
             raise parameter_error(name)
     reduce_only = flag(body, "reduceOnly")
     if instrument.is_swap:
@@ -153,11 +170,11 @@ def _price(body: Mapping[str, Any], instrument: Instrument) -> tuple[Decimal, in
     return in_ticks(positive(px, "px"), instrument)
 
 
-def in_ticks(px: Decimal, instrument: Instrument) -> tuple[Decimal, int]:
+def in_ticks(px: Decimal, instrument: Instrument, name: str = "px") -> tuple[Decimal, int]:
     """A price, and the same in ticks; off the grid is 51000."""
     ticks = px / instrument.tick_sz
     if ticks != ticks.to_integral_value() or ticks > MAX_LOTS:
-        raise parameter_error("px")
+        raise parameter_error(name)
     return px, int(ticks)
 
 

@@ -10,7 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from kontor.paper.accounts import KEPT_BILLS, KEPT_CLIENT_IDS, KEPT_FILLS, KEPT_ORDERS, Account
+from kontor.paper.accounts import KEPT_ALGOS, KEPT_BILLS, KEPT_CLIENT_IDS, KEPT_FILLS, KEPT_ORDERS, Account
+from kontor.paper.algos.model import AlgoOrder
 from kontor.paper.changes import Sequences
 from kontor.paper.model import AccountConfig, Bill, Fill, Order, VenueError
 from kontor.paper.positions import PositionState
@@ -63,11 +64,12 @@ _ACCOUNTS = Table("accounts", _AccountRow, ("name",))
 _CASH = Table("cash", _CashRow, ("account", "ccy"))
 _POSITIONS = Table("positions", PositionState, ("account", "inst_id"))
 _ORDERS = Table("orders", Order, ("account", "ord_id"))
+_ALGOS = Table("algos", AlgoOrder, ("account", "algo_id"))
 _FILLS = Table("fills", Fill, ("account", "bill_id"))
 _BILLS = Table("bills", Bill, ("account", "bill_id"))
 _DEPTHS = Table("depths", _DepthRow, ("inst_id",))
 _SETTINGS = Table("settings", _SettingRow, ("name",))
-_TABLES = (_ACCOUNTS, _CASH, _POSITIONS, _ORDERS, _FILLS, _BILLS, _DEPTHS, _SETTINGS)
+_TABLES = (_ACCOUNTS, _CASH, _POSITIONS, _ORDERS, _ALGOS, _FILLS, _BILLS, _DEPTHS, _SETTINGS)
 
 
 class Journal:
@@ -110,6 +112,7 @@ class Journal:
         """Drop the oldest rows beyond the bound, open orders excepted."""
         for name, key, closed in (
             ("orders", "ord_id", "AND state IN ('filled', 'canceled')"),
+            ("algos", "algo_id", "AND state <> 'live'"),
             ("fills", "bill_id", ""),
             ("bills", "bill_id", ""),
         ):
@@ -138,6 +141,7 @@ class Journal:
     def _write(self, state: State, settings: dict[str, str]) -> None:
         database, changes, market = self._database, state.changes, state.market
         _ORDERS.write(database, changes.orders.values())
+        _ALGOS.write(database, changes.algos.values())
         _FILLS.write(database, changes.fills)
         _BILLS.write(database, changes.bills)
         _POSITIONS.write(database, changes.positions.values())
@@ -165,7 +169,8 @@ class Journal:
         if not settings:
             return
         state.step = min(state.step, int(settings["step_at"]) // state.market.tick_ms)
-        for name, value in zip(_SEQUENCES, settings["sequences"].split(), strict=True):
+        # An older file knows fewer of them: those added since begin at 0.
+        for name, value in zip(_SEQUENCES, settings["sequences"].split(), strict=False):
             setattr(state.sequences, name, int(value))
         for price_key, at_ms, factor in json.loads(settings.get("shocks", "[]")):
             state.market.shock(Shock(price_key, at_ms // state.market.tick_ms, factor))
@@ -213,10 +218,26 @@ class Journal:
         ):
             account.by_ord_id[order.ord_id] = account.open_orders[order.ord_id] = order
             self._rest(state, order)
+        self._load_algos(state, account)
         for inst_id in account.positions:
             self._check_listed(state, inst_id)
         account.u_time = max((o.u_time for o in account.by_ord_id.values()), default=0)
         account.u_time = max(account.u_time, account.bills[-1].ts if account.bills else 0)
+
+    def _load_algos(self, state: State, account: Account) -> None:
+        name, database = account.info.name, self._database
+        ended = "WHERE account = ? AND state <> 'live' ORDER BY algo_id DESC LIMIT ?"
+        algos = list(_ALGOS.read(database, ended, (name, KEPT_ALGOS)))
+        algos += _ALGOS.read(database, "WHERE account = ? AND state = 'live'", (name,))
+        for algo in sorted(algos, key=lambda algo: algo.algo_id):
+            account.remember_algo(algo)
+            if algo.is_live:
+                self._check_listed(state, algo.inst_id)
+                state.await_price(algo)
+        for order in account.open_orders.values():
+            for row in json.loads(order.attached or "[]"):
+                if row["attachAlgoClOrdId"]:
+                    account.algo_client_ids[row["attachAlgoClOrdId"]] = ""
 
     def _rest(self, state: State, order: Order) -> None:
         self._check_listed(state, order.inst_id)

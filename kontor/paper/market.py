@@ -46,6 +46,9 @@ class Market:
         self.tick_ms = source.tick_ms
         self.ticks_per_minute = MINUTE_MS // source.tick_ms
         self._by_id = {i.inst_id: i for i in instruments}
+        self._by_key: dict[str, list[Instrument]] = {}
+        for listed in instruments:
+            self._by_key.setdefault(listed.price_key, []).append(listed)
         self._tick_sizes = [float(i.tick_sz) for i in instruments]
         self._scales = [_scale(i) for i in instruments]
         self._minute: list[tuple[int, list[int]]] = [(-1, [])] * len(instruments)
@@ -91,6 +94,11 @@ class Market:
         """The last price."""
         return self.last_ticks(instrument, self.step(now_ms)) * instrument.tick_sz
 
+    def forget(self, price_key: str) -> None:
+        """Ticks of the present minute have changed at the source."""
+        for instrument in self._by_key.get(price_key, ()):
+            self._minute[instrument.index] = (-1, [])
+
     def warm(self, instruments: Sequence[Instrument], now_ms: int) -> None:
         """Compute the current minute of many markets at once."""
         minute = now_ms // MINUTE_MS
@@ -129,8 +137,11 @@ class Market:
         ) * instrument.tick_sz
 
     def trades(self, inst_id: str, now_ms: int, limit: int) -> list[PublicTrade]:
-        """The crowd's last trades."""
+        """The last trades: the source's own, or the crowd's."""
         instrument, step = self.instrument(inst_id), self.step(now_ms)
+        recorded = self.source.recorded_trades(instrument, limit)
+        if recorded is not None:
+            return recorded
         depth = self.depths[instrument.index]
         found = []
         for at in range(step, step - limit, -1):
@@ -165,7 +176,8 @@ class Market:
         instrument, kind = self.instrument(inst_id), bar_named(bar)
         running = (now_ms // MINUTE_MS - kind.offset) // kind.minutes
         newest = running - 1 if confirmed_only else running
-        first, stop = bar_range(kind, newest, after, before, limit, instrument.list_time)
+        oldest = max(instrument.list_time, self.source.since_ms(instrument, kind.native))
+        first, stop = bar_range(kind, newest, after, before, limit, oldest)
         found: list[Candle] = []
         if first <= running < stop:
             found.append(self._unfinished(instrument, kind, running, now_ms))

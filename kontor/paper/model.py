@@ -126,6 +126,12 @@ class Order:
     lots: int = 0
     lots_filled: int = 0
     notional: Decimal = ZERO  # sum of price times quantity over its fills
+    pos_side: str = "net"
+    category: str = "normal"
+    source: str = ""  # what placed it, by OKX's numbers; '' for the client itself
+    algo_id: str = ""  # of the algo order that placed it
+    algo_cl_ord_id: str = ""
+    attached: str = ""  # stop losses and take profits to place once it is filled, as JSON
 
     @property
     def is_open(self) -> bool:
@@ -272,6 +278,7 @@ class Position:
     trade_id: str
     c_time: int
     u_time: int
+    closing_algos: tuple[Any, ...] = ()  # the AlgoOrders that would close all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +299,10 @@ class AccountInfo:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something to push: `channel` is orders, fills, positions, account, tickers or candles; `key` is the bar of a
-    candle, else ''.
+    """Something to push: `channel` is orders, orders-algo, fills, positions, account, tickers or candles; `key` is the
+    bar of a candle, else ''.
 
-    `data` is an Order, Fill, Position, AccountBalance, Ticker or Candle. `account` is '' on public channels.
+    `data` is an Order, AlgoOrder, Fill, Position, AccountBalance, Ticker or Candle. `account` is '' on public channels.
     """
 
     channel: str

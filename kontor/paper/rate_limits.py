@@ -48,6 +48,10 @@ PLACE_BATCH = Limit("trade/batch-orders", 300, 2, Scope.USER_INSTRUMENT)
 CANCEL = Limit("trade/cancel-order", 60, 2, Scope.USER_INSTRUMENT)
 CANCEL_BATCH = Limit("trade/cancel-batch-orders", 300, 2, Scope.USER_INSTRUMENT)
 AMEND = Limit("trade/amend-order", 60, 2, Scope.USER_INSTRUMENT)
+PLACE_ALGO = Limit("trade/order-algo", 20, 2, Scope.USER_INSTRUMENT)
+CANCEL_ALGO = Limit("trade/cancel-algos", 20, 2, Scope.USER_INSTRUMENT)
+AMEND_ALGO = Limit("trade/amend-algos", 20, 2, Scope.USER_INSTRUMENT)
+ALGOS = frozenset({PLACE_ALGO, CANCEL_ALGO, AMEND_ALGO})
 SUB_ACCOUNT = Limit("sub-account orders", 1000, 2, Scope.USER, code="50061")
 CONNECT = Limit("ws connect", 3, 1, Scope.IP)
 SUBSCRIBE = Limit("ws subscribe", 480, 3600, Scope.USER, code="60014")
@@ -117,6 +121,6 @@ def order_charges(limit: Limit, account: str, orders: Iterable[Mapping[str, Any]
     single = total <= 1 or limit.name not in WITH_BATCH
     used = limit if single else WITH_BATCH[limit.name]
     charges = [Charge(used, f"{account}|{instrument}", count) for instrument, count in wanted.items()]
-    if limit is not CANCEL:
+    if limit is not CANCEL and limit not in ALGOS:
         charges.append(Charge(SUB_ACCOUNT, account, total))
     return charges

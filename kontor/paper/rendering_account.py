@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kontor.paper.algos.rendering import closing
 from kontor.paper.model import AccountBalance, AccountInfo, Bill, CurrencyBalance, Instrument, LeverageInfo, Position
 from kontor.paper.rendering import Json, moment, number
 
@@ -105,7 +106,7 @@ def position(item: Position) -> Json:
         "cTime": moment(item.c_time),
         "ccy": item.ccy,
         "clSpotInUseAmt": "",
-        "closeOrderAlgo": [],
+        "closeOrderAlgo": [closing(algo) for algo in item.closing_algos],
         "deltaBS": "",
         "deltaPA": "",
         "fee": number(item.fee),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kontor.paper.algos.rendering import attached
 from kontor.paper.model import Fill, Order, OrderAck
 from kontor.paper.rendering import Json, moment, number
 
@@ -22,15 +23,15 @@ def order(item: Order) -> Json:
     """An order as trade/order shows it."""
     return {
         "accFillSz": number(item.acc_fill_sz),
-        "algoClOrdId": "",
-        "algoId": "",
+        "algoClOrdId": item.algo_cl_ord_id,
+        "algoId": item.algo_id,
         "attachAlgoClOrdId": "",
-        "attachAlgoOrds": [],
+        "attachAlgoOrds": attached(item.attached),
         "avgPx": number(item.avg_px),
         "cTime": moment(item.c_time),
         "cancelSource": item.cancel_source,
         "cancelSourceReason": item.cancel_source_reason,
-        "category": "normal",
+        "category": item.category,
         "ccy": "",
         "clOrdId": item.cl_ord_id,
         "fee": number(item.fee),
@@ -46,7 +47,7 @@ def order(item: Order) -> Json:
         "ordId": item.ord_id,
         "ordType": item.ord_type,
         "pnl": number(item.pnl),
-        "posSide": "net",
+        "posSide": item.pos_side,
         "px": number(item.px),
         "pxType": "",
         "pxUsd": "",
@@ -59,7 +60,7 @@ def order(item: Order) -> Json:
         "slOrdPx": "",
         "slTriggerPx": "",
         "slTriggerPxType": "",
-        "source": "",
+        "source": item.source,
         "state": item.state,
         "stpId": "",
         "stpMode": item.stp_mode,

@@ -232,6 +232,9 @@ class Reports:
             trade_id=position.trade_id,
             c_time=position.c_time,
             u_time=position.u_time,
+            closing_algos=tuple(
+                algo for algo in account.live_algos.values() if algo.close_fraction and algo.inst_id == position.inst_id
+            ),
         )
 
     def leverage(self, name: str, inst_id: str, mgn_mode: str) -> LeverageInfo:

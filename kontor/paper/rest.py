@@ -12,7 +12,7 @@ from aiohttp import web
 from kontor.paper.endpoints import BY_PATH, PATHS, Endpoint
 from kontor.paper.injection import CLOCK_SHIFT_MS
 from kontor.paper.model import VenueError
-from kontor.paper.rate_limits import PLACE
+from kontor.paper.rate_limits import PLACE, PLACE_ALGO
 from kontor.paper.replies import Call, Refusal, Reply
 from kontor.paper.services import Services, is_expired, micros
 
@@ -61,9 +61,11 @@ class Rest:
         )
         services.limits.take(endpoint.charges(call, request.remote or ""))
         reply = endpoint.answer(call)
+        if services.feed is not None and not endpoint.private:
+            reply = await services.feed.complete(reply, lambda: endpoint.answer(call))
         if endpoint.private:
             await services.commits.done()
-        if endpoint.limit is PLACE:
+        if endpoint.limit in {PLACE, PLACE_ALGO}:
             services.stats.accepted_orders(reply.data)
         return reply
 

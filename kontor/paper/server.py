@@ -6,6 +6,8 @@ import asyncio
 import errno
 import logging
 import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Self
 
 from aiohttp import web
@@ -14,6 +16,7 @@ from kontor.errors import KontorError
 from kontor.paper.admin import Admin
 from kontor.paper.channels import ADDRESSES
 from kontor.paper.clock import PaperClock
+from kontor.paper.feed import LiveFeed, NoLivePrices
 from kontor.paper.hub import Hub
 from kontor.paper.injection import Handler, Injection
 from kontor.paper.rate_limits import CONNECT, Charge
@@ -21,6 +24,7 @@ from kontor.paper.replies import Refusal
 from kontor.paper.rest import Rest, not_found, refused
 from kontor.paper.services import Services
 from kontor.paper.settings import PaperSettings
+from kontor.paper.stored import read_stored
 from kontor.paper.venue import Venue
 from kontor.paper.websocket import Connection
 from kontor.paper.ws_orders import OrderDesk
@@ -41,17 +45,21 @@ class PortTaken(CannotStart):
 class PaperServer:
     """A running paper exchange: `async with PaperServer(settings) as paper:` then `paper.url` and `paper.ws_url`."""
 
-    def __init__(self, settings: PaperSettings | None = None, *, venue: Venue | None = None) -> None:
-        """`venue` replaces the one the settings describe; it is closed with the server all the same.
+    def __init__(
+        self, settings: PaperSettings | None = None, *, venue: Venue | None = None, feed: LiveFeed | None = None
+    ) -> None:
+        """`venue` replaces the one the settings describe; it is closed with the server all the same. `feed`, opened,
+        brings live prices; whoever made it closes it.
 
         Raises CannotStart when the state or the price source cannot be used.
         """
         self.settings = settings or PaperSettings()
         self.port = self.settings.port
+        self._feed = feed
         self.venue = venue or self._open_venue()
-        self.services = Services(self.venue, self.settings)
+        self.services = Services(self.venue, self.settings, feed)
         self._runner: web.AppRunner | None = None
-        self._ticking: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -90,14 +98,18 @@ class PaperServer:
                 "or give the paper exchange another with --port or KONTOR_PAPER_PORT"
             ) from None
         self.port = self._runner.addresses[0][1]
-        self._ticking = asyncio.create_task(self._tick())
+        self._chores.append(asyncio.create_task(self._tick()))
+        if self._feed is not None:
+            self._chores.append(asyncio.create_task(self._feed.run()))
 
     async def stop(self) -> None:
         """Close every connection and the venue; calling it again does nothing."""
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
-            self._ticking = None
+        chores, self._chores = self._chores, []
+        for chore in chores:
+            chore.cancel()
+        for ended in await asyncio.gather(*chores, return_exceptions=True):
+            if isinstance(ended, Exception):
+                log.error("a chore of the paper exchange had ended: %r", ended)
         if self._runner is not None:
             runner, self._runner = self._runner, None
             self._injection.release()
@@ -108,7 +120,9 @@ class PaperServer:
     def _open_venue(self) -> Venue:
         state = self.settings.state_file
         try:
-            venue = Venue(self.settings.venue_config(), clock=PaperClock(self.settings.speed), path=state)
+            venue = Venue(
+                self.settings.venue_config(), clock=PaperClock(self.settings.speed), path=state, live=self._feed
+            )
         except OSError as error:
             raise CannotStart(f"{error.filename or state}: {error.strerror}; choose another with --home") from error
         except (RuntimeError, ValueError) as error:
@@ -119,7 +133,7 @@ class PaperServer:
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._middleware()])
-        app.add_routes(Admin(self.services, self._hub).routes())
+        app.add_routes(Admin(self.services, self._hub, self._injection).routes())
         app.router.add_get("/ws/v5/{address}", self._websocket)
         app.router.add_route("*", "/{path:.*}", self._rest.handle)
         return app
@@ -179,11 +193,25 @@ class PaperServer:
                 trouble = ""
 
 
-async def run_paper(settings: PaperSettings) -> None:
-    """Run a paper exchange until SIGTERM or SIGINT; raises CannotStart, PortTaken when it is its port."""
+async def run_paper(settings: PaperSettings, make_feed: Callable[[PaperSettings], LiveFeed] | None = None) -> None:
+    """Run a paper exchange until SIGTERM or SIGINT; raises CannotStart, PortTaken when it is its port.
+
+    `make_feed` makes the feed of live prices, where the settings ask for them.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with PaperServer(settings) as paper:
+    async with AsyncExitStack() as stack:
+        feed = None
+        if settings.live_exchange:
+            if make_feed is None:
+                raise CannotStart("live prices need an exchange to take them from: start it with `kontor paper`")
+            feed = make_feed(settings)
+            stack.push_async_callback(feed.close)
+            try:
+                await feed.open(settings.markets, read_stored(settings.state_file))
+            except NoLivePrices as error:
+                raise CannotStart(str(error)) from error
+        paper = await stack.enter_async_context(PaperServer(settings, feed=feed))
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, stopping.set)
         log.info("paper exchange listening url=%s markets=%d", paper.url, len(paper.venue.instruments()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from kontor.paper.auth import Gatekeeper
 from kontor.paper.commits import Commits
 from kontor.paper.faults import FaultPlan
+from kontor.paper.feed import LiveFeed
 from kontor.paper.rate_limits import RateLimits
 from kontor.paper.replies import wrong
 from kontor.paper.settings import PaperSettings
@@ -23,6 +24,8 @@ class Services:
 
     venue: Venue
     settings: PaperSettings
+    # What fetches the past of live prices, if that is what they are.
+    feed: LiveFeed | None = None
     gate: Gatekeeper = field(init=False)
     limits: RateLimits = field(init=False)
     commits: Commits = field(init=False)

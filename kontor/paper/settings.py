@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -13,6 +14,7 @@ from kontor.paper.model import AccountConfig, VenueConfig
 DEFAULT_PORT = 8400
 STATE_FILE = "paper.sqlite3"
 MINUTE_MS = 60_000
+LIVE, LIVE_TICK_MS = "live:", 100
 
 
 class PaperAccount(BaseModel):
@@ -71,7 +73,7 @@ class PaperSettings(BaseModel):
     markets: int = Field(default=40, ge=1, le=2000)
     seed: int = 7
     source: str = "synthetic"
-    """`synthetic`, or `replay:DIR` with one CSV of candles a market."""
+    """`synthetic`, `replay:DIR` with one CSV of candles a market, or `live:EXCHANGE`, an exchange id of ccxt."""
     speed: float = Field(default=1.0, gt=0)
     """Seconds of the exchange's own clock that pass in one real second."""
     rtt_ms: float = Field(default=0.0, ge=0)
@@ -89,9 +91,27 @@ class PaperSettings(BaseModel):
     @classmethod
     def _known_source(cls, source: str) -> str:
         kind, _, folder = source.partition(":")
-        if source == "synthetic" or (kind == "replay" and folder):
+        if source == "synthetic" or (kind in {"replay", "live"} and folder):
             return source
-        raise ValueError(f"price source {source!r} is unknown: use 'synthetic' or 'replay:DIR'")
+        raise ValueError(f"price source {source!r} is unknown: use 'synthetic', 'replay:DIR' or 'live:EXCHANGE'")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _live_prices_move_more_often(cls, given: Any) -> Any:
+        if isinstance(given, dict) and str(given.get("source", "")).startswith(LIVE):
+            return {"price_tick_ms": LIVE_TICK_MS, "tick_ms": LIVE_TICK_MS, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _live_prices_keep_their_own_time(self) -> PaperSettings:
+        if self.live_exchange and self.speed != 1:
+            raise ValueError("live prices come at their own speed: leave --speed at 1, or take another --source")
+        return self
+
+    @property
+    def live_exchange(self) -> str:
+        """The exchange whose prices these are; empty when nobody else's are wanted."""
+        return self.source.removeprefix(LIVE) if self.source.startswith(LIVE) else ""
 
     @field_validator("price_tick_ms")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from decimal import Decimal
 
 from kontor.paper.accounts import Account, Accounts, lot_tick_value
@@ -20,6 +21,7 @@ class Settlement:
         self._sequences = sequences
         self._changes = changes
         self._feed = feed
+        self.on_filled: Callable[[Order, int], None] | None = None  # told of filled orders that bring exits along
 
     def post(self, account: Account, ccy: str, change: Decimal, kind: str, ref: str, inst_id: str, at: int) -> None:
         """Move cash: the only place that does."""
@@ -140,6 +142,8 @@ class Settlement:
         if order.state == FILLED:
             account.retire(order)
         self.note(order, at)
+        if order.state == FILLED and order.attached and self.on_filled:
+            self.on_filled(order, at)
 
     def cancel(self, order: Order, source: str, reason: str, at: int) -> None:
         """Close an order with what it has; its frozen funds are the caller's to release."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from kontor.paper.accounts import Account, Accounts
+from kontor.paper.algos.model import CANCELED, AlgoOrder
 from kontor.paper.book import UserBook
 from kontor.paper.changes import Changes, Feed, Sequences
 from kontor.paper.margin import USD, Margin, margin_of
 from kontor.paper.market import Market
 from kontor.paper.matching import opposite, resting_fills
-from kontor.paper.model import ZERO, AccountConfig, AccountInfo, Instrument, Order, VenueError
+from kontor.paper.model import ZERO, AccountConfig, AccountInfo, Event, Instrument, Order, VenueError
 from kontor.paper.settlement import Settlement
 
 
@@ -26,11 +28,13 @@ class State:
     feed: Feed = field(default_factory=Feed)
     step: int = 0
     books: list[UserBook] = field(init=False)
-    active: set[int] = field(default_factory=set)  # markets whose book may hold orders
+    waiting: list[dict[str, AlgoOrder]] = field(init=False)  # live algo orders of each market, oldest first
+    active: set[int] = field(default_factory=set)  # markets in which orders may rest or wait
     settlement: Settlement = field(init=False)
 
     def __post_init__(self) -> None:
         self.books = [UserBook() for _ in self.market.listed]
+        self.waiting = [{} for _ in self.market.listed]
         self.settlement = Settlement(self.accounts, self.sequences, self.changes, self.feed)
 
     def account(self, name: str) -> Account:
@@ -84,7 +88,7 @@ class State:
         if not order.is_open:
             self.books[instrument.index].remove(order)
 
-    def closable(self, order: Order) -> int:
+    def closable(self, order: Order | AlgoOrder) -> int:
         """How many lots of its position an order could close."""
         held = self.account(order.account).position_lots(order.inst_id)
         return max(0, -held if order.side == "buy" else held)
@@ -100,6 +104,32 @@ class State:
         ]  # fmt: skip
         for order in pointless:
             self.cancel(order, "17", "Close order was canceled, because the position was already closed.", at)
+        for algo in list(account.live_algos.values()):
+            bound = algo.cxl_on_close_pos or algo.close_fraction
+            if bound and algo.inst_id == instrument.inst_id and not self.closable(algo):
+                self.end_algo(algo, CANCELED, at)
+                self.note_algo(algo, at)
+
+    # Orders that wait for a price
+
+    def await_price(self, algo: AlgoOrder) -> None:
+        """Let a live algo order watch its market."""
+        index = self.market.instrument(algo.inst_id).index
+        self.waiting[index][algo.algo_id] = algo
+        self.active.add(index)
+
+    def end_algo(self, algo: AlgoOrder, state: str, at: int) -> None:
+        """Stop an algo order from waiting; the caller notes it once it is complete."""
+        algo.state, algo.u_time = state, at
+        self.waiting[self.market.instrument(algo.inst_id).index].pop(algo.algo_id, None)
+        self.account(algo.account).live_algos.pop(algo.algo_id, None)
+
+    def note_algo(self, algo: AlgoOrder, at: int) -> None:
+        """Note that an algo order changed."""
+        algo.u_time = at
+        self.changes.algos[algo.algo_id] = algo
+        if self.feed.listening:
+            self.feed.emit(Event("orders-algo", algo.account, algo.inst_id, copy.copy(algo), at))
 
     # Resting orders and the passing of time
 

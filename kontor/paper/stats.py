@@ -23,6 +23,7 @@ class Stats:
     open_sockets: int = 0
     dropped_slow: int = 0
     accepted: Counter[str] = field(default_factory=Counter)
+    accepted_algos: Counter[str] = field(default_factory=Counter)
 
     def requested(self, method: str, path: str) -> None:
         """Count a request, whatever becomes of it."""
@@ -35,12 +36,16 @@ class Stats:
         self.connects.append((time.time(), path))
 
     def accepted_orders(self, results: Iterable[Mapping[str, str]]) -> None:
-        """Count the orders that were taken, by client order id: more than one of an id is the bug to find."""
+        """Count the orders that were taken, by client id, algo orders apart: more than one of an id is the bug to
+        find.
+        """
         for result in results:
-            if result.get("sCode") == "0" and result.get("clOrdId"):
-                self.accepted[result["clOrdId"]] += 1
-                if len(self.accepted) > MAX_CLIENT_IDS:
-                    del self.accepted[next(iter(self.accepted))]
+            algo = "algoId" in result
+            counts, client = (self.accepted_algos, "algoClOrdId") if algo else (self.accepted, "clOrdId")
+            if result.get("sCode") == "0" and result.get(client):
+                counts[result[client]] += 1
+                if len(counts) > MAX_CLIENT_IDS:
+                    del counts[next(iter(counts))]
 
     def as_json(self) -> dict[str, object]:
         """Everything counted, for the admin endpoint."""
@@ -55,4 +60,5 @@ class Stats:
                 "connects": [{"at": at, "path": path} for at, path in self.connects],
             },
             "accepted_by_client_id": dict(self.accepted),
+            "accepted_algos_by_client_id": dict(self.accepted_algos),
         }

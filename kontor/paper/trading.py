@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from kontor.paper.accounts import Account, Resting, lot_tick_value
-from kontor.paper.intake import (
-    Intent,
-    check_price_limit,
-    read_order,
-    text,
-)
+from kontor.paper.algos.intake import read_attached
+from kontor.paper.intake import Intent, check_price_limit, read_order, text
 from kontor.paper.margin import USD, order_margin
 from kontor.paper.matching import Demand, Plan, opposite
 from kontor.paper.matching import plan as match_plan
@@ -27,26 +25,56 @@ _SAME_DIRECTION = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What placed an order, when it was not the client itself: OKX's number for it, and the algo order behind it."""
+
+    source: str = ""
+    algo_id: str = ""
+    algo_cl_ord_id: str = ""
+    category: str = "normal"
+    attached: str = ""
+
+
+CLIENT = Origin()
+
+
 class Trading:
     """Places orders. Time must have been brought up to `at` before."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def place(self, name: str, body: Mapping[str, Any], at: int) -> OrderAck:
+    def place(self, name: str, body: Mapping[str, Any], at: int, origin: Origin = CLIENT) -> OrderAck:
         """Place an order."""
         try:
             account = self._state.account(name)
             intent = read_order(body, self._state.market)
             self._check_new(account, intent, at)
-            order = self._place(account, intent, at)
+            attached = origin.attached or self._attached(account, body, intent)
+            order = self._place(account, intent, at, replace(origin, attached=attached))
         except VenueError as refusal:
             return OrderAck("", text(body, "clOrdId"), text(body, "tag"), at, refusal.code, refusal.message)
         return OrderAck(order.ord_id, order.cl_ord_id, order.tag, at, "0", "Order placed")
 
+    def _attached(self, account: Account, body: Mapping[str, Any], intent: Intent) -> str:
+        """The exits a body brings along, as JSON; their client ids count with those of algo orders."""
+        instrument, last = self._state.prices(intent.instrument.inst_id)
+        rows = read_attached(body, instrument, intent.side, intent.px, last * instrument.tick_sz)
+        taken = set(account.algo_client_ids)
+        for row in rows:
+            client = row["attachAlgoClOrdId"]
+            if client in taken:
+                raise VenueError("51068", "attachAlgoClOrdId already exists within algoClOrdId and attachAlgoClOrdId.")
+            taken |= {client} - {""}
+        return json.dumps(rows) if rows else ""
+
     def _check_new(self, account: Account, intent: Intent, at: int) -> None:
         if intent.cl_ord_id and intent.cl_ord_id in account.client_ids:
             raise VenueError("51016", "Client order ID already exists.")
+        if trouble := self._state.market.source.trouble:
+            # Nobody shall trade on a price that is not one any more.
+            raise VenueError("50001", f"Service temporarily unavailable: {trouble}.")
         check_price_limit(intent, self._state.market, at)
         inst_id = intent.instrument.inst_id
         if (
@@ -65,7 +93,7 @@ class Trading:
             if (held > 0) == (intent.side == "buy"):
                 raise VenueError("51170", _SAME_DIRECTION)
 
-    def _place(self, account: Account, intent: Intent, at: int) -> Order:
+    def _place(self, account: Account, intent: Intent, at: int, origin: Origin) -> Order:
         instrument, state = intent.instrument, self._state
         lots = _UNBOUNDED if intent.lots is None else intent.lots
         takes = min(lots, abs(account.position_lots(instrument.inst_id))) if intent.reduce_only else lots
@@ -80,7 +108,7 @@ class Trading:
             refusal = None
         if not intent.reduce_only:
             self.check_funds(account, intent, lots, matched)
-        order = self._new(account, intent, lots, at)
+        order = self._new(account, intent, lots, at, origin)
         state.settlement.note(order, at)
         if refusal:
             state.settlement.cancel(order, *refusal, at)
@@ -153,7 +181,7 @@ class Trading:
         if more > 0 and more - value * instrument.taker_fee > self._state.margin(account).available_equity:
             raise VenueError("51008", f"Order failed. Insufficient {USD} margin in account.")
 
-    def _new(self, account: Account, intent: Intent, lots: int, at: int) -> Order:
+    def _new(self, account: Account, intent: Intent, lots: int, at: int, origin: Origin) -> Order:
         state, instrument = self._state, intent.instrument
         order = Order(
             account=account.info.name,
@@ -176,10 +204,24 @@ class Trading:
             seq=state.sequences.next_rank(),
             px_ticks=intent.px_ticks or 0,
             lots=lots,
+            pos_side=intent.pos_side,
+            category=origin.category,
+            source=origin.source,
+            algo_id=origin.algo_id,
+            algo_cl_ord_id=origin.algo_cl_ord_id,
+            attached=self._numbered(account, origin.attached),
         )
         account.remember(order)
         account.open_orders[order.ord_id] = order
         return order
+
+    def _numbered(self, account: Account, attached: str) -> str:
+        """Attached exits with ids of their own, by which an amendment may name them."""
+        if not attached:
+            return ""
+        rows = [{"attachAlgoId": self._state.sequences.next_algo(), **row} for row in json.loads(attached)]
+        account.algo_client_ids.update({row["attachAlgoClOrdId"]: "" for row in rows if row["attachAlgoClOrdId"]})
+        return json.dumps(rows)
 
     def enter(self, order: Order, instrument: Instrument, matched: Plan, at: int) -> None:
         """Book an arriving order's matches and rest or cancel what is left."""

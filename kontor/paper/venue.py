@@ -13,8 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from kontor.paper.algos.model import AlgoAck, AlgoOrder
 from kontor.paper.clock import PaperClock, VenueClock
-from kontor.paper.engine import Engine
+from kontor.paper.engine import Engine, LiveMarkets
 from kontor.paper.model import (
     AccountBalance,
     AccountConfig,
@@ -41,15 +42,21 @@ class Venue:
     """A whole paper exchange without a network."""
 
     def __init__(
-        self, config: VenueConfig | None = None, *, clock: VenueClock | None = None, path: str | Path | None = None
+        self,
+        config: VenueConfig | None = None,
+        *,
+        clock: VenueClock | None = None,
+        path: str | Path | None = None,
+        live: LiveMarkets | None = None,
     ) -> None:
-        """Open the venue; `path` is its SQLite file, None keeps everything in memory.
+        """Open the venue; `path` is its SQLite file, None keeps everything in memory. `live` replaces the source that
+        `config` names.
 
         `notices` then holds sentences worth logging, such as a seed other than the stored one.
         """
         self.config = config or VenueConfig()
         self.clock: VenueClock = clock or PaperClock()
-        self._engine = Engine(self.config, self.clock, path)
+        self._engine = Engine(self.config, self.clock, path, live)
         self.notices: tuple[str, ...] = self._engine.notices
 
     # Time and durability
@@ -230,6 +237,39 @@ class Venue:
         only when it gets smaller.
         """
         return self._engine.amendments.amend(account, body, self._caught_up())
+
+    def place_algo(self, account: str, body: Mapping[str, Any]) -> AlgoAck:
+        """Place an algo order: instId tdMode side ordType (conditional, oco, trigger, move_order_stop), sz or
+        closeFraction, and the prices it waits for.
+        """
+        return self._engine.algos.place(account, body, self._caught_up())
+
+    def cancel_algos(self, account: str, bodies: Sequence[Mapping[str, Any]]) -> list[AlgoAck]:
+        """Cancel several by algoId or algoClOrdId; each has its own answer: 51400 unknown, 51401 canceled already,
+        51402 triggered already.
+        """
+        return [self._engine.algos.cancel(account, body, self._caught_up()) for body in bodies]
+
+    def amend_algo(self, account: str, body: Mapping[str, Any]) -> AlgoAck:
+        """Change newSz and the prices of one that waits (newSlTriggerPx, newSlOrdPx, newTp..., newTriggerPx, newOrdPx);
+        cxlOnFail is honoured.
+        """
+        return self._engine.algo_amendments.amend(account, body, self._caught_up())
+
+    def algo(self, account: str, algo_id: str = "", algo_cl_ord_id: str = "") -> AlgoOrder:
+        """An algo order by either id (algoId wins), live or recent: VenueError 51603 when there is none."""
+        self._caught_up()
+        return self._engine.algos.one(self._engine.state.account(account), algo_id, algo_cl_ord_id)
+
+    def algos_pending(self, account: str) -> list[AlgoOrder]:
+        """Algo orders that wait, newest first; page by `algo_id`, which grows with time."""
+        self._caught_up()
+        return self._engine.algos.pending(self._engine.state.account(account))
+
+    def algos_history(self, account: str) -> list[AlgoOrder]:
+        """Algo orders that have ended and are kept (the last 20,000), newest first."""
+        self._caught_up()
+        return self._engine.algos.history(self._engine.state.account(account))
 
     def cancel_all_after(self, account: str, timeout_seconds: int) -> CancelAllAfter:
         """Cancel every resting order `timeout_seconds` (10 to 120; 0 disarms) from now unless called again.

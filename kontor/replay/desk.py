@@ -27,6 +27,7 @@ from kontor.strategies.hosts import DirectHost
 from kontor.trading.exits import check_exits
 from kontor.trading.monitor import monitor_risk
 from kontor.trading.runner import load_all, run_strategies
+from kontor.trading.stops import keep_stops
 
 ACCOUNT = "replay"
 STEP = timedelta(minutes=1)
@@ -132,7 +133,7 @@ async def _step(desk: ReplayDesk, result: ReplayResult) -> None:
     except KontorError as error:
         _count(result, f"run-strategies: {error}")
     await _execute(desk)
-    for name, phase in (("check-exits", check_exits), ("monitor-risk", monitor_risk)):
+    for name, phase in (("stops", keep_stops), ("check-exits", check_exits), ("monitor-risk", monitor_risk)):
         work = asyncio.ensure_future(phase(desk))
         # An exit waits until resting orders are canceled: somebody has to do it.
         done, _ = await asyncio.wait({work}, timeout=_SETTLE)

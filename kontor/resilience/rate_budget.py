@@ -60,6 +60,16 @@ class RateBudget:
         return self._tokens
 
     @property
+    def left(self) -> float:
+        """What is in the bucket now, as a share of a full one."""
+        return self.tokens / self._burst
+
+    @property
+    def per_second(self) -> float:
+        """How many tokens come back within a second."""
+        return self._per_second
+
+    @property
     def waiting(self) -> int:
         """How many callers wait."""
         return len(self._waiters)

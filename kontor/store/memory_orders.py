@@ -4,11 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
-from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
+from kontor.domain.order import Order, OrderEvent, OrderState
+from kontor.domain.snapshot import Snapshot
 from kontor.ports import DueOrders, HistoryMark, News
 from kontor.store.changes import Changes
 from kontor.store.ordering import (
@@ -18,25 +19,30 @@ from kontor.store.ordering import (
     check_fencing,
     check_ids,
     event_of,
+    is_to_be_canceled,
     lease_name,
     still_applies,
     with_cancel_requested,
 )
 
 
-class FencingNumbers(Protocol):
-    """Whoever knows the newest fencing number of each lease."""
+class DeskFacts(Protocol):
+    """What the queue has to know of the desk."""
 
     def newest_fencing(self, name: str) -> int | None:
         """The number given out last; None for a lease that nobody has had."""
+        ...
+
+    def load_attribute(self, account: str, name: str) -> Snapshot[Any] | None:
+        """A value with the moment it was set."""
         ...
 
 
 class MemoryOrderQueue:
     """The OrderQueue port in memory. Every method runs without an await in between, so each is one transaction."""
 
-    def __init__(self, leases: FencingNumbers) -> None:
-        self._leases = leases
+    def __init__(self, desk: DeskFacts) -> None:
+        self._desk = desk
         # In the order of arrival, which decides between orders of one priority and moment.
         self._orders: dict[str, Order] = {}
         self._events: dict[str, list[OrderEvent]] = {}
@@ -68,13 +74,14 @@ class MemoryOrderQueue:
             firsts.setdefault(order.symbol, order)
         return list(firsts.values())[:limit]
 
-    async def due(self, account: str, *, limit: int = 100) -> DueOrders:
+    async def due(self, account: str, *, limit: int = 100, attribute: str | None = None) -> DueOrders:
         """Everything an executor has to look at."""
         mine = sorted(self._of(account), key=lambda order: (order.priority, order.created_at))
         return DueOrders(
             pending=await self.pending(account, limit=limit),
             submitted=[order for order in mine if order.state is OrderState.SUBMITTED],
-            to_cancel=[order for order in mine if order.state in CANCELABLE and order.cancel_requested_at is not None],
+            to_cancel=[order for order in mine if is_to_be_canceled(order)],
+            attribute=None if attribute is None else self._desk.load_attribute(account, attribute),
         )
 
     async def record(
@@ -90,7 +97,7 @@ class MemoryOrderQueue:
         check_ids(changes)
         if fencing is not None:
             for account in {old.account for old, _ in changes}:
-                check_fencing(account, fencing, self._leases.newest_fencing(lease_name(account)))
+                check_fencing(account, fencing, self._desk.newest_fencing(lease_name(account)))
         return [self._record(old, new, Note(actor, at, detail)) for old, new in changes]
 
     async def request_cancel(self, client_order_ids: Sequence[str], *, actor: str, at: datetime) -> Sequence[Order]:

@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, func, select, update
+from sqlalchemy import Select, and_, bindparam, func, or_, select, update
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
@@ -41,8 +41,16 @@ BY_VENUE_ORDER_ID = (
     select(*ORDER).where(MINE, one_of(o.venue_order_id, "venue_order_ids")).order_by(o.created_at, o.number)
 )
 SHORT = select(*ORDER).where(MINE, o.is_short.is_(True)).order_by(o.created_at, o.number).limit(bindparam("limit"))
-SUBMITTED = select(*ORDER).where(MINE, o.state == OrderState.SUBMITTED).order_by(*BY_AGE)
-TO_CANCEL = select(*ORDER).where(MINE, o.state.in_(CANCELABLE), o.cancel_requested_at.is_not(None)).order_by(*BY_AGE)
+# Submitted, or asked to be canceled: one statement, since it is on every order's way.
+IN_HAND = (
+    select(*ORDER)
+    .where(
+        MINE,
+        o.state.in_({OrderState.SUBMITTED, *CANCELABLE}),
+        or_(o.state == OrderState.SUBMITTED, o.cancel_requested_at.is_not(None)),
+    )
+    .order_by(*BY_AGE)
+)
 COUNTS = select(o.state, func.count()).where(MINE).group_by(o.state)
 INSERT_NEW = upsert(
     tables.orders, "DO NOTHING", columns=tuple(column.name for column in tables.orders.c if column.name != "number")

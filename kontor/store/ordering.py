@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kontor.domain.order import FINISHED, Order, OrderEvent, OrderState, advance
+from kontor.domain.order import CANCELABLE, FINISHED, Order, OrderEvent, OrderState, advance
 from kontor.errors import LeaseLost
 
 CANCELED_UNSENT = "canceled before it was sent"
@@ -51,6 +51,11 @@ def with_cancel_requested(order: Order, at: datetime) -> Order:
     if order.state in FINISHED or order.cancel_requested_at is not None:
         return order
     return replace(order, cancel_requested_at=at, updated_at=at)
+
+
+def is_to_be_canceled(order: Order) -> bool:
+    """Whether somebody has asked for the cancel of an order that is live at the venue."""
+    return order.state in CANCELABLE and order.cancel_requested_at is not None
 
 
 def lease_name(account: str) -> str:

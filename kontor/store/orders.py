@@ -14,11 +14,13 @@ from kontor.ports import DueOrders, HistoryMark, News
 from kontor.store import fills as booking
 from kontor.store import tables
 from kontor.store.database import Database
+from kontor.store.desk import load_attribute
 from kontor.store.order_queries import (
     BY_VENUE_ORDER_ID,
     COUNTS,
     EVENTS,
     FENCING,
+    IN_HAND,
     INSERT_NEW,
     LAST_EVENT,
     LAST_FILL,
@@ -28,8 +30,6 @@ from kontor.store.order_queries import (
     NEWS,
     PENDING,
     SHORT,
-    SUBMITTED,
-    TO_CANCEL,
     TOLD,
     UPDATE,
     find,
@@ -41,6 +41,7 @@ from kontor.store.ordering import (
     check_fencing,
     check_ids,
     event_of,
+    is_to_be_canceled,
     lease_name,
     still_applies,
     with_cancel_requested,
@@ -68,16 +69,18 @@ class SqlOrderQueue:
         await self._database.watch(account)
         return await self._orders(PENDING, account=account, limit=limit)
 
-    async def due(self, account: str, *, limit: int = 100) -> DueOrders:
+    async def due(self, account: str, *, limit: int = 100, attribute: str | None = None) -> DueOrders:
         """Everything an executor has to look at, in one consistent reading."""
         await self._database.watch(account)
         mine = {"account": account}
 
         def work(conn: Connection) -> DueOrders:
+            in_hand = _read(conn, IN_HAND, mine)
             return DueOrders(
                 pending=_read(conn, PENDING, {**mine, "limit": limit}),
-                submitted=_read(conn, SUBMITTED, mine),
-                to_cancel=_read(conn, TO_CANCEL, mine),
+                submitted=[order for order in in_hand if order.state is OrderState.SUBMITTED],
+                to_cancel=[order for order in in_hand if is_to_be_canceled(order)],
+                attribute=None if attribute is None else load_attribute(conn, account, attribute),
             )
 
         return await self._database.read(work)

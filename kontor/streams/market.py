@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from kontor.domain.market import TIMEFRAMES, Ticker
+from kontor.domain.trade import Trade
 from kontor.errors import ExchangeError
 from kontor.resilience.watchdog import FellSilent, Watchdog
+from kontor.streams.recent_trades import RecentTrades
 from kontor.streams.streamer import LOOK_SECONDS, Streamer, StreamParts
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ class MarketStreamer(Streamer):
         self._news: dict[str, Ticker] = {}
         self._breaks: dict[str, int] = {}
         self._pruned_at = float("-inf")
+        keep = parts.config.streams.trades_kept
+        self._recent = RecentTrades(parts.store.desk, parts.account, keep=keep, clock=parts.clock)
         self._price_dog = Watchdog("tickers", parts.config.streams.data_silence_seconds, clock=parts.clock)
 
     def channels(self) -> tuple[str, ...]:
@@ -60,6 +64,7 @@ class MarketStreamer(Streamer):
                 "stream_watchlist account=%s symbols=%d before=%d", parts.account, len(symbols), len(self._symbols)
             )
             self._symbols = symbols
+            self._recent.follow(symbols)
             # A new symbol has no candles yet.
             self._breaks.pop("candles", None)
         for channel in self.channels():
@@ -71,7 +76,7 @@ class MarketStreamer(Streamer):
         if not self._symbols:
             self.freshness.stale(channel, "nothing is watched")
         elif not streams.is_live(channel):
-            self.freshness.stale(channel, self.troubles.get(channel, "not connected"))
+            self.freshness.stale(channel, self.troubles.get(channel, "not connected, or not subscribed yet"))
         elif channel in self.troubles:
             self.freshness.stale(channel, self.troubles[channel])
         elif channel == "tickers" and self._price_dog.silence > self._price_dog.limit:
@@ -126,11 +131,10 @@ class MarketStreamer(Streamer):
 
     async def _read_trades(self) -> None:
         trades = await self.parts.streams.trades(self._symbols, seconds=LOOK_SECONDS)
-        for symbol, trade in trades.items():
-            known = self._tickers.get(symbol)
-            if trade.last is not None and (known is None or trade.last_at > known.last_at):
-                told = replace(known, last=trade.last, last_at=trade.last_at) if known else trade
-                self._tickers[symbol] = self._news[symbol] = told
+        for symbol, new in trades.items():
+            self._take_trade(symbol, max(new, key=lambda trade: trade.traded_at))
+        self._recent.add(trades)
+        await self._recent.tell()
         if "tickers" not in self.channels():
             await self._flush()
         await self._rest(bool(self._symbols))
@@ -157,6 +161,13 @@ class MarketStreamer(Streamer):
                 # A trade was told sooner than the ticker that contains it.
                 ticker = replace(ticker, last=known.last, last_at=known.last_at)  # noqa: PLW2901 - the newer one
             self._tickers[symbol] = self._news[symbol] = ticker
+
+    def _take_trade(self, symbol: str, trade: Trade) -> None:
+        """A trade newer than the ticker makes its price."""
+        known = self._tickers.get(symbol)
+        if known is None or trade.traded_at > known.last_at:
+            blank = known or Ticker(symbol, None, trade.traded_at)
+            self._tickers[symbol] = self._news[symbol] = replace(blank, last=trade.price, last_at=trade.traded_at)
 
     async def _flush(self) -> None:
         if self._news:

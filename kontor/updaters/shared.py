@@ -39,12 +39,14 @@ RESERVED = frozenset(
         "held_orders",
         "ledger_mark",
         "live_accepted",
+        "rate_budgets",
         "reconciled",
         "risk_marks",
         "strategies_in_trouble",
         "streams",
         "telegram_offset",
         "told",
+        "trades",
         "units",
         "unprotected",
         "venue_events",
@@ -67,6 +69,11 @@ class TypedName:
     read: Read
 
 
+def _named(value: object, *names: str) -> dict[str, Any]:
+    """Some attributes of a value, by their names."""
+    return {name: getattr(value, name) for name in names}
+
+
 async def _watchlist(store: Store, _: KontorConfig, account: str) -> Snapshot[Any] | None:
     found = await store.market.watchlist(account)
     return None if found is None else Snapshot(list(found.value), found.at)
@@ -83,16 +90,7 @@ async def _tickers(store: Store, _: KontorConfig, account: str) -> Snapshot[Any]
     tickers = (await store.market.tickers(account)).values()
     if not tickers:
         return None
-    value = {
-        each.symbol: {
-            "last": each.last,
-            "last_at": each.last_at,
-            "bid": each.bid,
-            "ask": each.ask,
-            "quote_volume": each.quote_volume,
-        }
-        for each in tickers
-    }
+    value = {each.symbol: _named(each, "last", "last_at", "bid", "ask", "quote_volume") for each in tickers}
     return Snapshot(value, max(each.last_at for each in tickers))
 
 
@@ -115,15 +113,7 @@ async def _ranges(store: Store, _: KontorConfig, account: str) -> Snapshot[Any] 
     chosen = [each for symbol, each in found.items() if candidates is None or symbol in candidates.value]
     if not chosen:
         return None
-    value = {
-        each.symbol: {
-            "high": each.high,
-            "low": each.low,
-            "high_timeframe": each.high_timeframe,
-            "low_timeframe": each.low_timeframe,
-        }
-        for each in chosen
-    }
+    value = {each.symbol: _named(each, "high", "low", "high_timeframe", "low_timeframe") for each in chosen}
     return Snapshot(value, max(each.at for each in chosen))
 
 
@@ -131,8 +121,7 @@ async def _balance(store: Store, _: KontorConfig, account: str) -> Snapshot[Any]
     found = await store.account.balance(account)
     if found is None:
         return None
-    value = {"currency": found.currency, "total": found.total, "free": found.free, "used": found.used}
-    return Snapshot(value, found.at)
+    return Snapshot(_named(found, "currency", "total", "free", "used"), found.at)
 
 
 async def _total(store: Store, _: KontorConfig, account: str) -> Snapshot[Any] | None:

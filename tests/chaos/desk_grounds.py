@@ -52,13 +52,25 @@ class DeskGrounds:
     def books(self) -> Path:
         return self._desk.home.path / "paper.sqlite3"
 
+    @property
+    def desk(self) -> RunningDesk:
+        """The desk itself."""
+        return self._desk
+
+    def settings(self, text: str) -> str:
+        """The text of kontor.yaml, made impatient."""
+        text = text.replace("lease_seconds: 10", f"lease_seconds: {LEASE_SECONDS}")
+        return text.replace("request_timeout_seconds: 10", f"request_timeout_seconds: {REQUEST_SECONDS}")
+
+    def prepare(self, project: Path) -> None:
+        """Whatever else the project needs."""
+
     async def start(self) -> None:
         self._project.mkdir()
         shutil.copy(REPOSITORY / "prefect.yaml", self._project)
-        settings = (REPOSITORY / "kontor.yaml").read_text(encoding="utf-8")
-        settings = settings.replace("lease_seconds: 10", f"lease_seconds: {LEASE_SECONDS}")
-        settings = settings.replace("request_timeout_seconds: 10", f"request_timeout_seconds: {REQUEST_SECONDS}")
+        settings = self.settings((REPOSITORY / "kontor.yaml").read_text(encoding="utf-8"))
         (self._project / "kontor.yaml").write_text(settings, encoding="utf-8")
+        self.prepare(self._project)
         self._put_away.__enter__()
         self._is_up = True
         output = await asyncio.to_thread(self._desk.up)

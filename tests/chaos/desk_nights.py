@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -26,6 +30,20 @@ def kill_everything(desk: RunningDesk) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
+@contextmanager
+def somebody_elses_process(desk: RunningDesk) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that was given, after a reboot, the number that the dead desk's record names."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        record = desk.record()
+        record.children = [child.model_copy(update={"pid": process.pid}) for child in record.children]
+        record.save(desk.home)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_desk_is_backed_up_at_work_killed_whole_and_comes_back_by_itself(tmp_path: Path) -> None:
     """Then its backup, in a new home and with trading halted, has the same orders, histories and fills."""
     with put_away(RunningDesk.planned(tmp_path / "home")) as desk:
@@ -40,15 +58,25 @@ def test_a_desk_is_backed_up_at_work_killed_whole_and_comes_back_by_itself(tmp_p
         copied = desk.kontor("backup")
         assert copied.returncode == 0, copied.stdout + copied.stderr
         orders = desk.kontor("orders").stdout
+        assert desk.run("halt-trading/paper", reason="good night")["state_type"] == "COMPLETED"
 
         kill_everything(desk)
-        again = desk.up()
+        with somebody_elses_process(desk) as bystander:
+            again = desk.up()
+            assert bystander.poll() is None
         assert again.returncode == 0, again.stdout + again.stderr
         assert "ended without being stopped" in again.stdout
         assert "orders that were live: 1; now 1 ACCEPTED" in again.stdout
         assert [name for name, each in desk.status()["updaters"].items() if not each["ok"]] == []
         assert desk.kontor("orders").stdout == orders
         assert len(desk.venue().fetch_open_orders("BTC/USD")) == 1
+        # A reboot is no reason to trade again.
+        assert "trading on paper is halted since" in again.stdout
+        assert "good night" in again.stdout
+        buy = {"symbol": "BTC/USD", "side": "buy", "quantity": 0.1, "order_type": "market"}
+        assert desk.run("place-order/paper", **buy)["state_type"] == "FAILED"
+        assert desk.run("resume-trading/paper")["state_type"] == "COMPLETED"
+        assert desk.run("place-order/paper", **buy)["state_type"] == "COMPLETED"
         assert desk.down().returncode == 0
 
         made = newest_backup(desk.home)

@@ -30,7 +30,7 @@ from kontor.exchange.opening import open_exchange
 from kontor.exchange.streams import CcxtStreams
 from kontor.execution.executor import Executor
 from kontor.execution.track import track
-from kontor.paper.faults import FaultKind, FaultRule
+from kontor.paper.faults import FaultRule
 from kontor.paper.server import PaperServer
 from kontor.paper.settings import PaperSettings
 from kontor.resilience.clock import SystemClock
@@ -41,39 +41,8 @@ from kontor.streams.account import AccountStreamer
 from kontor.streams.freshness import load_channels
 from kontor.streams.market import MarketStreamer
 from kontor.streams.streamer import Streamer, StreamParts
+from tests.chaos.faults import CHANNELS, FAULTS, FRESH_WITHIN
 from tests.support.streaming import ACCOUNT, SYMBOLS, settings_of
-
-K = FaultKind
-FRESH_WITHIN = 5.0
-CHANNELS = ("tickers", "candles", "orders", "fills", "positions", "balance")
-# Name, seconds it lasts, rules.
-FAULTS: tuple[tuple[str, float, tuple[dict[str, Any], ...]], ...] = (
-    ("silence", 15, ({"kind": K.WS_SILENCE, "path": "/ws/*", "seconds": 15, "times": 3},)),
-    ("close", 8, ({"kind": K.WS_CLOSE, "path": "/ws/*", "probability": 0.05},)),
-    ("drop", 8, ({"kind": K.WS_DROP, "path": "/ws/*", "probability": 0.05},)),
-    ("garbage", 5, ({"kind": K.WS_GARBAGE, "path": "/ws/*", "probability": 0.1},)),
-    (
-        "half-open socket",
-        12,
-        ({"kind": K.HANG, "path": "/ws/*", "probability": 1.0}, {"kind": K.WS_DROP, "path": "/ws/*", "times": 3}),
-    ),
-    (
-        "refused connections",
-        20,
-        ({"kind": K.HTTP_503, "path": "/ws/*", "probability": 1.0}, {"kind": K.WS_DROP, "path": "/ws/*", "times": 3}),
-    ),
-    ("REST 5xx storm", 10, ({"kind": K.HTTP_502, "path": "/api/*", "probability": 0.7},)),
-    ("429 with Retry-After", 8, ({"kind": K.HTTP_429, "path": "/api/*", "probability": 0.4, "seconds": 1},)),
-    ("30 s stalls", 20, ({"kind": K.DELAY, "path": "/api/*", "probability": 0.2, "seconds": 30},)),
-    (
-        "everything at once",
-        10,
-        (
-            {"kind": K.HTTP_502, "path": "/api/*", "probability": 0.5},
-            {"kind": K.WS_DROP, "path": "/ws/*", "probability": 0.03},
-        ),
-    ),
-)
 
 
 @dataclass
@@ -139,8 +108,7 @@ class Campaign:
             connection.befall()
         await asyncio.sleep(seconds)
         plan.remove()
-        self.paper._injection.release()
-        self.paper._injection._closing.clear()
+        self.paper._injection.let_go()
         took = await self.until_fresh(name)
         verdict = "ok" if took <= FRESH_WITHIN else "LATE"
         if took > FRESH_WITHIN:

@@ -102,8 +102,9 @@ class FakeExchange:
         self.before_answer: Callable[[str], None] = lambda _: None
         self.late: list[asyncio.Task[None]] = []
         self.late_after = 8.0
-        # Lookups by our own id find nothing, ever.
-        self.lookup_is_blind = False
+        # Lookups by our own id find nothing, ever; with `forgets_finished` neither do those by the venue's, once an
+        # order is finished.
+        self.lookup_is_blind = self.forgets_finished = False
         # Each call of the dead man's switch: when, and after how many seconds it would fire (0: disarmed).
         self.switch: list[tuple[datetime, float]] = []
         # What other reads say, by name; an exception is raised.
@@ -146,6 +147,8 @@ class FakeExchange:
                 raise OrderNotFound(f"no order {client_order_id}")
             if not self._is_visible(report):
                 raise OrderNotFound(f"no order {client_order_id or venue_order_id} yet")
+            if self.forgets_finished and report not in self.venue.open_orders():
+                raise OrderNotFound(f"no order {client_order_id or venue_order_id} any more")
             return report
 
         return await self._request("lookup", find, str(client_order_id or venue_order_id))

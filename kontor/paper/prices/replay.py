@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kontor.paper.model import Instrument
-from kontor.paper.prices.source import MINUTE_MS, Bars, Floats, grouped
+from kontor.paper.prices.source import MINUTE_MS, Bars, Floats, PricesOnly, grouped, path_through
 
 _COLUMNS = ["ts", "open", "high", "low", "close", "volume"]
 _LENGTHS = (1, 3, 5, 15, 30, 60, 120, 240, 360, 720, 1440)  # minutes a recorded candle may last
@@ -36,7 +36,7 @@ class _Recording:
     bars: Bars
 
 
-class ReplaySource:
+class ReplaySource(PricesOnly):
     """Prices out of a folder, moved in time by `shift` minutes. Before the data and after their end the price stands
     still, without volume.
     """
@@ -112,17 +112,8 @@ class ReplaySource:
         start = first - self.shift - recording.start
         place, skipped = divmod(start, recording.length)
         candles = _taken(recording, place, (start + count - 1) // recording.length - place + 1)
-        rises = candles.close >= candles.open
-        near, far = np.where(rises, candles.low, candles.high), np.where(rises, candles.high, candles.low)
-        corners = np.stack([candles.open, near, far, candles.close], axis=1)
         per_minute = MINUTE_MS // self.tick_ms
-        total = per_minute * recording.length
-        at = np.array([0, total // 3, 2 * total // 3, total - 1])
-        steps = np.arange(total)
-        leg = np.searchsorted(at[1:-1], steps, side="right")
-        share = (steps - at[leg]) / (at[leg + 1] - at[leg])
-        path = corners[:, leg] + (corners[:, leg + 1] - corners[:, leg]) * share
-        path[:, -1] = candles.close
+        path = path_through(candles, per_minute * recording.length)
         return path.reshape(-1, per_minute)[skipped : skipped + count]
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kontor.paper.model import Instrument
+from kontor.paper.model import Instrument, PublicTrade
 from kontor.paper.prices.source import MINUTE_MS, NATIVE_MINUTES, Bars, Floats, PriceSource, grouped
 
 
@@ -51,6 +51,23 @@ class ShockedSource:
     def settings(self) -> dict[str, str]:
         """The source's."""
         return self._source.settings()
+
+    @property
+    def trouble(self) -> str:
+        """The source's."""
+        return self._source.trouble
+
+    def volume_until(self, instrument: Instrument, minute: int, ticks: int) -> Floats:
+        """The source's."""
+        return self._source.volume_until(instrument, minute, ticks)
+
+    def since_ms(self, instrument: Instrument, minutes: int) -> int:
+        """The source's."""
+        return self._source.since_ms(instrument, minutes)
+
+    def recorded_trades(self, instrument: Instrument, limit: int) -> list[PublicTrade] | None:
+        """The source's, as they were."""
+        return self._source.recorded_trades(instrument, limit)
 
     def unshocked(self, instrument: Instrument, step: int) -> float:
         """What the source itself says at a tick."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kontor.paper.model import Instrument
+from kontor.paper.model import Instrument, PublicTrade
 
 Floats = NDArray[np.float64]
 MINUTE_MS = 60_000
@@ -56,9 +56,63 @@ class PriceSource(Protocol):
         """
         ...
 
+    def volume_until(self, instrument: Instrument, minute: int, ticks: int) -> Floats:
+        """What is traded in the first ticks of a minute: one number."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why prices cannot be traded on at the moment; empty while they can."""
+        ...
+
+    def since_ms(self, instrument: Instrument, minutes: int) -> int:
+        """When the oldest bar of this length begins; 0 where that is before anything one can ask for."""
+        ...
+
+    def recorded_trades(self, instrument: Instrument, limit: int) -> list[PublicTrade] | None:
+        """The last trades, newest first, of a source that knows of trades; None of one that knows prices only."""
+        ...
+
     def settings(self) -> dict[str, str]:
         """What a restart must find unchanged for the same prices to come out."""
         ...
+
+
+class PricesOnly:
+    """What a source without an end and without trades of its own says of both; mixed in before its `bars`."""
+
+    tick_ms: int
+    trouble = ""
+
+    def volume_until(self, instrument: Instrument, minute: int, ticks: int) -> Floats:
+        """An even share of the minute's."""
+        whole: Bars = self.bars(instrument, 1, minute, 1)  # pyright: ignore[reportAttributeAccessIssue]
+        return whole.volume * (ticks * self.tick_ms / MINUTE_MS)
+
+    def since_ms(self, instrument: Instrument, minutes: int) -> int:
+        """Bars reach back as far as one can ask."""
+        del instrument, minutes
+        return 0
+
+    def recorded_trades(self, instrument: Instrument, limit: int) -> list[PublicTrade] | None:
+        """None: prices are all there is."""
+        del instrument, limit
+
+
+def path_through(candles: Bars, steps: int) -> Floats:
+    """Prices inside candles, `steps` for each, a row each: open, the extreme away from the close, the other one, close,
+    in straight lines.
+    """
+    rises = candles.close >= candles.open
+    near, far = np.where(rises, candles.low, candles.high), np.where(rises, candles.high, candles.low)
+    corners = np.stack([candles.open, near, far, candles.close], axis=1)
+    at = np.array([0, steps // 3, 2 * steps // 3, steps - 1])
+    numbers = np.arange(steps)
+    leg = np.searchsorted(at[1:-1], numbers, side="right")
+    share = (numbers - at[leg]) / (at[leg + 1] - at[leg])
+    path = corners[:, leg] + (corners[:, leg + 1] - corners[:, leg]) * share
+    path[:, -1] = candles.close
+    return path
 
 
 def grouped(bars: Bars, size: int) -> Bars:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kontor.paper.model import Instrument
 from kontor.paper.prices import noise
-from kontor.paper.prices.source import MINUTE_MS, NATIVE_MINUTES, Bars, Floats, from_columns
+from kontor.paper.prices.source import MINUTE_MS, NATIVE_MINUTES, Bars, Floats, PricesOnly, from_columns
 
 Index = NDArray[np.int64]
 _OCTAVES = 2 ** np.arange(9, dtype=np.int64)  # of the slow wave, in days: prices wander, yet never leave for good
@@ -32,7 +32,7 @@ _BLOCK = 256  # bars
 _KEPT_BLOCKS = 3000  # 10 kB each
 
 
-class SyntheticSource:
+class SyntheticSource(PricesOnly):
     """Prices out of a seed."""
 
     def __init__(self, seed: int, tick_ms: int = 1000) -> None:

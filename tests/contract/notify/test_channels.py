@@ -17,7 +17,7 @@ from kontor.notify.delivery import Courier, Patience, Refused, Throttled, Unreac
 from kontor.notify.queued import Queued
 from tests.contract.notify.conftest import QUICK, Rig, an_alert
 from tests.support.chat_server import Answer, FakeTime
-from tests.support.discord import DiscordServer
+from tests.support.discord import WEBHOOK_ID, DiscordServer
 
 LOUD = ChannelRules(grouping=Grouping(burst=1000))
 
@@ -218,6 +218,58 @@ async def test_a_stalled_service_never_delays_who_notifies(rig: Rig) -> None:
     assert await sender.close(seconds=5) == 0
     assert "1 alert could not be delivered here" in rig.seen
     assert "next" in rig.seen
+
+
+FAULTS = ["stalled", "refused", "429", "500", "dns", "tls"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_each_fault_delays_nobody_raises_nothing_and_its_loss_is_told_when_the_channel_returns(
+    rig: Rig, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the issue promises, in one: bounded while it lasts, and afterwards a number instead of silence."""
+    asked, capacity = 0, 20
+    broken = _broken(rig, fault)
+
+    async def source() -> Sequence[Outlet]:
+        nonlocal asked
+        asked += 1
+        return [Outlet(broken if asked == 1 else rig.channel, LOUD)]
+
+    sender = BackgroundSender(source, capacity=capacity, refresh_seconds=1e9)
+    loop_errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: loop_errors.append(context))
+    began = time.perf_counter()
+    for number in range(100):
+        sender.notify(an_alert(f"lost {number}"))
+    assert time.perf_counter() - began < 1
+    assert sender.waiting <= capacity
+    assert await sender.drain(seconds=20) == 0
+    assert sender.lost == 100
+    assert rig.messages == 0
+    rig.server.always = None
+    sender._refresh_at = 0.0
+    sender.notify(an_alert("next"))
+    assert await sender.close(seconds=20) == 0
+    assert rig.seen.index("100 alerts could not be delivered here") < rig.seen.index("next")
+    assert sender.lost == 0
+    assert loop_errors == []
+    assert rig.secret not in caplog.text
+
+
+def _broken(rig: Rig, fault: str) -> Discord | Telegram:
+    """The rig's channel as the fault has it; where the address is the fault, another one of the same name."""
+    hurry = Patience(request_seconds=0.05 if fault == "stalled" else 5, budget_seconds=0, most_pauses=0)
+    rig.server.always = {"stalled": rig.server.stall, "500": rig.server.fails(500), "429": _too_many(rig, 3)}.get(fault)
+    courier = replace(rig.channel.courier, patience=hurry)
+    address = {
+        "refused": "http://127.0.0.1:1",
+        "dns": "https://no-such-host.invalid",
+        "tls": rig.server.address.replace("http:", "https:"),
+    }.get(fault, rig.server.address)
+    if isinstance(rig.channel, Discord):
+        return Discord(f"{address}/api/webhooks/{WEBHOOK_ID}/{rig.secret}", courier=courier)
+    return replace(rig.channel, api_url=address, courier=courier)
 
 
 async def test_cancellation_gets_through(rig: Rig) -> None:

@@ -75,6 +75,21 @@ async def test_order_acknowledgements(client: Any) -> None:
     assert {"code", "data", "msg", "inTime", "outTime"} == set(answer)
 
 
+async def test_algo_orders(client: Any) -> None:
+    """Acknowledgements and rows of stops."""
+    await client.load_markets()
+    await client.create_order(SWAP, "market", "buy", 10)
+    body = {"instId": "BTC-USD-SWAP", "tdMode": "cross", "side": "sell", "ordType": "conditional", "sz": "1"}
+    body |= {"slTriggerPx": "1000", "slOrdPx": "-1", "clOrdId": "abc"}
+    answer = await client.private_post_trade_order_algo(body)
+    assert differences(answer["data"][0], [row for row in recorded("createOrder") if "algoId" in row]) == []
+    rows = (await client.private_get_trade_orders_algo_pending({"ordType": "conditional"}))["data"]
+    real = [row for row in recorded("fetchOpenOrders") if row.get("algoId") and "slTriggerPx" in row]
+    assert differences(rows[0], [row for row in real if row["ordType"] == "conditional"]) == []
+    answer = await client.private_post_trade_cancel_algos([{"instId": "BTC-USD-SWAP", "algoClOrdId": "abc"}])
+    assert differences(answer["data"][0], [row for row in recorded("cancelOrders") if "algoId" in row]) == []
+
+
 async def test_orders_and_fills(client: Any) -> None:
     """Open, finished, and their fills."""
     await client.load_markets()

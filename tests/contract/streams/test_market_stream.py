@@ -1,9 +1,12 @@
 """stream-market on a paper exchange: prices and candles arrive, gaps are filled, the watchlist changes on the way."""
 
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
+from kontor.config import KontorConfig
 from kontor.errors import StreamIsFresh
 from kontor.paper.faults import FaultKind
 from kontor.streams.freshness import BELIEVED, load_channels, raise_if_fresh
@@ -113,7 +116,7 @@ async def test_unknown_messages_are_counted_by_their_keys(
 async def test_a_mute_socket_is_given_up_and_replaced(desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half-open: the connection stands, nothing comes. Nobody but a watchdog will ever notice."""
     monkeypatch.setattr("kontor.streams.streamer.SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr("kontor.exchange.streams.LIVELY_SECONDS", 1.0)
+    monkeypatch.setattr("kontor.exchange.stream_channels.LIVELY_SECONDS", 1.0)
     async with desk.running(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers"))
         connections = desk.connections()
@@ -139,3 +142,63 @@ async def _not(answer: object) -> bool:
 
 async def _breaks(desk: StreamingDesk, count: int) -> bool:
     return desk.streams.breaks >= count
+
+
+async def test_the_last_trades_are_shared_and_bounded(desk: StreamingDesk) -> None:
+    """A person or a strategy sees what was traded last; an hour of a busy market must not fill the store."""
+    desk = replace(desk, config=KontorConfig.model_validate({"streams": {"trades_kept": 3, "flush_milliseconds": 20}}))
+    async with desk.running(MarketStreamer):
+
+        async def is_full() -> bool:
+            found = await desk.store.desk.attribute(ACCOUNT, "trades")
+            return found is not None and all(len(found.value.get(symbol, ())) == 3 for symbol in SYMBOLS)
+
+        await desk.until(is_full)
+        found = await desk.store.desk.attribute(ACCOUNT, "trades")
+        assert found is not None
+        newest = desk.paper.venue.trades("BTC-USD-SWAP", 500)
+        by_id = {trade.trade_id: trade for trade in newest}
+        contract = desk.paper.venue.instrument("BTC-USD-SWAP").ct_val
+        for told in found.value["BTC/USD:USD"]:
+            trade = by_id[told["id"]]
+            assert Decimal(told["price"]) == trade.px
+            assert Decimal(told["quantity"]) == trade.sz * contract
+            assert told["side"] == trade.side
+        moments = [told["at"] for told in found.value["BTC/USD:USD"]]
+        assert moments == sorted(moments)
+
+        await desk.store.market.save_watchlist(ACCOUNT, SYMBOLS[:1], desk.clock.now())
+
+        async def others_are_gone() -> bool:
+            told = await desk.store.desk.attribute(ACCOUNT, "trades")
+            return told is not None and set(told.value) == {SYMBOLS[0]}
+
+        await desk.until(others_are_gone)
+
+
+async def test_a_trade_brings_the_last_price_where_no_ticker_does(desk: StreamingDesk) -> None:
+    """Tickers of some venues come once a second or later; the price of a trade is known at once."""
+    desk = replace(desk, config=KontorConfig.model_validate({"streams": {"tickers": False, "candles": False}}))
+    async with desk.running(MarketStreamer):
+
+        async def has_prices() -> bool:
+            return set(await prices(desk)) == set(SYMBOLS)
+
+        await desk.until(has_prices)
+        stored = (await desk.store.market.tickers(ACCOUNT))["BTC/USD:USD"]
+        traded = {trade.px for trade in desk.paper.venue.trades("BTC-USD-SWAP", 500)}
+        assert stored.last in traded
+
+
+async def test_a_subscription_that_is_not_acknowledged_is_not_fresh(desk: StreamingDesk) -> None:
+    """The socket stands and other channels talk on it: only the venue's own word says that this one will be heard."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        assert not any(desk.streams.events.unacknowledged.values())
+        [url] = [url for url in desk.streams.events.heard_at if url.endswith("/public")]
+        asked = {"channel": "tickers", "instId": "NEW-USD"}
+        desk.streams.events.said(url, {"op": "subscribe", "args": [asked]})
+        await desk.until(lambda: _not(desk.is_fresh("tickers")), seconds=5)
+        assert await desk.is_fresh("trades")
+        desk.streams.events.answered(url, {"event": "subscribe", "arg": {**asked, "more": "of theirs"}, "connId": "1"})
+        await desk.until(lambda: desk.is_fresh("tickers"), seconds=5)

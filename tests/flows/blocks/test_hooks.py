@@ -22,6 +22,7 @@ from prefect.states import Cancelled, Crashed, Failed
 from pydantic import SecretStr
 
 from blocks.notifiers import DiscordWebhook, TelegramBot
+from kontor.notify.formatting import CRITICAL, GREY
 from kontor.ports import Alert
 from tasks import notifications
 from tasks.hooks import alert, describe_run, reason
@@ -236,7 +237,10 @@ async def test_prefects_automations_can_use_the_blocks(discord: DiscordServer, t
     block = await DiscordWebhook.aload("default")
     assert "notify" in block.get_block_capabilities()
     await block.notify(subject="Executor is down", body="No run for 60 s.")
-    assert discord.titles == ["Executor is down"]
+    await block.notify(subject="[critical] A worker is offline", body="Its runs do not start.")
+    assert discord.titles == ["Executor is down", "A worker is offline"]
+    assert [shown["color"] for shown in discord.embeds] == [GREY, CRITICAL]
+    assert discord.embeds[1]["footer"] == {"text": "critical"}
     bot = TelegramBot(token=SecretStr(telegram_support.TOKEN), chat_id=telegram_support.CHAT, api_url=telegram.address)
     await bot.notify("No run for 60 s.", "Executor is down")
     assert telegram.texts[0].startswith("ℹ️ Executor is down\nNo run for 60 s.")

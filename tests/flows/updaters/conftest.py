@@ -1,8 +1,10 @@
 """A paper exchange, a store and blocks for the flows, on the session's Prefect server; an account for every test."""
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 
 from blocks.exchange_account import ExchangeAccount
 from blocks.state_store import StateStore
+from flows.operate import initialize
+from flows.orders import execute_orders
 from kontor.paper.server import PaperServer
 from kontor.paper.settings import PaperSettings
 from kontor.ports import Store
@@ -79,3 +83,15 @@ async def account(prefect_database: Path, tmp_path: Path, monkeypatch: pytest.Mo
         resources = Resources.here()
         yield Account(name, await resources.store(), paper.url, config, session)
         await resources.close()
+
+
+@pytest.fixture
+async def trading(account: Account) -> AsyncIterator[Account]:
+    """An initialized account with its executor at work."""
+    state = await initialize(account=account.name, return_state=True)
+    assert state.is_completed(), state.message
+    executor = asyncio.create_task(execute_orders(account=account.name))
+    yield account
+    executor.cancel()
+    with suppress(asyncio.CancelledError):
+        await executor

@@ -1,8 +1,5 @@
 """Orders through Prefect: placed, filled, canceled, closed and refused, against the paper exchange's own books."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,8 +10,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.runtime import flow_run as runtime
 
 from flows.account import update_balance, update_positions
-from flows.operate import initialize
-from flows.orders import execute_orders, track_orders
+from flows.orders import track_orders
 from flows.trade import cancel_orders, close_position, halt_trading, place_order, resume_trading
 from kontor.domain.account import PositionSide
 from kontor.domain.order import OrderState
@@ -25,18 +21,6 @@ SWAP, SPOT = "BTC/USD:USD", "BTC/USD"
 
 async def run(flow: Any, account: Account, *args: Any, **parameters: Any) -> State[Any]:
     return await flow(*args, account=account.name, return_state=True, **parameters)
-
-
-@pytest.fixture
-async def trading(account: Account) -> AsyncIterator[Account]:
-    """An initialized account with its executor at work."""
-    state = await run(initialize, account)
-    assert state.is_completed(), state.message
-    executor = asyncio.create_task(execute_orders(account=account.name))
-    yield account
-    executor.cancel()
-    with suppress(asyncio.CancelledError):
-        await executor
 
 
 @pytest.mark.parametrize("symbol", [SPOT, SWAP])

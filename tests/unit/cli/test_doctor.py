@@ -34,6 +34,7 @@ from kontor.errors import AuthenticationFailed, ExchangeError
 from kontor.exchange.capabilities import NEEDED
 from kontor.execution.halt import halt
 from kontor.ports import Exchange, ExchangeSettings
+from kontor.resilience.budget_state import ReportedBudget
 from kontor.store.memory import MemoryStore
 
 NOW = datetime.now(UTC)
@@ -109,7 +110,7 @@ async def test_a_healthy_machine_and_exchange_have_no_complaint(home: Home) -> N
     assert problems([machine.python_version(), machine.pins(), machine.folder(home), machine.private_files(home)]) == []
     assert problems([*machine.databases(home), machine.backups(home), desk.block_key(home)]) == []
     assert problems([machine.disk(home, lambda _: 10**11)]) == []
-    assert problems(list(await venue.examine(cast("Exchange", Account()), SETTINGS, 10.0))) == []
+    assert problems(list(await venue.examine(cast("Exchange", Account()), SETTINGS, [budget(0.9)]))) == []
 
 
 def test_wrong_pin_and_wrong_python() -> None:
@@ -205,14 +206,20 @@ def replace_name(ref: ProcessRef, name: str) -> ProcessRef:
 )
 async def test_faults_at_the_exchange(fault: Account, check: str, word: str, health: Health) -> None:
     """Faults 13 to 19: unreachable, a drifted clock (twice), a bad key, too many and too few rights, a capability."""
-    verdicts = list(await venue.examine(cast("Exchange", fault), SETTINGS, 10.0))
+    verdicts = list(await venue.examine(cast("Exchange", fault), SETTINGS, [budget(0.9)]))
     assert problems(verdicts) == [check]
     named(next(each for each in verdicts if each.check == check), check, word, health=health)
 
 
 def test_used_up_rate_budget() -> None:
-    """Fault 20."""
-    named(venue.rate_budget(0.2, SETTINGS), "rate budget", "used up", "longer intervals", health=Health.WARNING)
+    """Fault 20: the desk's own processes say it, the doctor's fresh connection could not know."""
+    found = venue.rate_budget([budget(0.9), budget(-0.3, "host:7")])
+    named(found, "rate budget", "host:7 0%", "3 calls wait", "longer intervals", health=Health.WARNING)
+    assert venue.rate_budget([]).health is Health.SKIPPED
+
+
+def budget(left: float, process: str = "host:1") -> ReportedBudget:
+    return ReportedBudget(process, 20.0, left, 3, NOW)
 
 
 def api(answers: Callable[[httpx.Request], Any]) -> PrefectApi:

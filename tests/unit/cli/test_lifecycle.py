@@ -19,18 +19,20 @@ from deployments.backup import COUNTED, make_backup, newest_backup, prune_backup
 from deployments.block_secrets import settle_key
 from deployments.cli import main
 from deployments.credentials import make_auth, read_auth, read_key
-from deployments.findings import Findings, how_it_ended, require_sound_databases
+from deployments.findings import Findings, how_it_ended, look_at_orders, require_sound_databases
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.restore import restore
-from deployments.sqlite_files import row_counts
+from deployments.sqlite_files import revision, row_counts
 from deployments.stores import opened
 from deployments.upgrade import UpgradeFailed, upgrade
 from kontor.domain.order import Order, OrderType, Side
 from kontor.errors import KontorError, StoreError
 from kontor.execution.halt import halted
 from kontor.ports import Store
+from kontor.store.migrations import HEAD
 
+RELEASED = Path(__file__).parents[2] / "contract" / "store" / "released"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = "paper"
 
@@ -239,12 +241,32 @@ async def test_what_a_killed_desk_left_is_said_and_followed_to_its_fate(home: Ho
 
 @pytest.fixture
 def quiet_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prefect's own migration takes many seconds; the desk's tests run it for real."""
+    """Prefect's own migration takes many seconds; tests/chaos/desk_upgrade.py runs it for real."""
 
     async def nothing(_: Home) -> None:
         return None
 
     monkeypatch.setattr(upgrading, "_migrate_prefect", nothing)
+
+
+def test_kontor_up_looks_at_the_orders_of_a_store_of_the_first_release(tmp_path: Path) -> None:
+    """Whoever forgets `kontor upgrade` is told the same of the last night, and not of a missing column."""
+    home = Home(tmp_path / "old")
+    home.make()
+    with closing(sqlite3.connect(home.store_file)) as connection:
+        connection.executescript((RELEASED / "r0001.sqlite.sql").read_text(encoding="utf-8"))
+    found = Findings(home)
+    look_at_orders(home, found)
+    assert revision(home.store_file) == HEAD
+
+    async def after() -> list[str]:
+        async with opened(home.default_store_url) as store:
+            return await found.after(store)
+
+    said = " ".join(asyncio.run(after()))
+    assert "orders of unknown outcome: 1; now 1 SUBMITTED" in said
+    assert "orders that were live: 2; now 1 ACCEPTED, 1 PARTIALLY_FILLED" in said
+    assert "halted since" in said
 
 
 @pytest.mark.usefixtures("quiet_prefect")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from kontor.domain.order import OrderState
 from kontor.errors import OrderError
 from kontor.execution.cancel import request_cancels
 from kontor.execution.holding import HELD_ORDERS, Verdict, resolve_order
+from kontor.execution.lookup import GONE
 from kontor.execution.reconcile import reconcile
 from kontor.execution.track import track
 from tests.fakes.desk import ETH, FakeDesk
@@ -119,6 +121,38 @@ async def test_no_verdict_before_a_stopped_executor_could_have_sent_it() -> None
         await desk.until_state(order, S.ACCEPTED)
     (first, _), (second, _) = desk.exchange.sent
     assert second - first >= timedelta(seconds=35)
+
+
+@in_virtual_time
+async def test_an_order_that_only_its_fills_still_show_is_booked_and_not_sent_again() -> None:
+    """The venue forgets finished orders sooner than their fills: those are proof enough that it was placed."""
+    desk = FakeDesk()
+    desk.exchange.forgets_finished = True
+    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
+    async with desk.executing():
+        order = await desk.want()
+        order = await desk.until_state(order, S.FILLED)
+    assert len(desk.exchange.sent) == 1
+    fills = await desk.store.orders.fills(desk.account)
+    assert sum(fill.quantity for fill in fills) == order.filled_quantity == order.quantity
+
+
+@in_virtual_time
+async def test_a_part_filled_order_that_the_venue_forgets_is_closed_with_its_fills() -> None:
+    """It was placed and rests no more; what was filled of it is what counts."""
+    desk = FakeDesk()
+    desk.exchange.forgets_finished = True
+    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
+    desk.exchange.script("lookup", *[Fault.DROPPED_BEFORE] * 3)
+    async with desk.executing():
+        order = await desk.want(price="90", quantity="2")
+        await desk.until(_sent(desk, 1))
+        [report] = desk.venue.open_orders()
+        desk.venue.fill(report.venue_order_id, Decimal("0.5"), desk.clock.now())
+        desk.venue.cancel(desk.venue.find(None, report.venue_order_id), desk.clock.now())
+        order = await desk.until_state(order)
+    assert (order.state, order.filled_quantity, order.reason) == (S.CANCELED, Decimal("0.5"), GONE)
+    assert len(desk.exchange.sent) == 1
 
 
 @in_virtual_time

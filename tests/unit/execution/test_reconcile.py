@@ -169,14 +169,22 @@ async def test_two_markets_that_number_their_orders_alike_are_not_mixed_up() -> 
 
 
 @in_virtual_time
-async def test_an_order_with_our_own_prefix_that_the_store_forgot_gets_its_name_back() -> None:
-    """A restored backup knows less than the venue: the intent must not be sent again under the same name."""
+async def test_an_order_with_our_own_prefix_that_the_store_forgot_gets_its_name_back_and_halts() -> None:
+    """A restored backup knows less than the venue: the intent must not be sent again under the same name.
+
+    Or a copy of this desk trades the account: a person has to say which of the two it is.
+    """
     desk = FakeDesk()
     name = client_order_id(await desk.store.desk.desk_prefix(), "lost in the backup")
     strangers(desk, name)
-    report = await reconcile(desk)
-    assert report.adopted == [name]
+    report = await reconcile(desk, notifier=desk.alerts)
+    assert report.adopted == report.forgotten == [name]
     assert not report.foreign
+    found = await halted(desk.store.desk, desk.account)
+    assert found is not None
+    assert "older backup, or a copy of this desk" in found.reason
+    assert [alert.event for alert in desk.alerts.sent if alert.severity == "critical"] == ["trading.halted"]
+    assert not (await reconcile(desk)).forgotten
     async with desk.executing():
         await asyncio.sleep(30)
     assert desk.exchange.requests["create"] == 0

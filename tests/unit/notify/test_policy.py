@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from kontor.config.alerts import AlertSettings, ChannelRules, QuietHours
+from kontor.domain.order import Order, OrderType, Side
+from kontor.notify import news
 from kontor.notify.policy import Policy, quiet_until, wants
 from kontor.notify.queued import Queued
 from kontor.notify.repeats import Repeats
@@ -106,6 +109,31 @@ def test_at_night_only_critical_alerts_come_and_one_digest_in_the_morning() -> N
     assert (digest.alert.severity, digest.alert.event) == ("warning", "alerts.digest")
     assert day.policy.next_due_in() is None
     assert day.tell(FILL)
+
+
+UNKNOWN = Order("k1", "paper", "BTC/USD", Side.BUY, OrderType.MARKET, Decimal(1), START, unknown_since=START)
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        news.trading_halted("paper", START, reason="lost 5 % today", actor="monitor-risk"),
+        news.order_unknown(UNKNOWN, START + timedelta(minutes=1), mode="live"),
+        Alert("Reconciliation found differences", "BTC: 1 too many", "critical", START, "paper", event="drift"),
+        news.updaters_down("paper", START, reasons={"update-balance": "never reported"}),
+    ],
+    ids=lambda alert: alert.event,
+)
+def test_what_needs_a_person_pierces_quiet_hours_and_any_grouping(alert: Alert) -> None:
+    """A halt, an unknown outcome, drift and a dead updater, at three in the morning after a hundred other alerts."""
+    day = Day(rules(quiet_hours=NIGHT, events=["order.*"], grouping={"burst": 1}))
+    day.at(2)
+    for number in range(100):
+        assert not day.tell(replace(FAILED, title=f"updater {number} failed"))
+    assert alert.severity == "critical"
+    assert wants(day.rules, alert)
+    assert day.tell(alert)
+    assert day.policy.due() == []
 
 
 def test_one_alert_held_alone_comes_as_it_was() -> None:

@@ -1,0 +1,248 @@
+"""Channels of a streaming client: what is subscribed for whom, whether it is heard, and the wait for its next message.
+
+ccxt keeps what a venue says in caches and wakes whoever waits at that moment. A reader here takes what is new in the
+cache, however many messages that were: nothing is lost between two calls, and 2000 messages a second cost no 2000
+wake-ups.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import aiohttp
+import ccxt
+
+from kontor.domain.market import Market
+from kontor.errors import AuthenticationFailed, ExchangeError, NotSupported, Rejected, StreamBroken
+from kontor.exchange.connection import Connection
+from kontor.exchange.error_table import Asked
+from kontor.exchange.stream_client import (
+    StreamEvents,
+    Streaming,
+    awaits_login,
+    break_silent,
+    close_streams,
+    forget_login,
+)
+from kontor.ports import Clock, ExchangeSettings
+from kontor.resilience.connection_gate import ConnectionGate
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Entry = Mapping[str, Any]
+
+# ccxt's name of a capability and of the method that has it.
+Method = tuple[str, str]
+# By channel: the method for many symbols (or for the whole account), and the one for a single symbol.
+METHODS: Mapping[str, tuple[Method, ...]] = {
+    "tickers": (("watchTickers", "watch_tickers"), ("watchTicker", "watch_ticker")),
+    "candles": (("watchOHLCVForSymbols", "watch_ohlcv_for_symbols"), ("watchOHLCV", "watch_ohlcv")),
+    "trades": (("watchTradesForSymbols", "watch_trades_for_symbols"), ("watchTrades", "watch_trades")),
+    "orders": (("watchOrders", "watch_orders"),),
+    "fills": (("watchMyTrades", "watch_my_trades"),),
+    "positions": (("watchPositions", "watch_positions"),),
+    "balance": (("watchBalance", "watch_balance"),),
+}
+UNWATCH: Mapping[str, Method] = {
+    "tickers": ("unWatchTickers", "un_watch_tickers"),
+    "candles": ("unWatchOHLCVForSymbols", "un_watch_ohlcv_for_symbols"),
+    "trades": ("unWatchTradesForSymbols", "un_watch_trades_for_symbols"),
+}
+# What a connection may fail with besides ccxt's own errors.
+LOST = (aiohttp.ClientError, OSError, TimeoutError)
+# No connection is expected to be heard more seldom: both sides ping.
+LIVELY_SECONDS = 12.0
+# A venue may serve with fewer sockets what it served with more.
+FEWER_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One reader's state: the watch under way, the symbols it is for, and what has been handed out."""
+
+    symbols: tuple[str, ...] = ()
+    pending: asyncio.Task[Any] | None = None
+    seen: dict[str, Any] = field(default_factory=dict)
+    breaks: int = 0
+    is_begun: bool = False
+
+
+class StreamChannels:
+    """The channels of one account at one venue; connects on first use, and again by itself when a connection breaks."""
+
+    def __init__(self, settings: ExchangeSettings, *, clock: Clock, gate: ConnectionGate) -> None:
+        self.connection = Connection(settings, clock, Streaming)
+        self._clock, self._client = clock, self.connection.client
+        secrets = (settings.api_key, settings.secret, settings.password)
+        self.events = self._client.kontor_events = StreamEvents(gate, secrets)
+        self._client.kontor_now = clock.monotonic
+        self._client.newUpdates = True
+        self._channels = {name: _Channel() for name in METHODS}
+        self._left_out: set[str] = set()
+        # The most sockets that were up at once, and when there were as many last.
+        self._sockets, self._complete_at = 0, clock.monotonic()
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """What this venue streams."""
+        has = self._client.has
+        return frozenset(name for name, methods in METHODS.items() if any(has.get(can) for can, _ in methods))
+
+    @property
+    def breaks(self) -> int:
+        """How many gaps there have been so far."""
+        return self.events.breaks
+
+    def is_live(self, channel: str) -> bool:
+        """The channel is subscribed, its subscriptions acknowledged, and as many sockets as ever are up and heard."""
+        return self._channels[channel].is_begun and self._all_sockets_up() and not self.events.waits_for(channel)
+
+    def _all_sockets_up(self) -> bool:
+        """A socket that is lost leaves ccxt's list: how many there should be is remembered here."""
+        sockets, now, heard = (self._client.clients or {}).values(), self._clock.monotonic(), self.events.heard_at
+        up = sum(
+            socket.isConnected
+            and not awaits_login(socket)
+            and now - heard.get(socket.url, float("-inf")) < LIVELY_SECONDS
+            for socket in sockets
+        )
+        if up >= self._sockets or (up == len(sockets) and now - self._complete_at > FEWER_SECONDS):
+            # Fewer are enough once those that are left have been well for a while.
+            self._sockets, self._complete_at = up, now
+        return 0 < up == len(sockets) and up >= self._sockets
+
+    def drop_silent(self, limit: float) -> int:
+        """Break connections on which nothing was heard for `limit` seconds; returns how many."""
+        return break_silent(self._client, limit, self.events, self._clock.monotonic())
+
+    async def close(self) -> None:
+        """Close every socket and end every watch."""
+        pending = [channel.pending for channel in self._channels.values() if channel.pending is not None]
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        await close_streams(self._client, self.events)
+
+    async def _prepare(self, name: str, symbols: Collection[str]) -> _Channel:
+        """The channel, for these symbols from now on: new ones are subscribed by the next watch, others dropped now."""
+        if name not in self.channels:
+            raise NotSupported(f"{self.connection.settings.exchange_id} does not stream {name}")
+        await self.connection.load_markets()
+        channel = self._channels[name]
+        if channel.breaks != self.events.breaks:
+            channel.breaks = self.events.breaks
+            if name == "candles":
+                # What was said of the unfinished ones may have been missed in part.
+                self._client.ohlcvs.clear()
+        wanted = tuple(dict.fromkeys(symbols))
+        if wanted != channel.symbols:
+            gone = [symbol for symbol in channel.symbols if symbol not in set(wanted)]
+            await _end(channel)
+            channel.symbols = wanted
+            await self._unwatch(name, gone)
+            for symbol in gone:
+                channel.seen.pop(symbol, None)
+        return channel
+
+    async def _unwatch(self, name: str, symbols: Sequence[str]) -> None:
+        """Stop hearing of some symbols, where the venue lets us; what comes all the same is not looked at."""
+        can, method = UNWATCH.get(name, ("", ""))
+        if not symbols or not self._client.has.get(can):
+            return
+        request = getattr(self._client, method)
+        wanted = [[symbol, timeframe] for symbol in symbols for timeframe in self._timeframes(symbol)]
+        try:
+            async with asyncio.timeout(LIVELY_SECONDS):
+                await request(wanted if name == "candles" else list(symbols))
+        except Exception as error:  # noqa: BLE001 - too many prices are no reason to stop hearing the others
+            logger.info("stream_not_dropped channel=%s count=%d error=%s", name, len(symbols), type(error).__name__)
+
+    def _timeframes(self, symbol: str) -> Sequence[str]:
+        return list(self._client.ohlcvs.get(symbol, {}))
+
+    async def _read(
+        self, name: str, fresh: Callable[[], dict[str, T]], watch: Callable[[], Awaitable[Any]], seconds: float
+    ) -> Mapping[str, T]:
+        """What is new in the cache; waits for the next message when nothing is."""
+        found = fresh()
+        if not self._channels[name].symbols:
+            await self._clock.sleep(seconds)
+            return {}
+        if found and self._channels[name].pending is not None:
+            return found
+        await self._wait(name, watch, 0.0 if found else seconds)
+        return found or fresh()
+
+    async def _wait(self, name: str, watch: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+        """The result of the channel's watch, begun if none is under way; None when it takes longer than `seconds`."""
+        channel = self._channels[name]
+        if channel.pending is None:
+            channel.pending, channel.is_begun = asyncio.ensure_future(self._call(name, watch)), True
+        done, _ = await asyncio.wait({channel.pending}, timeout=seconds)
+        if not done:
+            return None
+        task, channel.pending = channel.pending, None
+        if task.cancelled():
+            raise StreamBroken(f"{self.connection.settings.exchange_id} {name}: the connection was closed")
+        return task.result()
+
+    async def _call(self, name: str, watch: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await watch()
+        except (ccxt.BaseError, *LOST) as error:
+            found = self._explain(name, error)
+            if isinstance(found, AuthenticationFailed):
+                forget_login(self._client)
+            raise found from None
+
+    def _explain(self, name: str, error: Exception) -> Exception:
+        """A lost connection is StreamBroken; a refusal stays one."""
+        found = self.connection.explain(error, Asked.READ, f"stream of {name}")
+        is_final = isinstance(found, (AuthenticationFailed, Rejected)) and not isinstance(error, ccxt.NetworkError)
+        return found if is_final else StreamBroken(str(found))
+
+    async def _watch_symbols(self, name: str, symbols: Sequence[str], timeframe: str = "") -> Any:
+        """Ccxt's watch on many symbols at once, or one for each where the venue has no such thing."""
+        (can, many), (_, one) = METHODS[name]
+        if self._client.has.get(can):
+            wanted = [[symbol, timeframe] for symbol in symbols] if timeframe else list(symbols)
+            return await getattr(self._client, many)(wanted)
+        request = getattr(self._client, one)
+        watches = [asyncio.ensure_future(request(symbol, *([timeframe] if timeframe else []))) for symbol in symbols]
+        try:
+            done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            for each in watches:
+                each.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+
+    def _parse_all(self, what: str, raw: Sequence[Entry], parse: Callable[[Entry, Market, datetime], T]) -> list[T]:
+        """The entries in our words; one that cannot be read is logged with its keys, and counts as a gap."""
+        markets, now, found = self.connection.markets, self._clock.now(), list[T]()
+        for entry in raw:
+            market = markets.get(str(entry.get("symbol")))
+            if market is None:
+                if what not in self._left_out:
+                    self._left_out.add(what)
+                    logger.warning("left_out what=%s symbol=%s reason=not a market here", what, entry.get("symbol"))
+                continue
+            try:
+                found.append(parse(entry, market, now))
+            except (KeyError, ValueError, TypeError, ExchangeError) as error:
+                self.events.breaks += 1
+                logger.warning("stream_entry_unreadable what=%s error=%s keys=%s", what, error, sorted(entry))
+        return found
+
+
+async def _end(channel: _Channel) -> None:
+    task, channel.pending = channel.pending, None
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task

@@ -23,6 +23,8 @@ LOAD ?= 600
 MINUTES ?= 4
 HOURS ?= 1
 CHAOS ?=
+# Campaigns of `make chaos` that bring up desks of their own.
+DESKS ?= nights alerts upgrade doctor stops
 
 .PHONY: help up down test check docs bench chaos soak clean lock browser venv
 
@@ -55,7 +57,7 @@ bench: venv ## Measure Kontor against what one would use instead
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
 	@$(BIN)/python -m tests.chaos.streams --minutes $(MINUTES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
-	@$(BIN)/python -m pytest -q tests/chaos/desk_nights.py tests/chaos/desk_alerts.py tests/chaos/desk_upgrade.py tests/chaos/desk_doctor.py
+	@$(BIN)/python -m pytest -q $(DESKS:%=tests/chaos/desk_%.py)
 	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
 
 soak: venv ## A whole desk under faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles

@@ -30,6 +30,7 @@ from kontor.ports import Store
 HEALTH_LIMIT = timedelta(seconds=120)
 STEP_LIMIT = timedelta(seconds=300)
 QUICK = timedelta(seconds=2)
+PAGE_LIMIT = timedelta(seconds=60)
 
 
 @dataclass
@@ -70,6 +71,17 @@ class Bootstrap:
             first = FirstRuns(api, store, deployments, watch, self.crew.record.boot_at, self.say)
             await first.all_updaters()
         return watch
+
+    async def show_page(self) -> None:
+        """Start the desk's page once there is something to see; trading does not depend on it, so neither does this."""
+        if not self.ports.web:
+            return
+        child = await self.crew.start(self.lineup.page())
+        async with httpx.AsyncClient(trust_env=False, timeout=QUICK.total_seconds()) as client:
+            try:
+                await self.crew.wait_until(lambda: _answers(client, f"{self.ports.web_url}/health"), child, PAGE_LIMIT)
+            except StartFailed as error:
+                self.say(f"{error}; the desk goes on without its page")
 
     async def _start_services(self) -> None:
         began = time.monotonic()

@@ -35,6 +35,7 @@ async def run_desk(
 
     async def live() -> None:
         watch = await crew.bring_up(bootstrap.run())
+        await bootstrap.show_page()
         record.ready = True
         record.save(home)
         await on_ready()

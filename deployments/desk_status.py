@@ -14,7 +14,7 @@ from deployments.home import Home, Ports
 from deployments.instance import running_record
 from deployments.prefect_api import PrefectApi
 from deployments.project import Project
-from deployments.stores import opened, store_url
+from deployments.stores import known_store_url, opened, store_url
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.domain.order import OrderState
@@ -27,8 +27,12 @@ from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
 from kontor.streams.freshness import ChannelState, load_channels
 from kontor.trading.books import UNITS
 
+# An equity older than this is not the account's any more.
+RECENT = timedelta(minutes=10)
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
+# The store's address, updater to interval, and remarks on where they come from.
+Source = tuple[str, Mapping[str, timedelta], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,11 @@ class DeskStatus:
     remarks: tuple[str, ...] = ()
     # Units and risk capital, exact, as the last run of the strategies left them.
     units: Mapping[str, str] | None = None
+    # What the account is worth, coins at their price, as monitor-risk saw it lately; and what it began with.
+    equity: Decimal | None = None
+    initial_capital: Decimal | None = None
+    # Where the desk's page is; empty where there is none.
+    page_url: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The stable form: money as JSON numbers, moments as ISO 8601, ages and intervals in seconds."""
@@ -70,14 +79,17 @@ class DeskStatus:
             "dead_mans_switch": self.dead_mans_switch,
             "units": {name: float(figure) for name, figure in self.units.items()} if self.units else None,
             "oldest_unknown_seconds": _in_seconds(self.oldest_unknown),
+            "equity": _number(self.equity),
+            "initial_capital": _number(self.initial_capital),
+            "remarks": list(self.remarks),
+            "page_url": self.page_url or None,
         }
 
 
 @asynccontextmanager
 async def desk_store(home: Home) -> AsyncIterator[Store]:
     """The desk's store, whether the desk runs or not; raises KontorError when none has ever run on this home."""
-    record = running_record(home)
-    url = home.default_store_url
+    record, url = running_record(home), known_store_url(home)
     if record is not None:
         async with desk_api(home, record.ports, timeout=QUICK) as api:
             if await api.is_healthy():
@@ -95,33 +107,44 @@ def require_store(home: Home, url: str) -> None:
 
 async def read_status(home: Home, account: str) -> DeskStatus:
     """The status of an account; raises KontorError when no desk has ever run on this home."""
-    record = running_record(home)
-    ports = record.ports if record is not None else Ports.from_environment()
-    async with desk_api(home, ports, timeout=QUICK) as api:
-        # Another home's server may well listen on the port of a desk that is down.
-        url, intervals, remarks = await (_ask(api, home, account) if record else _without_server(home, account))
+    url, intervals, remarks = await read_source(home, account)
     require_store(home, url)
     async with opened(url) as store:
-        now = datetime.now(UTC)
-        positions = await store.account.positions(account)
-        units = await store.desk.attribute(account, UNITS)
-        halt = await halted(store.desk, account)
-        return DeskStatus(
-            prefect_url=ports.prefect_url,
-            account=account,
-            updaters=judge(intervals, await store.desk.heartbeats(account), now),
-            orders={state.value: count for state, count in (await store.orders.counts(account)).items()},
-            positions=tuple(positions.value) if positions else (),
-            balance=await store.account.balance(account),
-            breakers=await load_breakers(store.desk, account, now),
-            halt=halt,
-            clock_drift=await _noted(store, account, CLOCK_DRIFT),
-            dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
-            streams=tuple((await load_channels(store.desk, account, now)).values()),
-            oldest_unknown=await _oldest_unknown(store, account, now),
-            remarks=remarks,
-            units=units.value if units else None,
-        )
+        return await status_of(store, account, desk_ports(home), intervals, remarks)
+
+
+async def status_of(
+    store: Store, account: str, ports: Ports, intervals: Mapping[str, timedelta], remarks: tuple[str, ...] = ()
+) -> DeskStatus:
+    """The status of an account as a store that is open already has it."""
+    now = datetime.now(UTC)
+    positions = await store.account.positions(account)
+    units = await store.desk.attribute(account, UNITS)
+    halt = await halted(store.desk, account)
+    return DeskStatus(
+        prefect_url=ports.prefect_url,
+        account=account,
+        updaters=judge(intervals, await store.desk.heartbeats(account), now),
+        orders={state.value: count for state, count in (await store.orders.counts(account)).items()},
+        positions=tuple(positions.value) if positions else (),
+        balance=await store.account.balance(account),
+        breakers=await load_breakers(store.desk, account, now),
+        halt=halt,
+        clock_drift=await _noted(store, account, CLOCK_DRIFT),
+        dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
+        streams=tuple((await load_channels(store.desk, account, now)).values()),
+        oldest_unknown=await _oldest_unknown(store, account, now),
+        remarks=remarks,
+        units=units.value if units else None,
+        equity=await _equity(store, account, now),
+        initial_capital=await store.account.initial_capital(account),
+        page_url=ports.web_url,
+    )
+
+
+async def _equity(store: Store, account: str, now: datetime) -> Decimal | None:
+    newest = await store.account.equity_history(account, since=now - RECENT, points=1)
+    return newest[-1].value if newest else None
 
 
 async def _oldest_unknown(store: Store, account: str, now: datetime) -> timedelta | None:
@@ -130,7 +153,19 @@ async def _oldest_unknown(store: Store, account: str, now: datetime) -> timedelt
     return max(now - min(since), timedelta(0)) if since else None
 
 
-Source = tuple[str, Mapping[str, timedelta], tuple[str, ...]]
+def desk_ports(home: Home) -> Ports:
+    """Those of the desk that runs, else those it would have."""
+    record = running_record(home)
+    return record.ports if record is not None else Ports.from_environment()
+
+
+async def read_source(home: Home, account: str) -> Source:
+    """Where the account's store is, and how often each updater should run."""
+    if running_record(home) is None:
+        # Another home's server may well listen on the port of a desk that is down.
+        return await _without_server(home, account)
+    async with desk_api(home, desk_ports(home), timeout=QUICK) as api:
+        return await _ask(api, home, account)
 
 
 async def _ask(api: PrefectApi, home: Home, account: str) -> Source:
@@ -146,9 +181,9 @@ async def _ask(api: PrefectApi, home: Home, account: str) -> Source:
 
 
 async def _without_server(home: Home, account: str) -> Source:
-    """Store and intervals while nobody can be asked: the embedded file, and prefect.yaml."""
+    """Store and intervals while nobody can be asked: the block in Prefect's database, and prefect.yaml."""
     intervals = Project.find().intervals(account)
-    return home.default_store_url, intervals, ("the desk is not running: intervals are those of prefect.yaml",)
+    return known_store_url(home), intervals, ("the desk is not running: intervals are those of prefect.yaml",)
 
 
 def _updater(health: UpdaterHealth) -> dict[str, Any]:

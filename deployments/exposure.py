@@ -1,4 +1,4 @@
-"""From where a desk's Prefect server can be reached: this machine alone, or the world through something with TLS."""
+"""From where a desk's server and its page are reached: this machine alone, or the world through something with TLS."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from kontor.errors import ConfigError
 
 HOST_VARIABLE = "KONTOR_PREFECT_HOST"
 PUBLIC_VARIABLE = "KONTOR_PUBLIC_URL"
+WEB_HOST_VARIABLE = "KONTOR_WEB_HOST"
+WEB_PUBLIC_VARIABLE = "KONTOR_WEB_PUBLIC_URL"
 # The desk's own processes reach their server by loopback, so it listens there whatever else it does.
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - allowed only together with an address that has TLS
 
@@ -27,20 +29,30 @@ class Exposure:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """What the two variables say; raises ConfigError for what would put the desk on a network in the clear."""
+        """Prefect's server, as its two variables say; raises ConfigError for what would expose it in the clear."""
+        return cls._read(environment, HOST_VARIABLE, PUBLIC_VARIABLE, "the server speaks no TLS, and who listens in")
+
+    @classmethod
+    def of_page(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """The desk's page, by the same rules."""
+        said = "the page speaks no TLS, and its password is the one that trades: who listens in"
+        return cls._read(environment, WEB_HOST_VARIABLE, WEB_PUBLIC_VARIABLE, said)
+
+    @classmethod
+    def _read(cls, environment: Mapping[str, str] | None, host_name: str, public_name: str, danger: str) -> Self:
         environment = os.environ if environment is None else environment
-        host = environment.get(HOST_VARIABLE) or LOOPBACK
-        public_url = _public_url(environment.get(PUBLIC_VARIABLE, ""))
+        host = environment.get(host_name) or LOOPBACK
+        public_url = _public_url(environment.get(public_name, ""), public_name)
         if host not in {LOOPBACK, *EVERYWHERE}:
             raise ConfigError(
                 f"must be {LOOPBACK}, or {EVERYWHERE[0]} for every address of this machine, not {host!r}",
-                where=HOST_VARIABLE,
+                where=host_name,
             )
         if host != LOOPBACK and not public_url:
             raise ConfigError(
-                "the server speaks no TLS, and whoever listens in could trade: put a proxy with TLS in front and name "
-                f"its address in {PUBLIC_VARIABLE}, such as https://desk.example.org (docs/security.md)",
-                where=HOST_VARIABLE,
+                f"{danger} could trade: put a proxy with TLS in front and name its address in {public_name}, such as "
+                "https://desk.example.org (docs/security.md)",
+                where=host_name,
             )
         return cls(host, public_url)
 
@@ -62,13 +74,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _public_url(text: str) -> str:
+def _public_url(text: str, variable: str) -> str:
     if not text:
         return ""
     parts = urlsplit(text.rstrip("/"))
     if parts.scheme != "https" or not parts.hostname or parts.path or parts.query or parts.username:
         raise ConfigError(
             f"must be an https:// address without a path, such as https://desk.example.org, not {text!r}",
-            where=PUBLIC_VARIABLE,
+            where=variable,
         )
     return f"https://{parts.netloc}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from deployments.backup import newest_backup
@@ -11,8 +11,8 @@ from deployments.credentials import desk_api
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.restore import remedy
-from deployments.sqlite_files import accounts_in, damage_in
-from deployments.stores import open_desk_store, opened
+from deployments.sqlite_files import accounts_in, damage_in, revision, row_counts
+from deployments.stores import known_store_url, open_desk_store, opened
 from kontor.domain.order import OrderState
 from kontor.errors import KontorError, StoreError
 from kontor.execution.halt import halted
@@ -27,6 +27,20 @@ def require_sound_databases(home: Home) -> None:
     for path in (home.store_file, home.prefect_database):
         if damage := damage_in(path):
             raise StoreError(f"{path} is damaged ({damage}); {remedy(newest_backup(home))}")
+    if lost := lost_store(home):
+        raise StoreError(f"{lost}; {remedy(newest_backup(home))}; to begin anew, move {home.path} away")
+
+
+def lost_store(home: Home) -> str:
+    """What is wrong when a desk that has worked has no store any more: a new one would know none of its orders."""
+    path = home.store_file
+    if known_store_url(home) != home.default_store_url or (path.exists() and revision(path)):
+        return ""
+    if not home.prefect_database.exists() or not row_counts(home.prefect_database, ["flow_run"]).get("flow_run"):
+        return ""
+    return (
+        f"{path} is {'empty' if path.exists() else 'gone'}, although this desk has worked: its orders are in no store"
+    )
 
 
 def how_it_ended(record: DeskRecord | None) -> str | None:
@@ -44,6 +58,8 @@ class Findings:
     """The orders that were open when the desk came up, and what became of them until it was ready."""
 
     home: Home
+    # Those of prefect.yaml; an embedded store may know of others.
+    accounts: Collection[str] = ()
     _unknown: dict[str, str] = field(default_factory=dict, init=False)
     _live: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -69,7 +85,8 @@ class Findings:
         return said
 
     def _accounts(self) -> list[str]:
-        return sorted(accounts_in(self.home.store_file)) if self.home.store_file.exists() else []
+        stored = accounts_in(self.home.store_file) if self.home.store_file.exists() else frozenset()
+        return sorted({*self.accounts, *stored})
 
 
 def look_first(home: Home, say: Callable[[str], None]) -> None:
@@ -84,14 +101,16 @@ def look_first(home: Home, say: Callable[[str], None]) -> None:
 
 def look_at_orders(home: Home, found: Findings) -> None:
     """Which orders are open, once nobody else works on the store: one of an older version is migrated first."""
+    url = known_store_url(home)
+    if url == home.default_store_url and not home.store_file.exists():
+        return
 
     async def look() -> None:
-        async with opened(home.default_store_url) as store:
+        async with opened(url) as store:
             await store.migrate()
             await found.before(store)
 
-    if home.store_file.exists():
-        asyncio.run(look())
+    asyncio.run(look())
 
 
 async def say_findings(home: Home, ports: Ports, found: Findings, say: Callable[[str], None]) -> None:

@@ -19,9 +19,13 @@ PREFECT_PORT_VARIABLE = "KONTOR_PREFECT_PORT"
 PAPER_PORT_VARIABLE = "KONTOR_PAPER_PORT"
 # Where the paper exchange takes its prices from, as `kontor paper --source` takes it.
 PAPER_SOURCE_VARIABLE = "KONTOR_PAPER_SOURCE"
+WEB_PORT_VARIABLE = "KONTOR_WEB_PORT"
 DEFAULT_HOME = ".kontor"
 DEFAULT_PREFECT_PORT = 4200
 DEFAULT_PAPER_PORT = 8400
+DEFAULT_WEB_PORT = 8410
+# What the variable of the page's port says when there is to be no page.
+OFF = "off"
 LAST_PORT = 65535
 LOOPBACK = "127.0.0.1"
 
@@ -83,6 +87,11 @@ class Home:
         return self.path / "paper.sqlite3"
 
     @property
+    def metrics(self) -> Path:
+        """One file for each process that serves figures, as Prometheus reads them."""
+        return self.path / "metrics"
+
+    @property
     def backups(self) -> Path:
         """Where backups go unless another folder is named."""
         return self.path / "backups"
@@ -137,25 +146,29 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where Prefect's server and the paper exchange listen, both on loopback."""
+    """Where Prefect's server, the paper exchange and the desk's page listen, all on loopback."""
 
     prefect: int = DEFAULT_PREFECT_PORT
     paper: int = DEFAULT_PAPER_PORT
+    # 0 is no page.
+    web: int = DEFAULT_WEB_PORT
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """The ports the two variables name; raises ConfigError when one is no port number, or both are the same."""
+        """The ports the variables name; raises ConfigError when one is no port number, or two are the same."""
         environment = os.environ if environment is None else environment
-        ports = cls(
-            read_port(environment, PREFECT_PORT_VARIABLE, DEFAULT_PREFECT_PORT),
-            read_port(environment, PAPER_PORT_VARIABLE, DEFAULT_PAPER_PORT),
-        )
-        if ports.prefect == ports.paper:
-            raise ConfigError(
-                f"{ports.paper} is the port of {PREFECT_PORT_VARIABLE} already; choose another",
-                where=PAPER_PORT_VARIABLE,
-            )
-        return ports
+        no_page = environment.get(WEB_PORT_VARIABLE) == OFF
+        wanted = {
+            PREFECT_PORT_VARIABLE: read_port(environment, PREFECT_PORT_VARIABLE, DEFAULT_PREFECT_PORT),
+            PAPER_PORT_VARIABLE: read_port(environment, PAPER_PORT_VARIABLE, DEFAULT_PAPER_PORT),
+            WEB_PORT_VARIABLE: 0 if no_page else read_port(environment, WEB_PORT_VARIABLE, DEFAULT_WEB_PORT),
+        }
+        owners: dict[int, str] = {}
+        for variable, port in wanted.items():
+            owner = owners.setdefault(port, variable)
+            if owner != variable:
+                raise ConfigError(f"{port} is the port of {owner} already; choose another", where=variable)
+        return cls(*wanted.values())
 
     @property
     def prefect_url(self) -> str:
@@ -167,10 +180,17 @@ class Ports:
         """The address of the paper exchange."""
         return f"http://{LOOPBACK}:{self.paper}"
 
+    @property
+    def web_url(self) -> str:
+        """The address of the desk's page; empty when there is none."""
+        return f"http://{LOOPBACK}:{self.web}" if self.web else ""
+
     def check_free(self) -> None:
         """Raises ConfigError naming the variable of the first port that something else listens on."""
         require_free(self.prefect, PREFECT_PORT_VARIABLE)
         require_free(self.paper, PAPER_PORT_VARIABLE)
+        if self.web:
+            require_free(self.web, WEB_PORT_VARIABLE)
 
 
 def read_port(environment: Mapping[str, str], variable: str, default: int) -> int:

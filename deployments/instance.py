@@ -54,6 +54,8 @@ class DeskRecord(BaseModel):
     boot_at: datetime
     prefect_port: int
     paper_port: int
+    # 0: no page, as on a desk from before there was one.
+    web_port: int = 0
     ready: bool = False
     children: list[ProcessRef] = Field(default_factory=list)
 
@@ -63,12 +65,18 @@ class DeskRecord(BaseModel):
         this = ProcessRef.of("kontor up", os.getpid())
         if this is None:
             raise RuntimeError("this process is not in its own process table")
-        return cls(supervisor=this, boot_at=datetime.now(UTC), prefect_port=ports.prefect, paper_port=ports.paper)
+        return cls(
+            supervisor=this,
+            boot_at=datetime.now(UTC),
+            prefect_port=ports.prefect,
+            paper_port=ports.paper,
+            web_port=ports.web,
+        )
 
     @property
     def ports(self) -> Ports:
         """The ports the desk was brought up with."""
-        return Ports(self.prefect_port, self.paper_port)
+        return Ports(self.prefect_port, self.paper_port, self.web_port)
 
     def save(self, home: Home) -> None:
         """Write it whole or not at all."""

@@ -11,7 +11,15 @@ from datetime import timedelta
 from deployments.children import ChildSpec
 from deployments.credentials import read_auth, read_key
 from deployments.exposure import Exposure
-from deployments.home import HOME_VARIABLE, PAPER_PORT_VARIABLE, PREFECT_PORT_VARIABLE, Home, Ports
+from deployments.home import (
+    HOME_VARIABLE,
+    OFF,
+    PAPER_PORT_VARIABLE,
+    PREFECT_PORT_VARIABLE,
+    WEB_PORT_VARIABLE,
+    Home,
+    Ports,
+)
 from deployments.in_process.settings import InProcessSettings
 from deployments.json_logs import log_environment
 from deployments.project import Project
@@ -22,8 +30,8 @@ POOL, POOL_TYPE = "desk", "in-process"
 QUEUES = ("updates", "orders")
 # The exit code of a worker that wants to be started again.
 RESTART_CODE = 75
-# A candle refresh takes a processor for seconds: it gives way to orders, the server and the exchange.
-NICENESS = {"updates": 10}
+# A candle refresh takes a processor for seconds: it gives way to orders, the server and the exchange. So does the page.
+NICENESS = {"updates": 10, "page": 10}
 # What a worker may need beyond its own two deadlines.
 AIR = timedelta(seconds=10)
 
@@ -64,11 +72,16 @@ class Lineup:
         return self._child(
             f"worker {queue}",
             arguments,
-            worker_environment(self.home.path, self.ports.prefect, auth=read_auth(self.home)),
+            worker_environment(self.home.path, self.ports.prefect, auth=read_auth(self.home))
+            | {"KONTOR_WORKER_METRICS_FOLDER": str(self.home.metrics)},
             stop_within=patience.drain_grace + patience.stop_deadline + AIR,
             restart_code=RESTART_CODE,
             niceness=NICENESS.get(queue, 0),
         )
+
+    def page(self) -> ChildSpec:
+        """The desk's page, in a process of its own: whoever looks takes nothing from who trades."""
+        return self._child("page", ["-m", "deployments.cli", "web"], {}, niceness=NICENESS["page"])
 
     def prepare(self, previous_paper_url: str, *, keys_are_new: bool) -> Sequence[str]:
         """The command that makes pool, queues and blocks."""
@@ -110,6 +123,7 @@ class Lineup:
             HOME_VARIABLE: str(self.home.path),
             PREFECT_PORT_VARIABLE: str(self.ports.prefect),
             PAPER_PORT_VARIABLE: str(self.ports.paper),
+            WEB_PORT_VARIABLE: str(self.ports.web or OFF),
             "PYTHONUNBUFFERED": "1",
             **log_environment(),
             **settings,

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
 
+    from deployments.metrics.runs import RunFigures
+
 _CANCELED = "Canceled on request."
 _MEMORY_CHECK = 5.0
 _DEFAULTS_CHECK = 60.0
@@ -133,6 +135,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
             registry=self._registry,
             slots=Slots(self._limit, on_free=self._wanted.set),
             threads=self._threads,
+            figures=self._serve_figures(stack),
         )
         self._sweep = OrphanSweep(
             client=self.client,
@@ -142,6 +145,20 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
             pool=self._work_pool_name,
             queues=self._work_queues,
         )
+
+    def _serve_figures(self, stack: contextlib.AsyncExitStack) -> RunFigures | None:
+        """Figures of runs and sessions, served until the teardown where the settings say so."""
+        if self.settings.metrics_folder is None:
+            return None
+        from deployments.metrics.endpoint import new_registry, serving
+        from deployments.metrics.resources import ResourcesCollector
+        from deployments.metrics.runs import RunFigures
+
+        registry = new_registry()
+        registry.register(ResourcesCollector(asyncio.get_running_loop()))
+        figures = RunFigures(registry)
+        stack.enter_context(serving(self.settings.metrics_folder, self.name, registry))
+        return figures
 
     async def teardown(self, *exc_info: Any) -> None:
         """Prefect's teardown, and the end of our own parts."""

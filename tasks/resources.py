@@ -62,6 +62,11 @@ class Resources:
         return self._sessions
 
     @property
+    def opened(self) -> SessionPool | None:
+        """The sessions if any has been opened: whoever only looks opens none."""
+        return self._sessions
+
+    @property
     def strategies(self) -> IsolatingHost:
         """Where the strategies of this loop decide."""
         if self._strategies is None:

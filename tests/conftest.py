@@ -17,8 +17,8 @@ TOGETHER = {
     "flows/updaters": "prefect",
     "flows/worker": "worker",
 }
-# These bring up desks of their own.
-APART = {"flows/desk/test_imported_desk.py"}
+# These bring up a desk of their own, or need none.
+APART = {"flows/desk/test_imported_desk.py", "browser/test_documentation.py"}
 
 
 def folder_of(nodeid: str) -> str:

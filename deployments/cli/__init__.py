@@ -26,6 +26,7 @@ from deployments.cli import (
     shared,
     status,
     up,
+    web,
 )
 from kontor.errors import KontorError
 
@@ -48,6 +49,7 @@ app.command(run.run)
 app.command(shared.get)
 app.command(shared.updaters)
 app.command(paper.paper)
+app.command(web.web)
 app.command(doctor.doctor)
 app.command(metrics.metrics)
 app.command(lifecycle.backup)

@@ -86,7 +86,7 @@ def upgrade() -> None:
     home = Home.from_environment()
     if not home.store_file.exists():
         raise KontorError(f"no desk has ever run on {home.path}; 'kontor up' starts one, with the newest databases")
-    _require_embedded_store(home, "a PostgreSQL store is migrated by 'kontor up', in one transaction: save it before")
+    _require_embedded_store(home, "'kontor up' migrates it, in one transaction: save it before")
     try:
         with home.locked():
             if leftovers(DeskRecord.load(home)):
@@ -113,12 +113,17 @@ def systemd(*, user: str | None = None) -> None:
 
 
 def _require_embedded_store(home: Home, hint: str) -> None:
-    from deployments.block_secrets import read_block
-    from deployments.stores import STORE_BLOCK, STORE_BLOCK_TYPE
+    from deployments.stores import known_store_url
 
-    url = str((read_block(home, STORE_BLOCK_TYPE, STORE_BLOCK) or {}).get("url") or "")
-    if url.startswith("postgresql"):
+    url = known_store_url(home)
+    if url.startswith("postgres"):
         raise KontorError(
             "the state store of this desk is in PostgreSQL, which saves it best: pg_dump --format=custom "
             f"--file=kontor.dump (and pg_restore to bring it back); {hint}"
+        )
+    if url != home.default_store_url:
+        # The file in the home, if there is one, is an old store: a copy of it would look like a backup of the orders.
+        raise KontorError(
+            f"the state store of this desk is not in {home.path} but at {url}: copy it with "
+            f"sqlite3 FILE '.backup COPY'; {hint}"
         )

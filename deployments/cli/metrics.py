@@ -21,7 +21,7 @@ ENDS = (signal.SIGINT, signal.SIGTERM)
 def metrics(
     *, port: int | None = None, once: Annotated[bool, Parameter(negative="")] = False, account: str | None = None
 ) -> None:
-    """Serve the desk's figures on loopback until Ctrl-C, for Prometheus to scrape.
+    """Serve the figures of all of the desk's processes at one address on loopback until Ctrl-C, for Prometheus.
 
     Parameters
     ----------
@@ -30,15 +30,19 @@ def metrics(
     once
         Print the figures and end.
     account
-        One account alone. Default: every account that prefect.yaml deploys.
+        Read the store for this account alone while the desk's own processes do not. Default: every account of
+        prefect.yaml.
 
     """
-    from prometheus_client import generate_latest, start_http_server
+    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
-    from deployments.metrics import registry
+    from deployments.metrics.desk import DeskCollector, from_outside
+    from deployments.metrics.merged import MergedCollector
 
+    home = Home.from_environment()
     accounts = [account] if account else sorted(Project.find().accounts())
-    served = registry(Home.from_environment(), accounts)
+    served = CollectorRegistry()
+    served.register(MergedCollector(home.metrics, DeskCollector(lambda: accounts, from_outside(home)).collect))
     if once:
         print(generate_latest(served).decode(), end="")  # noqa: T201 - for a program to read
         return

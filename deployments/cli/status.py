@@ -98,7 +98,8 @@ async def show_status(home: Home, say: Callable[[str], None], account: str = "pa
 
 def render(found: DeskStatus) -> Group:
     """The status as tables, the address of the UI first."""
-    parts: list[Table | Text] = [Text(f"Prefect UI {found.prefect_url}   account {found.account}", style="bold")]
+    page = f"   page {found.page_url}" if found.page_url else ""
+    parts: list[Table | Text] = [Text(f"Prefect UI {found.prefect_url}{page}   account {found.account}", style="bold")]
     parts += [Text(remark, style="yellow") for remark in found.remarks]
     parts.append(_updaters(found))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found.orders.items()) if count)
@@ -106,6 +107,8 @@ def render(found: DeskStatus) -> Group:
     if found.oldest_unknown is not None:
         parts.append(Text(f"unknown   the oldest outcome for {_seconds(found.oldest_unknown)}", style="yellow"))
     parts.append(Text(f"balance   {_balance(found.balance)}"))
+    if found.equity is not None:
+        parts.append(Text(f"equity    {_equity(found)}"))
     if held := _held(found.balance):
         parts.append(Text(f"held      {held}"))
     if found.streams:
@@ -169,6 +172,15 @@ def _balance(balance: Balance | None) -> str:
     if balance is None:
         return "not known yet"
     return f"{balance.total:,.2f} {balance.currency} in total, {balance.free:,.2f} free, {balance.used:,.2f} used"
+
+
+def _equity(found: DeskStatus) -> str:
+    """What the account is worth, and how that differs from what it began with."""
+    assert found.equity is not None  # noqa: S101 - asked for only then
+    if not found.initial_capital:
+        return f"{found.equity:,.2f}"
+    gain = found.equity - found.initial_capital
+    return f"{found.equity:,.2f}, {gain:+,.2f} ({gain / found.initial_capital * 100:+.2f} %) since the start"
 
 
 def _units(units: Mapping[str, str]) -> str:

@@ -53,7 +53,7 @@ def up(*, detach: Annotated[bool, Parameter(negative="")] = False) -> int:
                 from deployments.desk import run_desk
                 from deployments.findings import Findings, look_at_orders, look_first, say_findings
 
-                found = Findings(home)
+                found = Findings(home, project.accounts())
                 look_first(home, told.say)
                 end_leftovers(DeskRecord.load(home), told.say)
                 ports.check_free()
@@ -105,6 +105,7 @@ def prepare_secrets(home: Home, say: Callable[[str], None]) -> None:
     from deployments.block_secrets import settle_key
 
     Exposure.from_environment()
+    Exposure.of_page()
     make_auth(home)
     read_auth(home)
     if done := settle_key(home):
@@ -113,7 +114,7 @@ def prepare_secrets(home: Home, say: Callable[[str], None]) -> None:
 
 def how_to_sign_in(home: Home) -> str:
     """A sentence for a person in front of the UI; the password itself stays out of logs."""
-    return f"to sign in to the UI, enter the one line in {home.auth_file}"
+    return f"to sign in to the UI or the page, enter the one line in {home.auth_file}"
 
 
 def _supervisor(home: Home) -> psutil.Process:

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from deployments.backup import newest_backup
 from deployments.credentials import OTHERS
 from deployments.doctor.verdict import Verdict, failed, skipped, warning, well
+from deployments.findings import lost_store
 from deployments.home import Home, Ports
 from deployments.sqlite_files import damage_in, revision
 from kontor.errors import ConfigError
@@ -93,7 +94,8 @@ def ports_free(ports: Ports, *, is_running: bool) -> Verdict:
         ports.check_free()
     except ConfigError as error:
         return failed("ports", str(error), "stop the other program, or set the variable named to a free port")
-    return well("ports", f"{ports.prefect} and {ports.paper} are free")
+    names = [str(port) for port in (ports.prefect, ports.paper, ports.web) if port]
+    return well("ports", f"{', '.join(names)} are free")
 
 
 def private_files(home: Home) -> Verdict:
@@ -114,14 +116,16 @@ def databases(home: Home) -> Sequence[Verdict]:
     from kontor.store.migrations import HEAD
 
     verdicts = []
+    newest = newest_backup(home)
+    backup = f"the newest backup is {newest}" if newest else "restore a backup from elsewhere"
     for name, path in (("state store", home.store_file), ("Prefect database", home.prefect_database)):
-        if not path.exists():
-            verdicts.append(skipped(name, f"{path} is not there yet"))
-        elif damage := damage_in(path):
-            newest = newest_backup(home)
-            backup = f"the newest backup is {newest}" if newest else "restore a backup from elsewhere"
+        if damage := damage_in(path):
             remedy = f"'kontor down', keep the file, 'kontor restore' into a new KONTOR_HOME; {backup}"
             verdicts.append(failed(name, f"{path} is damaged: {damage}", remedy))
+        elif name == "state store" and (lost := lost_store(home)):
+            verdicts.append(failed(name, lost, f"'kontor restore' into a new KONTOR_HOME; {backup}"))
+        elif not path.exists():
+            verdicts.append(skipped(name, f"{path} is not there yet"))
         elif name == "state store" and (found := revision(path)) != HEAD:
             newer = found > HEAD
             remedy = (

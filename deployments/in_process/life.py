@@ -31,6 +31,7 @@ from deployments.in_process.identity import ProcessIdentity
 from deployments.in_process.job import JobConfiguration
 from deployments.in_process.runs import ACTIVE, ActiveRun, Phase, RunRegistry, StopKind
 from deployments.in_process.slots import Slots
+from deployments.metrics.runs import RunFigures
 
 logger = get_logger("worker.in_process")
 
@@ -50,6 +51,8 @@ class Lives:
     registry: RunRegistry
     slots: Slots
     threads: Executor
+    #: Counts what begins and ends here; None where nobody counts.
+    figures: RunFigures | None = None
     #: What flows find around them: the worker's own, not that of the chore which happened to find their run.
     surroundings: Context = field(default_factory=copy_context)
     _claims: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CLAIMS_AT_ONCE))
@@ -168,14 +171,17 @@ class Lives:
     async def _execute(self, run: ActiveRun, flow: Flow[..., Any], job: JobConfiguration) -> None:
         """Run the flow under its engine; nothing it raises gets past this point but the end of the worker."""
         run.began = time.monotonic()
+        state = None
+        if self.figures is not None:
+            self.figures.began(run)
         try:
             parameters = _flow_parameters(flow=flow, flow_run=run.flow_run, parameters=None)
             common = {"flow": flow, "flow_run": run.flow_run, "parameters": parameters}
             if flow.isasync:
-                await AsyncEngine(**common, active=run, when_drained=job.when_drained).execute()
+                state = await AsyncEngine(**common, active=run, when_drained=job.when_drained).execute()
             else:
                 engine = ThreadEngine(**common, active=run, when_drained=job.when_drained)
-                await engine.execute_in(self.threads)
+                state = await engine.execute_in(self.threads)
         except (Abort, Pause) as decision:
             logger.info("event=run-set-aside run=%s reason=%s", run.name, decision)
         except (asyncio.CancelledError, TerminationSignal):
@@ -185,6 +191,9 @@ class Lives:
         except BaseException as error:  # noqa: BLE001 - even SystemExit is one run's business only
             logger.warning("event=run-ended-by-exception run=%s error=%r", run.name, error)
             await self._crash_if_unsettled(run.flow_run, error)
+        finally:
+            if self.figures is not None:
+                self.figures.ended(run, state)
 
     async def _settle_if_unsettled(self, run: ActiveRun, job: JobConfiguration) -> None:
         """The engine settles a stopped run, unless the stop came before it had begun to look after it."""

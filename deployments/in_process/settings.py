@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -54,6 +55,10 @@ class InProcessSettings(BaseSettings):
         default=timedelta(seconds=20),
         gt=timedelta(0),
         description="How often runs of ended processes are looked for.",
+    )
+    metrics_folder: Path | None = Field(
+        default=None,
+        description="Where the worker says under which address it serves its figures; without, it serves none.",
     )
     sync_threads: int = Field(
         default=32,

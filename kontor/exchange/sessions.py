@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kontor.errors import KontorError
 from kontor.exchange.breakers import Breakers
@@ -77,6 +77,15 @@ class SessionPool:
                 on_change=None if tell is None else lambda status: tell(account, status),
             )
         return self._breakers[key]
+
+    @property
+    def opened(self) -> Mapping[str, Session]:
+        """The session of each account that has one now."""
+        return self._sessions
+
+    def statuses(self, account: str) -> list[BreakerStatus]:
+        """How each of the account's breakers stands."""
+        return [each for (owner, _), some in self._breakers.items() if owner == account for each in some.statuses]
 
     def reset_breakers(self, account: str) -> None:
         """Close the account's breakers."""

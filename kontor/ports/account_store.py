@@ -27,7 +27,19 @@ class AccountStore(Protocol):
         """Totals over time, oldest first."""
         ...
 
-    async def prune_balances(self, account: str, *, before: datetime) -> int: ...
+    async def save_equity(self, account: str, equity: Decimal, at: datetime) -> None:
+        """Append what the account is worth, in its capital currency, to the history of equity."""
+        ...
+
+    async def equity_history(
+        self, account: str, *, since: datetime | None = None, points: int | None = None
+    ) -> Sequence[Snapshot[Decimal]]:
+        """Equity over time, oldest first; with `points` the last of each of so many equal stretches of time."""
+        ...
+
+    async def prune_balances(self, account: str, *, before: datetime) -> int:
+        """Drop both histories before a moment; returns how many rows went."""
+        ...
 
     async def save_positions(self, account: str, positions: Sequence[Position], at: datetime) -> None: ...
 

@@ -70,6 +70,11 @@ class RateBudget:
         return self._per_second
 
     @property
+    def burst(self) -> float:
+        """What a full bucket holds."""
+        return self._burst
+
+    @property
     def waiting(self) -> int:
         """How many callers wait."""
         return len(self._waiters)

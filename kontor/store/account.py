@@ -17,6 +17,7 @@ from kontor.store import tables
 from kontor.store.columns import plain
 from kontor.store.database import Database
 from kontor.store.desk import load_attribute, save_attribute
+from kontor.store.equity import load_equity
 from kontor.store.ledger import book_entries, load_entries
 from kontor.store.outside import book_moves, load_moves
 from kontor.store.rows import columns_of, upsert, values_of
@@ -69,12 +70,24 @@ class SqlAccountStore:
         rows = await self._database.read(lambda conn: conn.execute(query).all())
         return [Snapshot(row.total, row.at) for row in rows]
 
+    async def save_equity(self, account: str, equity: Decimal, at: datetime) -> None:
+        """Append to the history of equity."""
+        row = {"account": account, "at": at, "equity": equity}
+        await self._database.write(lambda conn: conn.execute(upsert(tables.equity_history), row), durable=False)
+
+    async def equity_history(
+        self, account: str, *, since: datetime | None = None, points: int | None = None
+    ) -> Sequence[Snapshot[Decimal]]:
+        """Equity over time, oldest first; with `points` the last of each of so many equal stretches of time."""
+        return await self._database.read(lambda conn: load_equity(conn, account, since, points))
+
     async def prune_balances(self, account: str, *, before: datetime) -> int:
-        """Drop the history before a moment; returns how many totals went."""
-        statement = delete(tables.balance_history).where(
-            tables.balance_history.c.account == account, tables.balance_history.c.at < before
-        )
-        return await self._database.write(lambda conn: conn.execute(statement).rowcount)
+        """Drop both histories before a moment; returns how many rows went."""
+        statements = [
+            delete(table).where(table.c.account == account, table.c.at < before)
+            for table in (tables.balance_history, tables.equity_history)
+        ]
+        return await self._database.write(lambda conn: sum(conn.execute(each).rowcount for each in statements))
 
     async def settle(
         self,

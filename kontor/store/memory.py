@@ -14,6 +14,7 @@ from kontor.domain.outside import OutsideMove
 from kontor.domain.snapshot import Snapshot
 from kontor.ports import Heartbeat, Lease
 from kontor.store.columns import to_json
+from kontor.store.equity import stretch_of
 from kontor.store.leasing import LeaseRow, new_prefix, released, renewed, taken
 from kontor.store.memory_market import MemoryMarketStore
 from kontor.store.memory_orders import MemoryOrderQueue
@@ -47,6 +48,7 @@ class MemoryAccountStore:
         self._ledger: dict[str, dict[str, LedgerEntry]] = {}
         self._balances: dict[str, Balance] = {}
         self._history: dict[str, dict[datetime, Decimal]] = {}
+        self._equity: dict[str, dict[datetime, Decimal]] = {}
         self._initial: dict[str, Decimal] = {}
         self._positions: dict[str, Snapshot[tuple[Position, ...]]] = {}
         self._open_orders: dict[str, Snapshot[tuple[OrderReport, ...]]] = {}
@@ -71,13 +73,29 @@ class MemoryAccountStore:
         history = sorted(self._history.get(account, {}).items())
         return [Snapshot(total, at) for at, total in history if since is None or at >= since]
 
+    async def save_equity(self, account: str, equity: Decimal, at: datetime) -> None:
+        """Append to the history of equity."""
+        self._equity.setdefault(account, {})[at] = equity
+
+    async def equity_history(
+        self, account: str, *, since: datetime | None = None, points: int | None = None
+    ) -> Sequence[Snapshot[Decimal]]:
+        """Equity over time, oldest first; with `points` the last of each of so many equal stretches of time."""
+        found = sorted((at, equity) for at, equity in self._equity.get(account, {}).items() if not since or at >= since)
+        if points is not None and found:
+            first, width = found[0][0], stretch_of(found[0][0], found[-1][0], points)
+            found = list({(at - first) // width: (at, equity) for at, equity in found}.values())
+        return [Snapshot(equity, at) for at, equity in found]
+
     async def prune_balances(self, account: str, *, before: datetime) -> int:
-        """Drop the history before a moment; returns how many totals went."""
-        history = self._history.get(account, {})
-        old = [at for at in history if at < before]
-        for at in old:
-            del history[at]
-        return len(old)
+        """Drop both histories before a moment; returns how many rows went."""
+        gone = 0
+        for history in (self._history.get(account, {}), self._equity.get(account, {})):
+            old = [at for at in history if at < before]
+            gone += len(old)
+            for at in old:
+                del history[at]
+        return gone
 
     async def settle(
         self,

@@ -132,6 +132,15 @@ balance_history = Table(
     Column("total", Money, nullable=False),
 )
 
+# What the account was worth, coins included; the history above is the capital currency's total alone.
+equity_history = Table(
+    "equity_history",
+    metadata,
+    _account(),
+    Column("at", Moment, primary_key=True),
+    Column("equity", Money, nullable=False),
+)
+
 initial_capital = Table(
     "initial_capital",
     metadata,

@@ -52,6 +52,7 @@ async def monitor_risk(parts: Parts) -> RiskReport:
         # A transfer can show in the balance before it is listed: what is gone a moment later is no loss.
         await parts.clock.sleep(SETTLE_SECONDS)
         look = await _look(parts)
+    await parts.store.account.save_equity(parts.account, look.equity, parts.clock.now())
     await parts.store.desk.set_attribute(parts.account, MARKS, look.marks.to_json(), parts.clock.now())
     marks, found = look.marks, [*look.breaches, *await _order_rate(parts)]
     report = RiskReport(look.equity, marks.peak, marks.day_start, look.exposure, found)

@@ -30,7 +30,7 @@ AUTOMATIONS = 6
 SWAP = "BTC/USD:USD"
 # Every alert comes by itself: what is grouped has tests of its own.
 LOUD = "channels: {discord: {grouping: {burst: 1000}}, telegram: {grouping: {burst: 1000}}}"
-BLOCKS = """
+MAKE_CHANNELS = """
 import asyncio, sys
 from blocks.notifiers import CHANNELS, DiscordWebhook, HeartbeatUrl, TelegramBot
 from kontor.config.alerts import AlertSettings
@@ -147,8 +147,8 @@ async def a_desk(folder: Path) -> AsyncIterator[Scene]:
         with put_away(RunningDesk.planned(folder / "home", project=project)) as desk:
             output = await asyncio.to_thread(desk.up)
             assert output.returncode == 0, output.stdout + output.stderr
-            script = folder / "blocks.py"
-            script.write_text(BLOCKS)
+            script = folder / "make_channels.py"
+            script.write_text(MAKE_CHANNELS)
             arguments = (chat.url, telegram.TOKEN, telegram.CHAT, bot.address, beating.url)
             made = await asyncio.to_thread(desk.shell, f"python {script} {' '.join(arguments)}")
             assert made.returncode == 0, made.stderr

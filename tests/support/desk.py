@@ -45,12 +45,14 @@ class RunningDesk:
     paper_port: int
     # The folder whose prefect.yaml and kontor.yaml decide.
     project: Path = REPOSITORY
+    # 0: a desk without its page.
+    web_port: int = 0
 
     @classmethod
     def planned(cls, folder: Path, project: Path = REPOSITORY) -> RunningDesk:
         """A desk that nobody has brought up yet."""
-        prefect, paper = free_ports(2)
-        return cls(Home(folder), prefect, paper, project)
+        prefect, paper, web = free_ports(3)
+        return cls(Home(folder), prefect, paper, project, web)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -62,12 +64,17 @@ class RunningDesk:
             "KONTOR_HOME": str(self.home.path),
             "KONTOR_PREFECT_PORT": str(self.prefect_port),
             "KONTOR_PAPER_PORT": str(self.paper_port),
+            "KONTOR_WEB_PORT": str(self.web_port or "off"),
             "COLUMNS": "200",
         }
 
     @property
     def prefect_url(self) -> str:
         return f"http://127.0.0.1:{self.prefect_port}"
+
+    @property
+    def page_url(self) -> str:
+        return f"http://127.0.0.1:{self.web_port}"
 
     def kontor(self, *arguments: str, seconds: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
         """One command of the command line, as a user runs it."""

@@ -51,6 +51,22 @@ async def test_the_history_goes_oldest_first_and_can_be_pruned(store: Store) -> 
     assert await store.account.initial_capital("paper") == 102
 
 
+async def test_equity_comes_oldest_first_thinned_out_on_request_and_is_pruned_with_the_balances(store: Store) -> None:
+    """A picture of a quarter of a year needs hundreds of points, not hundreds of thousands."""
+    for minute in (1, 0, *range(2, 100)):
+        await store.account.save_equity("paper", Decimal(1000 + minute), at(minute * 60))
+    whole = [Snapshot(Decimal(1000 + minute), at(minute * 60)) for minute in range(100)]
+    assert await store.account.equity_history("paper") == whole
+    assert await store.account.equity_history("paper", since=at(99 * 60)) == whole[99:]
+    ten = await store.account.equity_history("paper", points=10)
+    assert ten == whole[9::10]
+    few = await store.account.equity_history("paper", since=at(98 * 60), points=10)
+    assert few == whole[98:]
+    assert await store.account.equity_history("other", points=10) == []
+    assert await store.account.prune_balances("paper", before=at(99 * 60)) == 99
+    assert await store.account.equity_history("paper") == whole[99:]
+
+
 async def test_a_moment_saved_twice_is_one_entry(store: Store) -> None:
     """A flow that runs again on the same answer does not double its history."""
     await store.account.save_balance("paper", make_balance("1"))

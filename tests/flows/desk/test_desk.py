@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,23 @@ def test_a_desk_that_says_it_is_up_has_run_every_updater_and_is_well(desk: Runni
     for name in status["updaters"]:
         # What a stream delivers is not fetched, from the first run on if the stream was quicker.
         assert {"Completed", "Streamed"} & {run["state_name"] for run in desk.runs(f"{name}/paper")}, name
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_healthy_desk(desk: RunningDesk) -> None:
+    """Green on a live desk, but for what nobody has set up here; tests/chaos/desk_doctor.py plants the faults."""
+    found: dict[str, dict[str, str]] = {}
+
+    def is_green() -> bool:
+        # A machine that is busy with other tests may be slow for a moment; what is wrong stays wrong.
+        done = desk.kontor("doctor", "--json")
+        found.update({each["check"]: each for each in json.loads(done.stdout)})
+        troubles = {name for name, each in found.items() if each["health"] in {"failed", "warning"}}
+        return done.returncode == 0 and troubles <= {"backup", "alerts", "disk"}
+
+    wait_until(is_green, 120, "a doctor without complaint")
+    assert found["scheduler"]["health"] == found["exchange key"]["health"] == found["server"]["health"] == "ok"
+    # Reported by the processes themselves within two minutes.
+    assert "left:" in found["rate budget"]["finding"]
 
 
 def test_one_executor_runs_and_no_run_failed(desk: RunningDesk) -> None:
@@ -189,7 +208,7 @@ def test_a_second_desk_on_the_same_home_says_that_one_is_running(desk: RunningDe
     assert desk.record().ready
 
 
-@pytest.mark.parametrize("variable", ["KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT"])
+@pytest.mark.parametrize("variable", ["KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT", "KONTOR_WEB_PORT"])
 def test_a_taken_port_is_one_sentence_naming_its_variable(tmp_path: Path, variable: str) -> None:
     """In a second, and with nothing left running."""
     with socket.socket() as other:
@@ -197,10 +216,8 @@ def test_a_taken_port_is_one_sentence_naming_its_variable(tmp_path: Path, variab
         other.listen()
         planned = RunningDesk.planned(tmp_path / "home")
         taken = other.getsockname()[1]
-        ports = {"KONTOR_PREFECT_PORT": planned.prefect_port, "KONTOR_PAPER_PORT": planned.paper_port} | {
-            variable: taken
-        }
-        second = RunningDesk(planned.home, ports["KONTOR_PREFECT_PORT"], ports["KONTOR_PAPER_PORT"])
+        port = {"KONTOR_PREFECT_PORT": "prefect_port", "KONTOR_PAPER_PORT": "paper_port", "KONTOR_WEB_PORT": "web_port"}
+        second = replace(planned, **{port[variable]: taken})
         for arguments in (["up"], ["up", "--detach"]):
             output = second.kontor(*arguments)
             assert output.returncode == 1

@@ -63,57 +63,56 @@ async def accepted(trading: Account) -> int:
     return len((await trading.requests())["accepted_by_client_id"])
 
 
-async def test_orders_are_placed_canceled_and_closed_by_chat_after_a_confirmation(
-    trading: Account, chat: TelegramServer
+async def test_orders_by_chat_are_done_once_confirmed_once_and_only_for_who_may(
+    trading: Account, chat: TelegramServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The phone in the pocket moves money: exactly what was confirmed, once, and nothing before."""
-    confirm = await asked_back(chat, trading, f"/place buy 0.1 {SWAP}", "buy 0.1 BTC/USD:USD at the market price")
+    """The phone in the pocket moves money: exactly what was confirmed, by who asked, and nothing before."""
+    await nobody_else_is_heard(trading, chat)
+    assert caplog.text.count("telegram message ignored") == 2
+    assert await held(trading) == Decimal("0.1")
+    await a_resting_order_is_canceled(trading, chat)
+    confirm = await asked_back(chat, trading, f"/close {SWAP}", f"close the position in {SWAP} at the market price")
+    assert (await says(chat, confirm)).endswith(": filled")
+    assert await held(trading) == 0
+    await a_halt_denies_until_a_confirmed_resume(trading, chat)
+    counts = {OrderState.FILLED: 2, OrderState.CANCELED: 1, OrderState.DENIED: 1}
+    assert await trading.store.orders.counts(trading.name) == counts
+    assert await accepted(trading) == 3
+    assert chat.said.empty()
+
+
+async def nobody_else_is_heard(trading: Account, chat: TelegramServer) -> None:
+    """Not from another chat, not from another member of the group, and not with somebody else's code, nor twice."""
+    confirm = await asked_back(chat, trading, f"/place buy 0.1 {SWAP}", f"buy 0.1 {SWAP} at the market price")
+    for command in (f"/place buy 0.1 {SWAP}", confirm, "/status"):
+        chat.type(command, chat=STRANGER)
+        chat.type(command, user=8)
+    # One who may, but did not ask.
+    assert "nothing to confirm" in await says(chat, confirm, user=9)
     assert await accepted(trading) == 0
     assert re.fullmatch(r"order \w+ is filled", await says(chat, confirm))
-    assert await held(trading) == Decimal("0.1")
     assert "nothing to confirm" in await says(chat, confirm)
     assert await accepted(trading) == 1
 
-    tickers = await trading.store.market.tickers(trading.name)
-    last = tickers[SWAP].last
+
+async def a_resting_order_is_canceled(trading: Account, chat: TelegramServer) -> None:
+    last = (await trading.store.market.tickers(trading.name))[SWAP].last
     assert last is not None
     price = (last * Decimal("0.95")).quantize(Decimal(1))
-    confirm = await asked_back(chat, trading, f"/place buy 0.2 {SWAP} {price}", f"buy 0.2 BTC/USD:USD at {price}")
+    confirm = await asked_back(chat, trading, f"/place buy 0.2 {SWAP} {price}", f"buy 0.2 {SWAP} at {price}")
     assert re.fullmatch(r"order \w+ is accepted", await says(chat, confirm))
     assert await says(chat, "/orders") == f"buy 0.2 {SWAP} {price}: accepted"
     confirm = await asked_back(chat, trading, "/cancel_all", "cancel every open order of ours")
     assert await says(chat, confirm) == "1 canceled"
     assert await says(chat, "/orders") == "no open orders"
 
-    confirm = await asked_back(chat, trading, f"/close {SWAP}", f"close the position in {SWAP} at the market price")
-    assert (await says(chat, confirm)).endswith(": filled")
-    assert await held(trading) == 0
-    assert await trading.store.orders.counts(trading.name) == {OrderState.FILLED: 2, OrderState.CANCELED: 1}
 
-
-async def test_a_halt_by_chat_denies_orders_until_a_confirmed_resume(trading: Account, chat: TelegramServer) -> None:
+async def a_halt_denies_until_a_confirmed_resume(trading: Account, chat: TelegramServer) -> None:
     """The safe direction at once, the other only when asked twice; the gate holds for the chat as for anybody."""
     assert (await says(chat, "/halt the market is mad")).startswith("halted: the market is mad")
-    confirm = await asked_back(chat, trading, f"/place buy 0.1 {SWAP}", "buy 0.1 BTC/USD:USD at the market price")
+    confirm = await asked_back(chat, trading, f"/place buy 0.1 {SWAP}", f"buy 0.1 {SWAP} at the market price")
     assert "is denied: halted" in await says(chat, confirm)
     confirm = await asked_back(chat, trading, "/resume", "end the halt and trade again")
     assert await halted(trading.store.desk, trading.name) is not None
     assert await says(chat, confirm) == "trading again; it had been halted: the market is mad"
     assert await halted(trading.store.desk, trading.name) is None
-    assert await accepted(trading) == 0
-
-
-async def test_who_may_not_command_gets_no_answer_and_no_order(
-    trading: Account, chat: TelegramServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Not from another chat, not from another member of the group, and not with somebody else's code."""
-    confirm = await asked_back(chat, trading, f"/place buy 0.1 {SWAP}", "buy 0.1 BTC/USD:USD at the market price")
-    for command in (f"/place buy 0.1 {SWAP}", confirm, "/status"):
-        chat.type(command, chat=STRANGER)
-        chat.type(command, user=8)
-    # One who may, but did not ask.
-    assert "nothing to confirm" in await says(chat, confirm, user=9)
-    assert (await says(chat, confirm)).endswith("is filled")
-    assert chat.said.empty()
-    assert await accepted(trading) == 1
-    assert caplog.text.count("telegram message ignored") == 2

@@ -130,7 +130,7 @@ def test_taken_port() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         other.bind(("127.0.0.1", 0))
-        ports = Ports(taken.getsockname()[1], other.getsockname()[1])
+        ports = Ports(taken.getsockname()[1], other.getsockname()[1], 0)
         other.close()
         named(machine.ports_free(ports, is_running=False), "ports", str(ports.prefect), "KONTOR_PREFECT_PORT")
         assert machine.ports_free(ports, is_running=True).health is Health.SKIPPED
@@ -301,6 +301,7 @@ def test_the_command_says_everything_at_once_as_json_with_an_exit_code(
         for each, name in ((one, "KONTOR_PREFECT_PORT"), (two, "KONTOR_PAPER_PORT")):
             each.bind(("127.0.0.1", 0))
             monkeypatch.setenv(name, str(each.getsockname()[1]))
+    monkeypatch.setenv("KONTOR_WEB_PORT", "off")
     assert main(["doctor", "--json", "--offline"]) == 0
     found = {each["check"]: each for each in json.loads(capsys.readouterr().out)}
     assert {"versions", "ports", "disk", "state store", "block key", "settings", "backup", "alerts"} <= set(found)

@@ -30,6 +30,15 @@ def test_listening_elsewhere_needs_an_address_with_tls() -> None:
     assert Exposure.from_environment(open_desk) == Exposure(EVERYWHERE[0], "https://desk.example.org")
 
 
+def test_the_page_is_exposed_by_the_same_rules_and_by_variables_of_its_own() -> None:
+    """Its password is the one that trades."""
+    assert Exposure.of_page({"KONTOR_PREFECT_HOST": EVERYWHERE[0]}) == Exposure("127.0.0.1", "")
+    with pytest.raises(ConfigError, match=r"KONTOR_WEB_HOST: the page speaks no TLS.*KONTOR_WEB_PUBLIC_URL"):
+        Exposure.of_page({"KONTOR_WEB_HOST": EVERYWHERE[0]})
+    open_page = {"KONTOR_WEB_HOST": EVERYWHERE[0], "KONTOR_WEB_PUBLIC_URL": "https://desk.example.org"}
+    assert Exposure.of_page(open_page) == Exposure(EVERYWHERE[0], "https://desk.example.org")
+
+
 def test_the_server_refuses_other_addresses_without_a_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

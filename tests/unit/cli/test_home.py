@@ -19,7 +19,7 @@ def test_without_variables_a_desk_lives_in_the_working_folder_on_the_well_known_
     """The quickstart sets nothing."""
     monkeypatch.chdir(tmp_path)
     assert Home.from_environment({}).path == tmp_path / ".kontor"
-    assert Ports.from_environment({}) == Ports(4200, 8400)
+    assert Ports.from_environment({}) == Ports(4200, 8400, 8410)
 
 
 def test_a_home_given_relative_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_a_home_that_is_a_file_is_one_sentence_naming_the_variable(tmp_path: Pat
 
 
 @pytest.mark.parametrize("text", ["abc", "0", "70000", "-1", "42.5", " ", "٤٢٠٠"])
-@pytest.mark.parametrize("variable", ["KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT"])
+@pytest.mark.parametrize("variable", ["KONTOR_PREFECT_PORT", "KONTOR_PAPER_PORT", "KONTOR_WEB_PORT"])
 def test_a_port_that_is_none_is_refused_by_the_name_of_its_variable(variable: str, text: str) -> None:
     """The interface of the project: a wrong port is a clear error naming the variable."""
     with pytest.raises(ConfigError, match=rf"^{variable}: must be a port number from 1 to 65535, not "):
@@ -54,6 +54,15 @@ def test_one_port_for_both_servers_is_refused() -> None:
     """The second server would die with an address error a minute later."""
     with pytest.raises(ConfigError, match="KONTOR_PAPER_PORT: 4200 is the port of KONTOR_PREFECT_PORT already"):
         Ports.from_environment({"KONTOR_PAPER_PORT": "4200"})
+    with pytest.raises(ConfigError, match="KONTOR_WEB_PORT: 8400 is the port of KONTOR_PAPER_PORT already"):
+        Ports.from_environment({"KONTOR_WEB_PORT": "8400"})
+
+
+def test_a_desk_without_its_page_has_no_port_for_it() -> None:
+    """Off is said in words; nothing is looked for, and nothing listens."""
+    ports = Ports.from_environment({"KONTOR_WEB_PORT": "off"})
+    assert (ports.web, ports.web_url) == (0, "")
+    assert Ports.from_environment({"KONTOR_WEB_PORT": "9000"}).web_url == "http://127.0.0.1:9000"
 
 
 def test_a_taken_port_is_refused_by_the_name_of_its_variable() -> None:

@@ -8,25 +8,30 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from deployments import upgrade as upgrading
 from deployments.backup import COUNTED, make_backup, newest_backup, prune_backups, read_backup
 from deployments.block_secrets import settle_key
 from deployments.cli import main
 from deployments.credentials import make_auth, read_auth, read_key
+from deployments.desk_status import desk_store
+from deployments.doctor import machine
+from deployments.doctor.verdict import Health
 from deployments.findings import Findings, how_it_ended, look_at_orders, require_sound_databases
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.restore import restore
 from deployments.sqlite_files import revision, row_counts
-from deployments.stores import opened
+from deployments.stores import known_store_url, opened
 from deployments.upgrade import UpgradeFailed, upgrade
-from kontor.domain.order import Order, OrderType, Side
+from kontor.domain.order import Order, OrderState, OrderType, Side
 from kontor.errors import KontorError, StoreError
 from kontor.execution.halt import halted
 from kontor.ports import Store
@@ -249,6 +254,27 @@ def quiet_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrading, "_migrate_prefect", nothing)
 
 
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_store_that_is_gone_is_not_silently_a_new_one(home: Home, left: bytes | None) -> None:
+    """It would know none of the orders that rest at the exchange, nor the halt."""
+    require_sound_databases(home)
+    for path in [home.store_file, *home.path.glob("kontor.db-*")]:
+        path.unlink()
+    if left is not None:
+        home.store_file.write_bytes(left)
+    # A desk that has never run begins like this.
+    require_sound_databases(home)
+    with closing(sqlite3.connect(home.prefect_database, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO flow_run VALUES ('a run')")
+    made = home.backups / "kontor-1"
+    made.mkdir(parents=True)
+    (made / "backup.json").touch()
+    word = "gone" if left is None else "empty"
+    with pytest.raises(StoreError, match=f"kontor.db is {word}.*kontor restore {made}.*to begin anew, move"):
+        require_sound_databases(home)
+    assert machine.databases(home)[0].health is Health.FAILED
+
+
 def test_kontor_up_looks_at_the_orders_of_a_store_of_the_first_release(tmp_path: Path) -> None:
     """Whoever forgets `kontor upgrade` is told the same of the last night, and not of a missing column."""
     home = Home(tmp_path / "old")
@@ -340,26 +366,55 @@ def test_commands_say_what_they_cannot_do(
     assert not (tmp_path / "none" / "kontor.db").exists()
 
 
-def test_a_store_in_postgresql_is_left_to_pg_dump(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A copy of an empty local file would look like a backup of the orders."""
-    from cryptography.fernet import Fernet
-
-    data = Fernet(read_key(home)).encrypt(b'{"url": "postgresql://kontor:word@db/kontor"}').decode()
+def write_store_block(home: Home, url: str) -> None:
+    """What Prefect's database holds for a store that a person has named."""
+    data = Fernet(read_key(home)).encrypt(json.dumps({"url": url}).encode()).decode()
     with closing(sqlite3.connect(home.prefect_database, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE block_type (id, slug)")
         connection.execute("CREATE TABLE block_document (id, name, data, block_type_id)")
         connection.execute("INSERT INTO block_type VALUES ('t', 'kontor-state-store')")
         connection.execute("INSERT INTO block_document VALUES ('d', 'default', ?, 't')", (json.dumps(data),))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://kontor:word@db/kontor", "pg_dump --format=custom"),
+        ("sqlite:////elsewhere/kontor.db", "sqlite3 FILE '.backup COPY'"),
+    ],
+)
+def test_a_store_that_is_not_in_the_home_is_not_backed_up_by_an_old_file_there(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, words: str
+) -> None:
+    """A copy of the file that lies there would look like a backup of the orders."""
+    write_store_block(home, url)
     monkeypatch.setenv("KONTOR_HOME", str(home.path))
     for command in ("backup", "upgrade"):
         assert main([command]) == 1
         error = capsys.readouterr().err
-        assert "pg_dump" in error
-        assert "word" not in error.replace("password", "")
+        assert words in error
+        assert ":word@" not in error
     assert main(["backup", "--without-store"]) == 0
     made = newest_backup(home)
     assert made is not None
     assert not (made / "kontor.db").exists()
     assert read_backup(made).without_store
+
+
+async def test_a_desk_that_is_down_is_asked_for_its_own_store(home: Home, tmp_path: Path) -> None:
+    """Not for the file that every desk begins with: `kontor orders` would show other orders."""
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    async with opened(url) as store:
+        await store.migrate()
+        await store.orders.enqueue([order("elsewhere")], "test")
+    write_store_block(home, url)
+    async with desk_store(home) as store:
+        assert [each.client_order_id for each in await store.orders.find(ACCOUNT)] == ["elsewhere"]
+    found = Findings(home, {ACCOUNT})
+    async with opened(known_store_url(home)) as store:
+        (stored,) = await store.orders.find(ACCOUNT)
+        sent = replace(stored, state=OrderState.SUBMITTED, unknown_since=NOW, updated_at=NOW)
+        assert await store.orders.record([(stored, sent)], actor="test", at=NOW) == [True]
+    await asyncio.to_thread(look_at_orders, home, found)
+    async with opened(url) as store:
+        assert await found.after(store) == ["orders of unknown outcome: 1; now 1 SUBMITTED"]

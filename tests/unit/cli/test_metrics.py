@@ -1,30 +1,44 @@
-"""Figures for Prometheus: what the status knows, as gauges; and a dashboard that asks for nothing else."""
+"""Figures for Prometheus: each process its own, all at one address, and a dashboard that asks for no others."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
-from prometheus_client import generate_latest
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 
 from deployments.cli import main
 from deployments.desk_status import DeskStatus
 from deployments.home import Home
-from deployments.metrics import metrics, registry
+from deployments.metrics.desk import DeskCollector, from_inside, from_outside, metrics
+from deployments.metrics.endpoint import Target, new_registry, on_loop, serving, targets
+from deployments.metrics.merged import DESK, MergedCollector
+from deployments.metrics.orders import OrderFigures
+from deployments.metrics.resources import ResourcesCollector, SessionFigures
+from deployments.metrics.runs import RunFigures
 from deployments.stores import opened
 from kontor.domain.account import Balance, Position, PositionSide
+from kontor.domain.fill import Fill
 from kontor.domain.health import UpdaterHealth
+from kontor.domain.order import Order, OrderState, OrderType, Side, advance
 from kontor.execution.halt import Halt, halt
 from kontor.resilience.breaker_state import ReportedBreaker
 from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
+from kontor.store.memory import MemoryStore
 from kontor.streams.freshness import ChannelState
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -46,10 +60,12 @@ def status() -> DeskStatus:
         (HELD,),
         Balance("USD", Decimal("9500.5"), Decimal("9000.5"), Decimal(500), NOW, {}),
         breakers=(ReportedBreaker("orders", BreakerStatus("okx orders", BreakerState.OPEN), NOW),),
-        streams=(ChannelState("tickers", "market", is_fresh=True, at=NOW, since=NOW),),
+        streams=(ChannelState("tickers", "market", is_fresh=True, at=NOW - timedelta(seconds=2), since=NOW),),
         halt=Halt("the key was refused", "updater", NOW),
         oldest_unknown=timedelta(seconds=42),
         clock_drift={"seconds": -0.25},
+        equity=Decimal("10100.5"),
+        initial_capital=Decimal(10000),
     )
 
 
@@ -76,30 +92,49 @@ def test_every_figure_of_the_status_is_a_gauge() -> None:
     assert found["kontor_breaker_not_closed", "paper", "orders", "okx orders", "open"] == 1
     assert found["kontor_stream_fresh", "paper", "tickers"] == 1
     assert found["kontor_clock_drift_seconds", "paper"] == -0.25
+    assert found["kontor_stream_age_seconds", "paper", "tickers"] == 2
+    assert found["kontor_equity", "paper"] == 10100.5
+    assert found["kontor_initial_capital", "paper"] == 10000
+
+
+def exported() -> set[str]:
+    """The name of every metric that some process of a desk has."""
+    registry = CollectorRegistry()
+    RunFigures(registry)
+    OrderFigures(registry)
+    loop = asyncio.new_event_loop()
+    try:
+        registry.register(ResourcesCollector(loop))
+        found = {family.name for family in registry.collect()}
+    finally:
+        loop.close()
+    return found | {family.name for family in metrics(status(), NOW)} | {"kontor_up", "kontor_process_up"}
 
 
 def test_the_dashboard_asks_only_for_what_there_is_and_for_all_that_matters() -> None:
     """A renamed metric would leave an empty panel that looks like a quiet desk."""
     dashboard: dict[str, Any] = json.loads((REPOSITORY / "docs/grafana/kontor.json").read_text())
     asked = {
-        name
+        re.sub(r"_(bucket|sum|count|total)$", "", name)
         for panel in dashboard["panels"]
         for each in panel["targets"]
         for name in re.findall(r"kontor_\w+", each["expr"])
     }
-    exported = {name for name, *_ in figures(status())} | {"kontor_up"}
-    assert asked <= exported
-    assert exported - asked <= {"kontor_status_read_at_seconds"}
+    there = exported()
+    assert asked <= there
+    assert there - asked <= {"kontor_status_read_at_seconds", "kontor_run_seconds", "kontor_rate_budget_burst"}
     documented = set(re.findall(r"`(kontor_\w+)`", (REPOSITORY / "docs/metrics.md").read_text()))
-    assert documented == exported
+    assert documented == there
+    places = [tuple(panel["gridPos"][side] for side in "xywh") for panel in dashboard["panels"]]
+    assert len(set(places)) == len(places)
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(places)
 
 
 async def test_an_account_that_cannot_be_read_is_down_and_hides_no_other(tmp_path: Path) -> None:
     """A scrape that fails as a whole would look like a network problem."""
     home = Home(tmp_path / "home")
-    import asyncio
-
-    served = registry(home, ["paper"])
+    served = CollectorRegistry()
+    served.register(DeskCollector(lambda: ["paper"], from_outside(home)))
     assert 'kontor_up{account="paper"} 0.0' in (await asyncio.to_thread(generate_latest, served)).decode()
     home.make()
     async with opened(home.default_store_url) as store:
@@ -108,6 +143,167 @@ async def test_an_account_that_cannot_be_read_is_down_and_hides_no_other(tmp_pat
     text = (await asyncio.to_thread(generate_latest, served)).decode()
     assert 'kontor_up{account="paper"} 1.0' in text
     assert 'kontor_halted{account="paper"} 1.0' in text
+
+
+async def test_a_process_reads_the_store_that_it_has_open_and_every_family_comes_once() -> None:
+    """Two accounts of one desk; Prometheus refuses a page on which a family comes twice."""
+
+    async def look(account: str) -> DeskStatus:
+        return replace(status(), account=account)
+
+    served = CollectorRegistry()
+    served.register(DeskCollector(lambda: ["paper", "other"], from_inside(asyncio.get_running_loop(), look)))
+    text = (await asyncio.to_thread(generate_latest, served)).decode()
+    assert text.count("# TYPE kontor_halted gauge") == 1
+    assert 'kontor_halted{account="paper"} 1.0' in text
+    assert 'kontor_halted{account="other"} 1.0' in text
+
+
+PLACED = Order("k1", "paper", "BTC/USD:USD", Side.BUY, OrderType.LIMIT, Decimal(1), NOW, price=Decimal(50000))
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    found = registry.get_sample_value(name, labels)
+    return -1.0 if found is None else found
+
+
+async def test_latencies_come_from_the_history_of_the_orders_and_each_counts_once() -> None:
+    """What happened before, a refusal of our own, and a cancel are no latencies."""
+    store, registry = MemoryStore(), new_registry()
+    await store.orders.enqueue([replace(PLACED, client_order_id="before")], "test")
+    following = asyncio.create_task(OrderFigures(registry).follow(store, ["paper"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    sent = advance(PLACED, OrderState.SUBMITTED, NOW + timedelta(milliseconds=20))
+    live = advance(sent, OrderState.ACCEPTED, NOW + timedelta(milliseconds=70))
+    gone = advance(live, OrderState.CANCELED, NOW + timedelta(seconds=9))
+    await store.orders.enqueue([PLACED, replace(PLACED, client_order_id="k2")], "test")
+    denied = replace(PLACED, client_order_id="k2")
+    steps = [(PLACED, sent), (sent, live), (live, gone), (denied, advance(denied, OrderState.DENIED, NOW))]
+    for old, new in steps:
+        assert new.updated_at is not None
+        await store.orders.record([(old, new)], actor="t", at=new.updated_at)
+    fill = Fill("t1", "BTC/USD:USD", Side.BUY, Decimal(1), Decimal(50000), NOW, "v1", "k1")
+    await store.orders.save_fills("paper", [fill])
+    async with asyncio.timeout(30):
+        while value(registry, "kontor_fills_total", account="paper", side="buy") < 1:  # noqa: ASYNC110 - a counter tells nobody
+            await asyncio.sleep(0.01)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert value(registry, "kontor_order_ack_seconds_count", account="paper") == 1
+    assert value(registry, "kontor_order_ack_seconds_sum", account="paper") == pytest.approx(0.07)
+    assert value(registry, "kontor_order_queued_seconds_sum", account="paper") == pytest.approx(0.02)
+    states = {"INITIALIZED": 2, "SUBMITTED": 1, "ACCEPTED": 1, "CANCELED": 1, "DENIED": 1}
+    for state, count in states.items():
+        assert value(registry, "kontor_order_transitions_total", account="paper", state=state) == count
+
+
+def test_runs_are_counted_with_how_late_and_how_they_ended() -> None:
+    """Lateness is what a schedule of seconds is judged by."""
+    registry = new_registry()
+    figures = RunFigures(registry)
+    deployed = SimpleNamespace(flow_name="update-tickers", deployment=SimpleNamespace(name="paper"))
+    due = datetime.now(UTC) - timedelta(seconds=3)
+    run: Any = SimpleNamespace(deployed=deployed, due_at=due, running_for=lambda: 0.5)
+    names = {"flow": "update-tickers", "deployment": "paper"}
+    figures.began(run)
+    assert value(registry, "kontor_runs_active") == 1
+    figures.ended(run, SimpleNamespace(name="Streamed"))
+    figures.began(run)
+    figures.ended(run, None)
+    assert value(registry, "kontor_runs_active") == 0
+    assert value(registry, "kontor_runs_total", **names, state="Streamed") == 1
+    assert value(registry, "kontor_runs_total", **names, state="Stopped") == 1
+    assert value(registry, "kontor_run_lateness_seconds_bucket", **names, le="2.5") == 0
+    assert value(registry, "kontor_run_lateness_seconds_bucket", **names, le="5.0") == 2
+    assert value(registry, "kontor_run_seconds_sum", **names) == 1.0
+
+
+async def test_sessions_are_read_on_their_own_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate budget counts on when it is read: from another thread that could take a token twice."""
+    import threading
+
+    read_in: list[int] = []
+
+    def look() -> list[SessionFigures]:
+        read_in.append(threading.get_ident())
+        return [SessionFigures("paper", 7.5, 10.0, 2, [("okx orders", 1.0), ("okx account", 0.0)])]
+
+    monkeypatch.setattr("deployments.metrics.resources.look", look)
+    registry = CollectorRegistry()
+    registry.register(ResourcesCollector(asyncio.get_running_loop()))
+    text = (await asyncio.to_thread(generate_latest, registry)).decode()
+    assert read_in == [threading.get_ident()]
+    assert 'kontor_rate_budget_tokens{account="paper"} 7.5' in text
+    assert 'kontor_rate_budget_waiting{account="paper"} 2.0' in text
+    assert 'kontor_breaker_state{account="paper",breaker="okx orders"} 1.0' in text
+
+
+async def test_a_process_without_sessions_has_no_figures_of_any() -> None:
+    """And looking opens none."""
+    registry = CollectorRegistry()
+    registry.register(ResourcesCollector(asyncio.get_running_loop()))
+    text = (await asyncio.to_thread(generate_latest, registry)).decode()
+    assert "kontor_rate_budget_tokens{" not in text
+
+
+def test_a_loop_that_is_gone_gives_nothing_instead_of_hanging() -> None:
+    """While a worker ends, a scrape may still be under way."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    assert on_loop(loop, lambda: 1, 0) == 0
+
+
+def test_a_process_says_where_its_figures_are_and_takes_that_back_at_its_end(tmp_path: Path) -> None:
+    """In the form that Prometheus reads by itself, for its owner alone."""
+    folder = tmp_path / "metrics"
+    with serving(folder, "orders", new_registry()):
+        [target] = targets(folder)
+        group = json.loads((folder / "orders.json").read_text())
+        assert group == [{"targets": [target.address], "labels": {"process": "orders"}}]
+        assert target.address.startswith("127.0.0.1:")
+        assert "process_cpu_seconds_total" in httpx.get(target.url, trust_env=False).text
+        assert (folder / "orders.json").stat().st_mode & 0o077 == 0
+    assert targets(folder) == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(target.url, trust_env=False)
+
+
+def test_a_process_that_cannot_serve_works_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Figures are no reason not to trade."""
+    (tmp_path / "metrics").write_text("not a folder")
+    with serving(tmp_path / "metrics", "orders", new_registry()):
+        pass
+    assert "metrics_not_served process=orders" in caplog.text
+
+
+def test_all_processes_are_told_apart_at_one_address_and_a_dead_one_is_said_to_be(tmp_path: Path) -> None:
+    """Families of two processes are one family; what a kill -9 left behind is down, and its store is read here."""
+    first, second = new_registry(), new_registry()
+    RunFigures(first)._active.inc()
+    RunFigures(second)
+    Target("gone", "127.0.0.1:1").write(tmp_path)
+    read: list[str] = []
+
+    def store() -> Iterator[Metric]:
+        read.append("store")
+        yield from metrics(status(), NOW)
+
+    served = CollectorRegistry()
+    served.register(MergedCollector(tmp_path, store))
+    with serving(tmp_path, "orders", first), serving(tmp_path, "updates", second):
+        text = generate_latest(served).decode()
+    assert 'kontor_runs_active{process="orders"} 1.0' in text
+    assert 'kontor_runs_active{process="updates"} 0.0' in text
+    assert text.count("# TYPE kontor_runs_active gauge") == 1
+    assert text.count("# TYPE process_cpu_seconds_total counter") == 1
+    assert 'kontor_process_up{process="gone"} 0.0' in text
+    assert 'kontor_process_up{process="orders"} 1.0' in text
+    assert 'kontor_halted{account="paper",process="desk"} 1.0' in text
+    assert read == ["store"]
+    with serving(tmp_path, DESK, new_registry()):
+        generate_latest(served)
+    assert read == ["store"]
 
 
 def test_the_server_listens_on_loopback_and_ends_on_a_signal(tmp_path: Path) -> None:
@@ -120,7 +316,7 @@ def test_the_server_listens_on_loopback_and_ends_on_a_signal(tmp_path: Path) -> 
             line = process.stdout.readline()
             url = line.split()[2].rstrip(";")
             assert url.startswith("http://127.0.0.1:")
-            assert 'kontor_up{account="paper"} 0.0' in httpx.get(url, timeout=30, trust_env=False).text
+            assert 'kontor_up{account="paper",process="desk"} 0.0' in httpx.get(url, timeout=30, trust_env=False).text
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
         finally:

@@ -12,7 +12,7 @@ from kontor.domain.market import Market, MarketKind, Ticker
 from kontor.paper.clock import ManualClock
 from kontor.paper.instruments import make_instruments
 from kontor.paper.listing import choose
-from kontor.paper.model import PublicTrade, VenueConfig
+from kontor.paper.model import Instrument, PublicTrade, VenueConfig
 from kontor.paper.prices.live import LiveSource
 from kontor.paper.venue import Venue
 from kontor.resilience.clock import SystemClock
@@ -143,7 +143,7 @@ def test_resting_orders_are_filled_by_live_prices_and_none_while_they_are_in_tro
 
 
 class _Live:
-    def __init__(self, instruments: tuple[object, ...], source: LiveSource) -> None:
+    def __init__(self, instruments: tuple[Instrument, ...], source: LiveSource) -> None:
         self.instruments, self.source = instruments, source
 
 

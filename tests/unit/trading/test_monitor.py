@@ -92,6 +92,19 @@ async def test_a_loss_beyond_the_limit_halts_until_a_person_resumes() -> None:
 
 
 @in_virtual_time
+async def test_every_look_adds_a_point_to_the_equity_curve_with_coins_at_their_price() -> None:
+    """Buying a coin is no loss in the picture: the capital currency's total alone would drop."""
+    desk = TradingDesk({})
+    await monitor_risk(desk)
+    await desk.clock.sleep(30)
+    desk.venue.cash -= 499
+    await monitor_risk(desk)
+    history = await desk.store.account.equity_history(desk.account)
+    assert [each.value for each in history] == [D(100_000), D(99_501)]
+    assert (history[1].at - history[0].at).total_seconds() >= 30
+
+
+@in_virtual_time
 async def test_a_withdrawal_is_no_loss_even_when_it_is_listed_late() -> None:
     """The balance shows it at once, the list of transfers a second later."""
     desk = TradingDesk({}, risk={"max_daily_loss": 500, "max_drawdown_percent": 1})

@@ -1,57 +1,89 @@
-"""The desk for Prometheus: what store and server know, read when somebody asks, so that it costs trading nothing."""
+"""A desk as its store has it, account by account: read when somebody asks, so that it costs trading nothing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from deployments.desk_status import DeskStatus, read_status
 from deployments.home import Home
+from deployments.metrics.families import gauge
 from kontor.errors import KontorError
 
-Labels = Sequence[str]
-Samples = Iterable[tuple[Labels, float | None]]
+Look = Callable[[str], Awaitable[DeskStatus]]
+LookAtAll = Callable[[Sequence[str]], list[DeskStatus]]
+#: A store that does not answer for so long has not answered.
+LOOK_SECONDS = 10.0
 
 
 class DeskCollector(Collector):
     """Every account's status as gauges; an account that cannot be read has `kontor_up` 0 and nothing else."""
 
-    def __init__(self, home: Home, accounts: Sequence[str]) -> None:
-        self._home, self._accounts = home, accounts
+    def __init__(self, accounts: Callable[[], Sequence[str]], look: LookAtAll) -> None:
+        self._accounts, self._look = accounts, look
 
     def collect(self) -> Iterator[Metric]:
         """Look once; called in a thread of the HTTP server for each scrape."""
-        found = asyncio.run(self._look())
-        yield gauge(
-            "kontor_up", "Whether the account's status could be read.", ["account"], _ups(self._accounts, found)
-        )
-        for status in found:
-            yield from metrics(status)
+        accounts = self._accounts()
+        found = self._look(accounts)
+        known = {status.account for status in found}
+        ups = [([account], float(account in known)) for account in accounts]
+        yield gauge("kontor_up", "Whether the account's status could be read.", ["account"], ups)
+        families: dict[str, Metric] = {}
+        for family in (each for status in found for each in metrics(status)):
+            if family.name in families:
+                families[family.name].samples.extend(family.samples)
+            else:
+                families[family.name] = family
+        yield from families.values()
 
     def describe(self) -> Iterator[Metric]:
         """Nothing beforehand: registering must not read a store that may not be there yet."""
         return iter(())
 
-    async def _look(self) -> list[DeskStatus]:
-        found = []
-        for account in self._accounts:
-            try:
-                found.append(await read_status(self._home, account))
-            except KontorError:
-                continue
-        return found
+
+def from_outside(home: Home) -> LookAtAll:
+    """Looks at a desk of which nothing is open here."""
+
+    async def look(account: str) -> DeskStatus:
+        return await read_status(home, account)
+
+    return lambda accounts: asyncio.run(look_at(accounts, look))
 
 
-def registry(home: Home, accounts: Sequence[str]) -> CollectorRegistry:
-    """What an exporter serves."""
-    made = CollectorRegistry()
-    made.register(DeskCollector(home, accounts))
-    return made
+def from_inside(loop: asyncio.AbstractEventLoop, look: Look) -> LookAtAll:
+    """Looks at a store that a loop of this process has open."""
+
+    def ask(accounts: Sequence[str]) -> list[DeskStatus]:
+        looking = look_at(accounts, look)
+        try:
+            found = asyncio.run_coroutine_threadsafe(looking, loop)
+        except RuntimeError:
+            # The loop is closed: the process ends.
+            looking.close()
+            return []
+        try:
+            return found.result(LOOK_SECONDS)
+        except TimeoutError:
+            found.cancel()
+            return []
+
+    return ask
+
+
+async def look_at(accounts: Sequence[str], look: Look) -> list[DeskStatus]:
+    """The accounts that can be read."""
+    found = []
+    for account in accounts:
+        try:
+            found.append(await look(account))
+        except KontorError:
+            continue
+    return found
 
 
 def metrics(status: DeskStatus, now: datetime | None = None) -> Iterator[Metric]:
@@ -80,6 +112,9 @@ def _money(status: DeskStatus) -> Iterator[Metric]:
         kinds = {"total": balance.total, "free": balance.free, "used": balance.used}
         samples = [([who, balance.currency, kind], float(figure)) for kind, figure in kinds.items()]
         yield gauge("kontor_balance", "The account's capital.", ["account", "currency", "kind"], samples)
+    capital = [([who], None if figure is None else float(figure)) for figure in (status.equity, status.initial_capital)]
+    yield gauge("kontor_equity", "What the account is worth, coins at their price.", ["account"], capital[:1])
+    yield gauge("kontor_initial_capital", "What it began with.", ["account"], capital[1:])
     held = [([who, each.symbol, each.side.value], float(each.quantity)) for each in status.positions]
     yield gauge("kontor_position_quantity", "In base currency.", ["account", "symbol", "side"], held)
     gained = [
@@ -96,23 +131,11 @@ def _connections(status: DeskStatus, now: datetime) -> Iterator[Metric]:
         "kontor_breaker_not_closed", "1 for each breaker that is.", ["account", "process", "name", "state"], states
     )
     fresh = [([who, each.channel], float(each.is_fresh)) for each in status.streams]
+    age = [([who, each.channel], max((now - each.at).total_seconds(), 0.0)) for each in status.streams]
+    yield gauge("kontor_stream_age_seconds", "Since the stream last said so.", ["account", "channel"], age)
     yield gauge("kontor_stream_fresh", "1 while the stream delivers.", ["account", "channel"], fresh)
     drift = (status.clock_drift or {}).get("seconds")
     if drift is not None:
         yield gauge("kontor_clock_drift_seconds", "Exchange minus this machine.", ["account"], [([who], float(drift))])
     taken = [([who], now.timestamp())]
     yield gauge("kontor_status_read_at_seconds", "When this was read, as a Unix time.", ["account"], taken)
-
-
-def gauge(name: str, text: str, labels: Labels, samples: Samples) -> GaugeMetricFamily:
-    """A family with the samples that are known."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, figure in samples:
-        if figure is not None:
-            family.add_metric(values, figure)
-    return family
-
-
-def _ups(accounts: Sequence[str], found: Sequence[DeskStatus]) -> Samples:
-    known = {status.account for status in found}
-    return [([account], float(account in known)) for account in accounts]

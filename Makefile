@@ -57,6 +57,7 @@ bench: venv ## Measure Kontor against what one would use instead
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
 	@$(BIN)/python -m tests.chaos.streams --minutes $(MINUTES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
+	@$(BIN)/python -m tests.chaos.trading_day --hours 24 --seed $(SEED)
 	@$(BIN)/python -m pytest -q $(DESKS:%=tests/chaos/desk_%.py)
 	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
 

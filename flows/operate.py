@@ -32,6 +32,7 @@ from tasks.session import missing_capabilities, open_gate, renew_session, requir
 from tasks.session import reset_breakers as close_breakers
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
 from tasks.stopping import quiet_account, stop_long_running, tell_problems
+from tasks.trading import first_look_at_limits
 from tasks.updater import forget_ranges, take_steps
 
 INITIALIZE_SECONDS = 180
@@ -78,6 +79,7 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
         for sentence in (*set_up["problems"], *set_up["unknown"]):
             get_run_logger().warning(sentence)
         await check_clock(desk, desk.notifier)
+        await first_look_at_limits(desk)
         await end_of_shutdown(desk)
         await open_gate(desk)
     return {

@@ -106,6 +106,15 @@ async def watch_venue(desk: Desk) -> dict[str, Any]:
     return asdict(await venue_events.watch_venue(desk, desk.notifier))
 
 
+@task(cache_policy=NO_CACHE)
+async def first_look_at_limits(desk: Desk) -> None:
+    """Know what losses are counted from before the first order; an account that cannot be judged yet is no obstacle."""
+    try:
+        await monitor.monitor_risk(desk)
+    except KontorError as error:
+        get_run_logger().warning("the account cannot be judged yet: %s", error)
+
+
 def describe(runs: Sequence[StrategyRun]) -> dict[str, Any]:
     """The results as JSON, by strategy, without what is empty."""
     return {

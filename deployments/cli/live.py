@@ -96,7 +96,7 @@ async def _examine(account: str, paper: str) -> tuple[Sequence[Verdict], Exchang
     verdicts = [going_live.mode(settings), *going_live.limits(config)]
     async with desk_store(home) as store:
         verdicts.append(await going_live.practice(store, paper))
-    verdicts += await examine_account(account, values)
+    verdicts += await examine_account(account, values, ())
     if any(each.health == "failed" for each in verdicts if each.check in {"exchange", "exchange key", "mode"}):
         return verdicts, settings
     exchange = open_exchange(settings, clock=SystemClock())

@@ -58,6 +58,7 @@ OKX = Venue(
         "50036": NotPlaced,
         "51011": AlreadyPlaced,
         "51016": AlreadyPlaced,
+        "51068": AlreadyPlaced,
         # Frozen by auto-deleveraging or liquidation, and limits of the account: definite answers of the venue.
         **dict.fromkeys(("50012", "50017", "50018", "50019", "50020", "50021", "50022", "50023", "50028"), Rejected),
         **dict.fromkeys(("51017", "51018", "51019", "51023", "51025", "54000", "54001", "54072", "54074"), Rejected),

@@ -10,13 +10,16 @@ from typing import Any
 
 from kontor.config import KontorConfig
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import profit_and_loss
 from kontor.domain.market import Candles
 from kontor.domain.order import OPEN, OrderState
+from kontor.domain.portfolio import equity_of
 from kontor.domain.ranges import RANGE_CANDLES, RANGE_TIMEFRAMES, Range, nearest_levels
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.executor import Executor
 from kontor.execution.halt import halted
 from kontor.execution.track import track
+from kontor.execution.view import load_view
 from kontor.paper.model import AccountConfig, VenueConfig
 from kontor.paper.prices.replay import ReplayError, ReplaySource
 from kontor.paper.venue import Venue
@@ -25,13 +28,16 @@ from kontor.replay.exchange import ReplayExchange
 from kontor.resilience.virtual_time import VirtualClock, VirtualLoop
 from kontor.strategies.hosts import DirectHost
 from kontor.trading.exits import check_exits
+from kontor.trading.ledger import compare_with_bills
 from kontor.trading.monitor import monitor_risk
 from kontor.trading.runner import load_all, run_strategies
+from kontor.trading.stops import keep_stops
 
 ACCOUNT = "replay"
 STEP = timedelta(minutes=1)
 _SETTLE, _SETTLE_TRIES = 0.25, 80
 _RANGE_MINUTES = 5
+_REFUSED = frozenset({OrderState.DENIED, OrderState.REJECTED})
 Progress = Callable[[float], None]
 
 
@@ -57,7 +63,13 @@ class ReplayResult:
     equity: list[tuple[datetime, Decimal]] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=dict)
+    # Orders that the gate or the exchange refused, by its reason.
+    refused: dict[str, int] = field(default_factory=dict)
     halted: str | None = None
+    # Profit and loss by strategy, after fees and funding; open positions are in the equity only.
+    earned: dict[str, Decimal] = field(default_factory=dict)
+    # Where our ledger and the exchange's own account statement differ, by currency; None: nothing was traded.
+    apart: dict[str, Decimal] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,8 @@ async def _run(plan: ReplayPlan, store: Store, progress: Progress) -> ReplayResu
     desk = ReplayDesk(ACCOUNT, plan.config, exchange, store, clock)
     result = ReplayResult(begin, end, plan.capital)
     _check(desk)
+    await _refresh(desk)
+    await monitor_risk(desk)
     while clock.now() < end:
         await _step(desk, result)
         progress((clock.now() - begin) / (end - begin))
@@ -132,7 +146,7 @@ async def _step(desk: ReplayDesk, result: ReplayResult) -> None:
     except KontorError as error:
         _count(result, f"run-strategies: {error}")
     await _execute(desk)
-    for name, phase in (("check-exits", check_exits), ("monitor-risk", monitor_risk)):
+    for name, phase in (("stops", keep_stops), ("check-exits", check_exits), ("monitor-risk", monitor_risk)):
         work = asyncio.ensure_future(phase(desk))
         # An exit waits until resting orders are canceled: somebody has to do it.
         done, _ = await asyncio.wait({work}, timeout=_SETTLE)
@@ -142,9 +156,15 @@ async def _step(desk: ReplayDesk, result: ReplayResult) -> None:
             await work
         except KontorError as error:
             _count(result, f"{name}: {error}")
-    balance = await desk.store.account.balance(desk.account)
-    if balance is not None:
-        result.equity.append((desk.clock.now(), balance.total))
+    await _note_equity(desk, result)
+
+
+async def _note_equity(desk: ReplayDesk, result: ReplayResult) -> None:
+    """What the account is worth, coins at their last price."""
+    view = await load_view(desk, (), reduces=True)
+    equity = equity_of(view.balance, view.marks) if view.balance is not None else None
+    if isinstance(equity, Decimal):
+        result.equity.append((desk.clock.now(), equity))
 
 
 def _count(result: ReplayResult, error: str) -> None:
@@ -214,11 +234,16 @@ async def _finish(desk: ReplayDesk, result: ReplayResult) -> None:
     result.fills = list(await desk.store.orders.strategy_fills(desk.account))
     counts = await desk.store.orders.counts(desk.account)
     result.orders = {state.value: count for state, count in sorted(counts.items())}
+    for order in await desk.store.orders.find(desk.account, states=_REFUSED, limit=1_000_000):
+        rule = f"{order.state}: {(order.reason or '').partition(':')[0]}"
+        result.refused[rule] = result.refused.get(rule, 0) + 1
+    compared = await compare_with_bills(desk)
+    result.apart = None if compared is None else dict(compared.apart)
+    for line in profit_and_loss(await desk.store.account.ledger(desk.account), UTC):
+        result.earned[line.strategy] = result.earned.get(line.strategy, Decimal(0)) + line.net
     halt = await halted(desk.store.desk, desk.account)
     result.halted = halt.reason if halt else None
-    balance = await desk.store.account.balance(desk.account)
-    if balance is not None:
-        result.equity.append((desk.clock.now(), balance.total))
+    await _note_equity(desk, result)
 
 
 def _recorded(folder: Path) -> tuple[datetime, datetime]:

@@ -1,6 +1,7 @@
 """The Exchange port on the paper exchange's engine itself: no sockets, no ccxt, the same matching, fees and margin."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import AlreadyPlaced, ExchangeError, InsufficientFunds, InvalidOrder, NotSupported, OrderNotFound
 from kontor.paper import model
+from kontor.paper.algos.model import AlgoOrder
 from kontor.paper.venue import Venue
 from kontor.ports import Clock
 
@@ -26,6 +28,13 @@ _STATES = {
     model.FILLED: OrderState.FILLED,
     model.CANCELED: OrderState.CANCELED,
 }
+_STOP_STATES = {
+    "live": OrderState.ACCEPTED,
+    "effective": OrderState.ACCEPTED,
+    "canceled": OrderState.CANCELED,
+    "order_failed": OrderState.REJECTED,
+}
+_DUPLICATE_STOP = "51068"
 _DUPLICATE, _FUNDS = "51016", frozenset({"51008", "51131"})
 
 
@@ -42,7 +51,13 @@ class ReplayExchange:
     def profile(self) -> VenueProfile:
         """What the paper exchange can do."""
         return VenueProfile(
-            "replay", lookup_by_client_order_id=True, client_order_id_on_create=True, batch_limit=20, capabilities={}
+            "replay",
+            lookup_by_client_order_id=True,
+            client_order_id_on_create=True,
+            batch_limit=20,
+            capabilities={},
+            stop_orders=True,
+            cancel_all_after_spares_stops=True,
         )
 
     async def load_markets(self, *, reload: bool = False) -> Mapping[str, Market]:
@@ -97,6 +112,7 @@ class ReplayExchange:
     async def fetch_open_orders(self, symbol: str | None = None) -> Sequence[OrderReport]:
         """What rests in the book."""
         reports = [self._report(each) for each in self._venue.orders_pending(self._account)]
+        reports += [self._stop(each) for each in self._venue.algos_pending(self._account)]
         return [each for each in reports if symbol in {None, each.symbol}]
 
     async def fetch_order(
@@ -105,6 +121,8 @@ class ReplayExchange:
         """One order by either id."""
         try:
             inst_id = self._instrument(symbol).inst_id
+            if stop:
+                return self._stop(self._venue.algo(self._account, venue_order_id or "", client_order_id or ""))
             return self._report(self._venue.order(self._account, inst_id, venue_order_id, client_order_id))
         except model.VenueError as error:
             raise OrderNotFound(error.message, code=error.code) from None
@@ -142,6 +160,8 @@ class ReplayExchange:
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order."""
         instrument = self._instrument(order.symbol)
+        if order.is_stop:
+            return self._create_stop(order, instrument)
         kind = order.order_type.value
         if order.order_type is OrderType.LIMIT:
             immediate = {TimeInForce.IOC: "ioc", TimeInForce.FOK: "fok"}
@@ -181,6 +201,9 @@ class ReplayExchange:
         self, symbol: str, *, client_order_id: str | None = None, venue_order_id: str | None = None, stop: bool = False
     ) -> None:
         """Cancel what is left of an order."""
+        if stop:
+            self._cancel_stop(symbol, client_order_id, venue_order_id)
+            return
         body = {"instId": self._instrument(symbol).inst_id, "ordId": venue_order_id, "clOrdId": client_order_id}
         ack = self._venue.cancel_order(self._account, {name: value for name, value in body.items() if value})
         if ack.s_code != "0":
@@ -222,6 +245,62 @@ class ReplayExchange:
             raise InvalidOrder(f"there is no recording of {symbol}")
         return found
 
+    def _create_stop(self, order: Order, instrument: model.Instrument) -> OrderReport:
+        body = {
+            "instId": instrument.inst_id,
+            "tdMode": "cross",
+            "side": order.side.value,
+            "ordType": "conditional",
+            "sz": f"{order.quantity / instrument.ct_val:f}",
+            "algoClOrdId": order.client_order_id,
+            "slTriggerPx": f"{order.trigger_price:f}",
+            "slOrdPx": "-1",
+            "reduceOnly": "true",
+        }
+        ack = self._venue.place_algo(self._account, body)
+        if ack.s_code == _DUPLICATE_STOP:
+            raise AlreadyPlaced(ack.s_msg, code=ack.s_code)
+        if ack.s_code != "0":
+            raise InvalidOrder(ack.s_msg, code=ack.s_code)
+        return self._stop(self._venue.algo(self._account, ack.algo_id))
+
+    def _cancel_stop(self, symbol: str, client_order_id: str | None, venue_order_id: str | None) -> None:
+        body = {
+            "instId": self._instrument(symbol).inst_id,
+            "algoId": venue_order_id or "",
+            "algoClOrdId": client_order_id or "",
+        }
+        [ack] = self._venue.cancel_algos(self._account, [body])
+        if ack.s_code != "0":
+            raise OrderNotFound(ack.s_msg, code=ack.s_code)
+
+    def _stop(self, raw: AlgoOrder) -> OrderReport:
+        """A stop; one that has triggered is the order that it became."""
+        symbol, instrument = self._symbols[raw.inst_id], self._venue.instrument(raw.inst_id)
+        if raw.ord_id:
+            became = self._report(self._venue.order(self._account, raw.inst_id, raw.ord_id))
+            return replace(
+                became,
+                order_type=OrderType.STOP,
+                client_order_id=raw.algo_cl_ord_id or None,
+                trigger_price=raw.sl_trigger_px,
+            )
+        return OrderReport(
+            symbol=symbol,
+            side=Side(raw.side),
+            order_type=OrderType.STOP,
+            state=_STOP_STATES[raw.state],
+            quantity=(raw.sz or Decimal(0)) * instrument.ct_val,
+            filled_quantity=Decimal(0),
+            venue_order_id=raw.algo_id,
+            at=_moment(raw.u_time),
+            client_order_id=raw.algo_cl_ord_id or None,
+            reduce_only=raw.reduce_only,
+            reason=raw.fail_code or None,
+            created_at=_moment(raw.c_time),
+            trigger_price=raw.sl_trigger_px,
+        )
+
     def _report(self, raw: model.Order) -> OrderReport:
         instrument = self._venue.instrument(raw.inst_id)
         return OrderReport(
@@ -233,7 +312,7 @@ class ReplayExchange:
             filled_quantity=raw.acc_fill_sz * instrument.ct_val,
             venue_order_id=raw.ord_id,
             at=_moment(raw.u_time),
-            client_order_id=raw.cl_ord_id or None,
+            client_order_id=raw.cl_ord_id or raw.algo_cl_ord_id or None,
             price=raw.px,
             average_price=raw.avg_px,
             reduce_only=raw.reduce_only,

@@ -99,6 +99,13 @@ def told(result: ReplayResult, figures: Statistics) -> list[tuple[str, str]]:
         ("fees", ", ".join(f"{fee:,.4f} {name}" for name, fee in sorted(figures.fees.items())) or "none"),
         ("orders", ", ".join(f"{count} {state}" for state, count in result.orders.items()) or "none"),
     ]
+    lines += [(f"earned by {name}", f"{net:+,.2f}") for name, net in sorted(result.earned.items())]
+    if result.apart is not None:
+        differs = ", ".join(f"{difference:+f} {name}" for name, difference in result.apart.items())
+        lines.append(
+            ("ledger", f"differs from the exchange's bills: {differs}" if differs else "equals the exchange's bills")
+        )
+    lines += [(f"refused, {count} times", rule) for rule, count in sorted(result.refused.items())]
     lines += [("halted", result.halted)] if result.halted else []
     return lines + [(f"error, {count} times", error) for error, count in sorted(result.errors.items())]
 

@@ -106,7 +106,10 @@ async def _keep(parts: Parts, problems: Sequence[str], notifier: Notifier | None
         return
     if problems:
         text = "\n".join(problems)
-        notifier.notify(Alert("No new risk: the account's set-up", text, "critical", now, parts.account, event="setup"))
+        notifier.notify(
+            Alert("No new risk: the account's set-up", text, "critical", now, parts.account, event="setup.mismatch")
+        )
     else:
-        title = "The account's set-up fits again"
-        notifier.notify(Alert(title, "Orders pass.", "info", now, parts.account, event="setup"))
+        notifier.notify(
+            Alert("The account's set-up fits again", "Orders pass.", "info", now, parts.account, event="setup.fits")
+        )

@@ -29,7 +29,7 @@ def config(**risk: Any) -> KontorConfig:
 @in_virtual_time
 async def test_a_live_account_is_not_initialized_before_somebody_has_said_its_name() -> None:
     state = FakeDesk().store.desk
-    with pytest.raises(ConfigError, match="account main: it trades real money at okx.*'kontor live main'"):
+    with pytest.raises(ConfigError, match=r"account main: it trades real money at okx.*'kontor live main'"):
         await require_accepted(state, LIVE)
     await accept_live(state, "main", "okx", NOW)
     await require_accepted(state, LIVE)

@@ -12,9 +12,10 @@ from kontor.config import KontorConfig
 from kontor.errors import ConfigError
 from kontor.replay.desk import ReplayPlan, ReplayResult, replay
 from kontor.replay.picture import equity_png
-from kontor.replay.report import fills_csv, page, statistics
+from kontor.replay.report import fills_csv, page, statistics, told
 from kontor.replay.selection import chosen
 from kontor.store.memory import MemoryStore
+from tests.chaos import trading_day
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 TREND = {
@@ -91,3 +92,12 @@ def test_strategies_are_chosen_by_name() -> None:
     assert chosen(both, ["other"]).strategies["other"].enabled
     with pytest.raises(ConfigError, match="has no strategy 'nope'; it has other, trend"):
         chosen(both, ["nope"])
+
+
+def test_three_strategies_at_once_leave_books_that_equal_the_exchanges(tmp_path: Path) -> None:
+    """An hour of the day that `make chaos` runs whole: fees in two coins, stops, limits, netting on one symbol."""
+    result = trading_day.run(tmp_path / "candles", hours=1, seed=3)
+    assert [each for each in trading_day.problems(result) if "never traded" not in each] == []
+    assert result.apart == {}
+    assert len(result.fills) >= 3
+    assert "equals the exchange's bills" in dict(told(result, statistics(result)))["ledger"]

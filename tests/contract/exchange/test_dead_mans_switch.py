@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 
@@ -143,29 +145,58 @@ async def test_while_it_lives_no_time_cancels_anything(
         assert len(await exchange.fetch_open_orders(SWAP)) == 1
 
 
-async def test_it_is_disarmed_while_a_position_is_open(
+class Unproven:
+    """A venue of which nobody knows whether its switch spares the stops."""
+
+    def __init__(self, inner: GuardedExchange) -> None:
+        self._inner = inner
+        self.profile = replace(inner.profile, cancel_all_after_spares_stops=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def a_position() -> Position:
+    """One that wants its stop."""
+    return Position(
+        symbol=SWAP,
+        side=PositionSide.LONG,
+        quantity=Decimal(1),
+        entry_price=Decimal(60_000),
+        mark_price=Decimal(60_000),
+        unrealized_pnl=Decimal(0),
+        notional=Decimal(60_000),
+        leverage=Decimal(1),
+        margin_mode="cross",
+        at=SystemClock().now(),
+    )
+
+
+async def test_it_is_disarmed_while_a_position_is_open_where_it_may_take_the_stops(
     exchange: GuardedExchange, store: MemoryStore, venue_clock: ManualClock, make_order: Callable[..., Order]
 ) -> None:
     """What dies must not take the position's own protection with it."""
     await rest(exchange, make_order)
-    async with kept(exchange, store):
+    async with kept(cast("GuardedExchange", Unproven(exchange)), store):
         await said(store, armed=True)
-        position = Position(
-            symbol=SWAP,
-            side=PositionSide.LONG,
-            quantity=Decimal(1),
-            entry_price=Decimal(60_000),
-            mark_price=Decimal(60_000),
-            unrealized_pnl=Decimal(0),
-            notional=Decimal(60_000),
-            leverage=Decimal(1),
-            margin_mode="cross",
-            at=SystemClock().now(),
-        )
-        await store.account.save_positions(ACCOUNT, [position], SystemClock().now())
+        await store.account.save_positions(ACCOUNT, [a_position()], SystemClock().now())
         await said(store, armed=False)
     venue_clock.advance(10 * SECONDS)
     assert len(await exchange.fetch_open_orders(SWAP)) == 1
+
+
+async def test_where_stops_are_spared_it_stays_armed_beside_a_position(
+    exchange: GuardedExchange, store: MemoryStore, venue_clock: ManualClock, make_order: Callable[..., Order]
+) -> None:
+    """OKX cancels orders, not algo orders: entries go, and what protects the position stands."""
+    await rest(exchange, make_order)
+    async with kept(exchange, store):
+        await said(store, armed=True)
+        await store.account.save_positions(ACCOUNT, [a_position()], SystemClock().now())
+        await renewed(store)
+        await renewed(store)
+    venue_clock.advance(10 * SECONDS)
+    assert not await exchange.fetch_open_orders(SWAP)
 
 
 async def test_an_orderly_end_leaves_orders_that_are_meant_to_stay(

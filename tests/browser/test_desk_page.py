@@ -18,7 +18,7 @@ from tests.support.desk import RunningDesk
 SWAP = "BTC/USD:USD"
 SIZES = {"wide": (1400, 1600), "narrow": (420, 1600)}
 # The chart library puts the style of a map that nobody draws into the page: the policy stops it; nothing is missing.
-MAP_STYLE = "Applying inline style violates"
+MAP_STYLE = "inline style"
 # What the page has drawn, by what plotly keeps of it.
 DRAWN = """
 const price = document.getElementById('price'), equity = document.getElementById('equity');

@@ -65,9 +65,12 @@ class Changes:
     accounts: dict[str, Account] = field(default_factory=dict)
     depths: set[int] = field(default_factory=set)
     shocked: bool = False
+    settings: bool = False  # of the exchange itself
 
     def __bool__(self) -> bool:
-        return bool(self.orders or self.algos or self.accounts or self.fills or self.bills or self.shocked)
+        return bool(
+            self.orders or self.algos or self.accounts or self.fills or self.bills or self.shocked or self.settings
+        )
 
     def clear(self) -> None:
         """Start over."""
@@ -81,7 +84,7 @@ class Changes:
             self.depths,
         ):
             collected.clear()
-        self.shocked = False
+        self.shocked = self.settings = False
 
 
 class Feed:

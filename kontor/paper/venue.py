@@ -287,7 +287,7 @@ class Venue:
         """Cancel every resting order `timeout_seconds` (10 to 120; 0 disarms) from now unless called again.
         VenueError 51000 outside that.
         """
-        return self._engine.cancel_all_after(account, timeout_seconds, self._caught_up())
+        return self._engine.timeline.cancel_all_after(account, timeout_seconds, self._caught_up())
 
     def order(self, account: str, inst_id: str, ord_id: str | None = None, cl_ord_id: str | None = None) -> Order:
         """An order by either id (ordId wins), live or recent: VenueError 51603 when there is none."""

@@ -21,6 +21,7 @@ class Sequences:
     position: int = 0
     rank: int = 0
     algo: int = 0
+    transfer: int = 0
 
     def next_order(self) -> str:
         """An order id; ids grow with time, as text too."""
@@ -46,6 +47,11 @@ class Sequences:
         """An algo id; ids grow with time, as text too."""
         self.algo += 1
         return str(4_000_000_000_000_000_000 + self.algo)
+
+    def next_transfer(self) -> int:
+        """A transfer id."""
+        self.transfer += 1
+        return 500_000_000 + self.transfer
 
     def next_rank(self) -> int:
         """A place at the end of every queue."""

@@ -34,6 +34,7 @@ from kontor.paper.reports import Reports
 from kontor.paper.state import State
 from kontor.paper.timeline import Timeline
 from kontor.paper.trading import Trading
+from kontor.paper.wallet import Wallets
 
 _REPLAY = "replay:"
 _MISSED_CANDLES = 5  # at most so many finished candles are pushed late
@@ -66,6 +67,7 @@ class Engine:
         self.algos = AlgoDesk(self.state, self.trading)
         self.algo_amendments = AlgoAmendments(self.state, self.algos)
         self.funding, self.house = Funding(self.state, config.funding_rate), House(self.state, self.trading)
+        self.wallets = Wallets(self.state)
         self.liquidations = Liquidations(self.state, self.trading, self.amendments)
         self.timeline = Timeline(self.state, self.algos, self.amendments, self.funding, self.liquidations, self.house)
         self._pushed: dict[tuple[str, str], int] = {}  # the last candle pushed, by instrument and bar

@@ -78,10 +78,10 @@ class AccountSource:
 
     async def transfers(self, since: datetime) -> Sequence[Transfer]:
         """Money that came or left by anything but trading since then, oldest first; the newest page of it."""
-        client, params = self._connection.client, dict(self._connection.venue.ledger_params)
+        params = dict(self._connection.venue.ledger_params)
 
         async def request() -> Sequence[Transfer]:
-            return parse_transfers(await client.fetch_ledger(None, milliseconds(since), None, params), since)
+            return parse_transfers(await self._ledger(since, params), since)
 
         return await self._ask("fetch_ledger", request)
 
@@ -91,15 +91,20 @@ class AccountSource:
         after, full = venue.bills_after, page_size(client, "fetchLedger")
 
         async def page(params: Entry) -> Sequence[Entry]:
-            return await self._ask(
-                "fetch_ledger", lambda: client.fetch_ledger(None, milliseconds(since), None, dict(params))
-            )
+            return await self._ask("fetch_ledger", lambda: self._ledger(since, params))
 
         if not after:
             return parse_bills(await page({}), venue.bill_kinds, since)
-        start = {"begin": str(milliseconds(since))}
-        raw = await collect_by_id(lambda params: page({**start, **params}), after, lambda entry: str(entry["id"]), full)
+        raw = await collect_by_id(page, after, lambda entry: str(entry["id"]), full)
         return parse_bills(raw, venue.bill_kinds, since)
+
+    async def _ledger(self, since: datetime, params: Entry) -> Sequence[Entry]:
+        """A page of the account statement."""
+        client, own = self._connection.client, self._connection.venue.ledger_method
+        if not own:
+            return await client.fetch_ledger(None, milliseconds(since), None, dict(params))
+        answer = await getattr(client, own)({"begin": str(milliseconds(since)), **params})
+        return client.parse_ledger(answer["data"])
 
     async def _open_stops(self, symbol: str | None) -> Sequence[Entry]:
         """Stops that rest at the venue, which lists them apart."""

@@ -7,11 +7,12 @@ from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from deployments.in_process.runs import ACTIVE, ActiveRun
 
-_runs_of_tasks: WeakKeyDictionary[asyncio.Task[Any], ActiveRun] = WeakKeyDictionary()
+# Both sides weak: a run knows its task, so an entry that kept the run would keep itself, and every run there has been.
+_runs_of_tasks: WeakKeyDictionary[asyncio.Task[Any], ref[ActiveRun]] = WeakKeyDictionary()
 
 
 class FlowExitedError(RuntimeError):
@@ -20,9 +21,8 @@ class FlowExitedError(RuntimeError):
 
 def run_of_task(task: asyncio.Task[Any] | None) -> ActiveRun | None:
     """The run that this task works for, if it works for one."""
-    if task is None:
-        return None
-    return _runs_of_tasks.get(task)
+    found = None if task is None else _runs_of_tasks.get(task)
+    return None if found is None else found()
 
 
 async def _contained(work: Coroutine[Any, Any, Any]) -> Any:
@@ -40,7 +40,7 @@ def _create_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> 
     if asyncio.iscoroutine(work):
         work = _contained(work)
     task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
-    _runs_of_tasks[task] = run
+    belongs_to(task, run)
     return task
 
 
@@ -57,4 +57,4 @@ def contained_tasks(loop: asyncio.AbstractEventLoop) -> Generator[None]:
 
 def belongs_to(task: asyncio.Task[Any], run: ActiveRun) -> None:
     """Say which run a task works for that was started before the run was its context."""
-    _runs_of_tasks[task] = run
+    _runs_of_tasks[task] = ref(run)

@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 
 from kontor.config import OrderSettings
-from kontor.domain.order import Order, OrderState, OrderType, Side
+from kontor.domain.account import Position, PositionSide
+from kontor.domain.order import Order, OrderState
 from kontor.exchange.guarded import GuardedExchange
 from kontor.execution import dead_mans_switch
 from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH, DeadMansSwitch
@@ -142,24 +145,58 @@ async def test_while_it_lives_no_time_cancels_anything(
         assert len(await exchange.fetch_open_orders(SWAP)) == 1
 
 
-async def test_with_a_position_open_it_takes_the_entry_and_leaves_the_stop(
+class Unproven:
+    """A venue of which nobody knows whether its switch spares the stops."""
+
+    def __init__(self, inner: GuardedExchange) -> None:
+        self._inner = inner
+        self.profile = replace(inner.profile, cancel_all_after_spares_stops=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def a_position() -> Position:
+    """One that wants its stop."""
+    return Position(
+        symbol=SWAP,
+        side=PositionSide.LONG,
+        quantity=Decimal(1),
+        entry_price=Decimal(60_000),
+        mark_price=Decimal(60_000),
+        unrealized_pnl=Decimal(0),
+        notional=Decimal(60_000),
+        leverage=Decimal(1),
+        margin_mode="cross",
+        at=SystemClock().now(),
+    )
+
+
+async def test_it_is_disarmed_while_a_position_is_open_where_it_may_take_the_stops(
     exchange: GuardedExchange, store: MemoryStore, venue_clock: ManualClock, make_order: Callable[..., Order]
 ) -> None:
-    """What dies must not take the position's own protection with it: OKX spares stops, so the switch may stay armed."""
+    """What dies must not take the position's own protection with it."""
     await rest(exchange, make_order)
-    await exchange.create_order(make_order(SWAP, order_type=OrderType.MARKET))
-    last = (await exchange.fetch_tickers([SWAP]))[SWAP].last
-    assert last is not None
-    trigger = (last * Decimal("0.9")).quantize(Decimal("0.1"))
-    stop = {"order_type": OrderType.STOP, "side": Side.SELL, "reduce_only": True, "price": None}
-    await exchange.create_order(make_order(SWAP, trigger_price=trigger, **stop))
+    async with kept(cast("GuardedExchange", Unproven(exchange)), store):
+        await said(store, armed=True)
+        await store.account.save_positions(ACCOUNT, [a_position()], SystemClock().now())
+        await said(store, armed=False)
+    venue_clock.advance(10 * SECONDS)
+    assert len(await exchange.fetch_open_orders(SWAP)) == 1
+
+
+async def test_where_stops_are_spared_it_stays_armed_beside_a_position(
+    exchange: GuardedExchange, store: MemoryStore, venue_clock: ManualClock, make_order: Callable[..., Order]
+) -> None:
+    """OKX cancels orders, not algo orders: entries go, and what protects the position stands."""
+    await rest(exchange, make_order)
     async with kept(exchange, store):
         await said(store, armed=True)
-        await store.account.save_positions(ACCOUNT, await exchange.fetch_positions(), SystemClock().now())
+        await store.account.save_positions(ACCOUNT, [a_position()], SystemClock().now())
         await renewed(store)
         await renewed(store)
     venue_clock.advance(10 * SECONDS)
-    assert [each.order_type for each in await exchange.fetch_open_orders(SWAP)] == [OrderType.STOP]
+    assert not await exchange.fetch_open_orders(SWAP)
 
 
 async def test_an_orderly_end_leaves_orders_that_are_meant_to_stay(

@@ -40,6 +40,11 @@ def strategy_order_id(prefix: str, strategy: str, symbol: str, candle_at: dateti
     return client_order_id(prefix, "strategy", strategy, symbol, candle_at, leg)
 
 
+def attached_stop_id(entry: str) -> str:
+    """The id of the stop that an entry of ours brings along; it follows from the entry's."""
+    return client_order_id(entry[:PREFIX_LENGTH], "attached", entry)
+
+
 def looks_like_kontor(client_id: str | None) -> bool:
     """Whether some Kontor desk made this id; one foreign id in a million passes by chance."""
     if not client_id or len(client_id) != _LENGTH:

@@ -28,6 +28,8 @@ class OrderIntent:
     strategy: str | None = None
     # Where a stop becomes a market order; only stops have one.
     trigger_price: Decimal | None = None
+    # Of the stop that an entry brings along; the venue places it when the entry is filled.
+    stop_price: Decimal | None = None
     # When the newest candle ended that this was decided on, and the span of such candles.
     candles_until: datetime | None = None
     candle_span: timedelta | None = None

@@ -109,7 +109,7 @@ class Order:
     cancel_requested_at: datetime | None = None
     attempts: int = 0
     updated_at: datetime | None = None
-    # The price at which a stop becomes a market order; only stops have one.
+    # The price at which a stop becomes a market order; of an entry, that of the stop which it brings along.
     trigger_price: Decimal | None = None
 
     @property

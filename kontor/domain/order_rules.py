@@ -69,6 +69,24 @@ def _check_trigger(intent: OrderIntent) -> None:
         raise OrderDenied("trigger_price", "a stop only protects: it must be reduce-only", figure=trigger)
 
 
+def check_stop_price(intent: OrderIntent, price: Decimal) -> None:
+    """The stop that an entry brings along is on the side where it protects."""
+    stop = intent.stop_price
+    if stop is None:
+        return
+    if intent.reduce_only or intent.order_type is OrderType.STOP:
+        raise OrderDenied("stop_price", "only an entry brings a stop along", figure=stop)
+    entry = intent.price or price
+    if not stop.is_finite() or stop <= 0 or (stop >= entry if intent.side is Side.BUY else stop <= entry):
+        where = "below" if intent.side is Side.BUY else "above"
+        raise OrderDenied(
+            "stop_price",
+            f"the stop of a {intent.side} at {entry} must be {where} that, not at {stop}",
+            limit=entry,
+            figure=stop,
+        )
+
+
 def check_candles(intent: OrderIntent, view: RiskView) -> None:
     """What was decided on candles was decided on fresh ones."""
     until, span = intent.candles_until, intent.candle_span
@@ -119,7 +137,9 @@ def rounded(intent: OrderIntent, market: Market) -> OrderIntent:
             figure=intent.price,
         )
     trigger = market.round_price(intent.trigger_price) if intent.trigger_price is not None else None
-    return replace(intent, quantity=market.round_quantity(intent.quantity), price=price, trigger_price=trigger)
+    stop = market.round_price(intent.stop_price) if intent.stop_price is not None else None
+    quantity = market.round_quantity(intent.quantity)
+    return replace(intent, quantity=quantity, price=price, trigger_price=trigger, stop_price=stop)
 
 
 def trade_price(intent: OrderIntent, view: RiskView, market: Market) -> Decimal | None:

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from kontor.domain.exits import ExitRules
+from kontor.domain.identity import attached_stop_id
 from kontor.domain.market import Market
-from kontor.domain.order import CANCELABLE, Order
+from kontor.domain.order import CANCELABLE, Order, OrderState, OrderType, Side
 from kontor.domain.strategy_position import StrategyPosition
 
+# How the reason of a stop begins that its entry brings along.
+ATTACHED = "attached"
 # A stop is moved when it would come this much nearer, as a part of its distance from the entry: not for every tick.
 WORTH_MOVING = Decimal("0.1")
 
@@ -40,6 +43,38 @@ def stop_price(
         trailing = best * (1 - sign * rules.trailing_percent / 100)
         price = max(price, trailing) if sign > 0 else min(price, trailing)
     return max(market.round_price(price), market.price_step)
+
+
+def attached_stop(entry: Order) -> Order:
+    """The stop that an entry brings along, as we keep it until the venue has placed it: no order of its own yet."""
+    return Order(
+        client_order_id=attached_stop_id(entry.client_order_id),
+        account=entry.account,
+        symbol=entry.symbol,
+        side=Side.SELL if entry.side is Side.BUY else Side.BUY,
+        order_type=OrderType.STOP,
+        quantity=entry.quantity,
+        created_at=entry.created_at,
+        reduce_only=True,
+        strategy=entry.strategy,
+        actor=entry.actor,
+        state=OrderState.CANCELED,
+        reason=f"{ATTACHED} to {entry.client_order_id}: the venue places it once that is filled",
+        updated_at=entry.created_at,
+        trigger_price=entry.trigger_price,
+    )
+
+
+def brings_stop(order: Order) -> bool:
+    """Whether an order is an entry with a stop attached."""
+    return order.trigger_price is not None and not order.is_stop
+
+
+def waits_for_entry(stop: Order) -> bool:
+    """An attached stop of which the venue has said nothing yet."""
+    return (
+        stop.venue_order_id is None and stop.state is OrderState.CANCELED and (stop.reason or "").startswith(ATTACHED)
+    )
 
 
 def is_crossed(position: StrategyPosition, trigger: Decimal, price: Decimal | None) -> bool:

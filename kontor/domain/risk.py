@@ -12,6 +12,7 @@ from kontor.domain.order_rules import (
     check_candles,
     check_collar,
     check_shape,
+    check_stop_price,
     check_venue_sizes,
     check_watched,
     known_market,
@@ -39,6 +40,7 @@ def admit(intent: OrderIntent, view: RiskView) -> OrderIntent:
     check_watched(view)
     if price is None:
         raise OrderDenied("stale_ticker", f"{market.symbol} has no last price")
+    check_stop_price(intent, price)
     for rule in _rules_for(intent, market):
         rule(intent, view, market, price)
     return intent

@@ -21,6 +21,8 @@ class VenueProfile:
     cancel_all_after_spares_stops: bool = False
     # It holds reduce-only stops itself, and this desk can place, find and cancel them by an id of ours.
     stop_orders: bool = False
+    # An entry can bring its stop along, which the venue places itself when the entry is filled.
+    attached_stops: bool = False
     # The venue drops a request that reaches it later than the moment we name.
     request_expiry: bool = False
     max_candles_per_call: int = 300

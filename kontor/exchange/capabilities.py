@@ -41,6 +41,7 @@ def venue_profile(client: Any, venue: Venue) -> VenueProfile:
         cancel_all_after=has.get("cancelAllOrdersAfter", False),
         cancel_all_after_spares_stops=venue.stop_orders,
         stop_orders=venue.stop_orders,
+        attached_stops=venue.attached_stops,
         request_expiry=venue.expiry_headers is not None,
         max_candles_per_call=max(_limit(client, "fetchOHLCV", DEFAULT_CANDLES), 2),
     )

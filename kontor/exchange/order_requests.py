@@ -9,6 +9,7 @@ from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import Order, OrderType, Side, TimeInForce
 from kontor.errors import InvalidOrder, NotSupported
 from kontor.exchange.markets import to_contracts
+from kontor.exchange.stops import attached_stop_params
 
 
 def check_order(order: Order, market: Market) -> None:
@@ -32,6 +33,8 @@ def order_request(order: Order, market: Market, *, cost_only_buys: bool) -> dict
         params["reduceOnly"] = True
     if order.time_in_force is not TimeInForce.GTC and order.order_type is OrderType.LIMIT:
         params["timeInForce"] = order.time_in_force.value
+    if order.trigger_price is not None:
+        params |= attached_stop_params(order)
     return {
         "symbol": order.symbol,
         "type": order.order_type.value,

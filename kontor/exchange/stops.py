@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from kontor.domain.identity import attached_stop_id
 from kontor.domain.market import Market
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side
 from kontor.exchange.markets import to_base, to_contracts
@@ -43,6 +44,20 @@ def stop_request(order: Order, market: Market) -> dict[str, Any]:
             "stopLossPrice": float(order.trigger_price or ZERO),
             "reduceOnly": True,
         },
+    }
+
+
+def attached_stop_params(entry: Order) -> dict[str, Any]:
+    """What an entry says of the stop it brings along, in OKX's words: ccxt's own would leave out our id of it."""
+    return {
+        "attachAlgoOrds": [
+            {
+                "attachAlgoClOrdId": attached_stop_id(entry.client_order_id),
+                "slTriggerPx": f"{entry.trigger_price:f}",
+                "slTriggerPxType": "last",
+                "slOrdPx": "-1",
+            }
+        ]
     }
 
 

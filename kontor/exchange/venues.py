@@ -35,6 +35,8 @@ class Venue:
     fills_after: tuple[str, str] | None = None
     # Fills of all symbols must be asked for kind by kind.
     fills_by_kind: bool = False
+    # ccxt's own request for it, where its unified one asks for one kind of market only and so misses transfers.
+    ledger_method: str = ""
     # Parameters that narrow the account's ledger down to transfers.
     ledger_params: Mapping[str, str] = field(default_factory=dict)
     # ccxt's own call for the account statement, where its fetch_ledger narrows it down to one kind of market.
@@ -45,6 +47,8 @@ class Venue:
     bill_kinds: Mapping[str, EntryKind] = field(default_factory=dict)
     # Stops rest at the venue under ids of ours, and its dead man's switch leaves them alone.
     stop_orders: bool = False
+    # Entries bring theirs along, under ids of ours.
+    attached_stops: bool = False
     # A batch may hold orders of several kinds of market.
     mixed_batches: bool = False
     # Column of a raw candle, and its text while the candle is unfinished.
@@ -70,6 +74,7 @@ OKX = Venue(
     },
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
+    ledger_method="private_get_account_bills",
     ledger_params={"type": "1"},
     ledger_call="private_get_account_bills",
     bills_after="after",
@@ -85,6 +90,7 @@ OKX = Venue(
         "9": EntryKind.TRADE,
     },
     stop_orders=True,
+    attached_stops=True,
     open_orders_after="after",
     fills_after=("after", "billId"),
     fills_by_kind=True,

@@ -75,7 +75,8 @@ class DeadMansSwitch:
         if self._armed_at is None or now - self._armed_at >= seconds / RENEWALS:
             await self._exchange.cancel_all_after(seconds)
             self._is_armed, self._armed_at = True, now
-            await self._say(f"the venue cancels every order after {seconds} s without us", armed=True)
+            what = "every order but stops" if self._exchange.profile.cancel_all_after_spares_stops else "every order"
+            await self._say(f"the venue cancels {what} after {seconds} s without us", armed=True)
 
     async def _protects(self) -> str:
         """Why it must not be armed now, empty when it may be."""

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from kontor.domain.fill import Fill
 from kontor.domain.identity import is_foreign
-from kontor.domain.order import LIVE, OrderReport, apply_report, reopen
+from kontor.domain.order import LIVE, OrderReport, OrderType, apply_report, reopen
 from kontor.domain.outside import OutsideKind, OutsideMove, Transfer
+from kontor.domain.protection import waits_for_entry
 from kontor.domain.reconcile import Drift, adopted, match
 from kontor.errors import AuthenticationFailed, ExchangeError, NotSupported, OrderNotFound, Rejected
 from kontor.execution.baseline import load_baseline
@@ -233,7 +234,9 @@ class _Reconciliation:
         """Ours is closed, the list says open: the venue is asked for this one order, and believed."""
         parts = self._parts
         try:
-            fresh = await parts.exchange.fetch_order(report.symbol, venue_order_id=report.venue_order_id)
+            fresh = await parts.exchange.fetch_order(
+                report.symbol, venue_order_id=report.venue_order_id, stop=report.order_type is OrderType.STOP
+            )
         except ExchangeError as error:
             log.warning("contradiction not cleared client_order_id=%s error=%s", client_order_id, error)
             return
@@ -241,7 +244,8 @@ class _Reconciliation:
         if order is None:
             return
         changed = await self._journal.change(order, lambda stored: reopen(stored, fresh), "the venue says it is open")
-        if order.is_finished and not changed.is_finished:
+        # A stop that its entry has brought along is no surprise.
+        if order.is_finished and not changed.is_finished and not waits_for_entry(order):
             self.report.reopened.append(client_order_id)
 
     async def _foreign(self, name: str) -> None:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from kontor.domain.intent import OrderIntent, RiskView
 from kontor.domain.market import MarketKind
 from kontor.domain.order import FINISHED, Order, OrderState
+from kontor.domain.protection import attached_stop, brings_stop
 from kontor.domain.risk import admit
 from kontor.errors import KontorError, OrderDenied
 from kontor.execution.parts import Parts
@@ -52,7 +53,9 @@ async def place_all(parts: Parts, intents: Mapping[str, OrderIntent], *, actor: 
                 order = weigh(parts, intent, view, client_order_id=name, actor=actor)
                 view = view if order.is_finished else view.with_order(order)
                 orders.append(order)
-            stored = await parts.store.orders.enqueue(orders, actor)
+            # Known before the entry is sent: what the venue makes of it is ours from the first moment.
+            stops = [attached_stop(order) for order in orders if brings_stop(order) and not order.is_finished]
+            stored = await parts.store.orders.enqueue([*orders, *stops], actor)
         for order in stored:
             known[order.client_order_id] = order
             _tell(order)
@@ -76,7 +79,7 @@ def weigh(parts: Parts, intent: OrderIntent, view: RiskView, *, client_order_id:
         quantity=intent.quantity,
         created_at=view.now,
         price=intent.price,
-        trigger_price=intent.trigger_price,
+        trigger_price=intent.trigger_price or intent.stop_price,
         time_in_force=intent.time_in_force,
         post_only=intent.post_only,
         # Venues know no such word on spot, where a sale can but close.

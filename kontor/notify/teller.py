@@ -106,6 +106,9 @@ class Teller:
         return told, sorted(alerts, key=lambda alert: alert.at)
 
     def _order(self, event: OrderEvent, order: Order) -> Alert | None:
+        if order.is_stop and event.new_state in {S.ACCEPTED, S.CANCELED}:
+            # They come, go and move all day; news is one that has fired, or that is missing.
+            return None
         try:
             alert = order_alert(replace(order, state=event.new_state, unknown_since=None), event.at, mode=self.mode)
             limit = (order.reason or "").partition(":")[0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
 from kontor.domain.fill import Fill
+from kontor.domain.identity import attached_stop_id
 from kontor.domain.ledger import Bill, EntryKind
 from kontor.domain.market import NO_CANDLES, TIMEFRAMES, Candles, Market, MarketKind, Ticker
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side, TimeInForce
@@ -57,6 +58,7 @@ class ReplayExchange:
             batch_limit=20,
             capabilities={},
             stop_orders=True,
+            attached_stops=True,
             cancel_all_after_spares_stops=True,
         )
 
@@ -178,6 +180,9 @@ class ReplayExchange:
             body["px"] = f"{order.price:f}"
         if order.reduce_only:
             body["reduceOnly"] = "true"
+        if order.trigger_price is not None:
+            stop = {"slTriggerPx": f"{order.trigger_price:f}", "slOrdPx": "-1"}
+            body["attachAlgoOrds"] = [{**stop, "attachAlgoClOrdId": attached_stop_id(order.client_order_id)}]
         if order.order_type is OrderType.MARKET and not instrument.is_swap:
             body["tgtCcy"] = "base_ccy"
         ack = self._venue.place_order(self._account, body)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from kontor.domain.market import MarketKind
 from kontor.domain.order import Side
+from kontor.domain.ranges import MIN_DISTANCE
 from kontor.domain.units import dca_levels, risk_of
 from kontor.strategies.protocol import Decision, Strategy, StrategyOrder, StrategyParameters
 from kontor.strategies.resting import Wanted, aligned
@@ -164,7 +165,9 @@ def _stands_nearer(resting: Plan, new: Plan, price: Decimal) -> bool:
     Following it would take the entries away whenever they are about to be filled.
     """
     old, beyond = resting.entries[0][0], new.entries[0][0]
-    return beyond < old <= price if resting.side is Side.BUY else beyond > old >= price
+    # Ranges are looked for every few minutes: the price may have been nearer then.
+    is_near = abs(price - old) <= 2 * price * Decimal(str(MIN_DISTANCE))
+    return is_near and (beyond < old <= price if resting.side is Side.BUY else beyond > old >= price)
 
 
 def _same_prices(one: Plan, other: Plan) -> bool:

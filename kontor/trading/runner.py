@@ -5,13 +5,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from kontor.config import StrategySettings
 from kontor.domain.exposure import only_reduces
 from kontor.domain.identity import client_order_id
-from kontor.domain.market import TIMEFRAMES, Candles
-from kontor.domain.order import OrderState
+from kontor.domain.market import TIMEFRAMES, Candles, MarketKind
+from kontor.domain.order import OrderState, Side
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.cancel import request_cancels
 from kontor.execution.parts import Parts
@@ -195,6 +196,7 @@ async def _carry_out(
                 strategy=each.name,
                 candles_until=view[order.intent.symbol].candle_at + TIMEFRAMES[each.need.timeframe],
                 candle_span=TIMEFRAMES[each.need.timeframe],
+                stop_price=_stop_price(parts, each, order, view),
             )
             for order in accepted
         }
@@ -239,6 +241,19 @@ def _within_share(
                     reason,
                 )
     return accepted
+
+
+def _stop_price(parts: Parts, each: Ready, order: StrategyOrder, view: MarketView) -> Decimal | None:
+    """The stop that an entry brings along where the venue takes one: it stands though the desk dies before the fill."""
+    intent, market = order.intent, view[order.intent.symbol]
+    if not parts.exchange.profile.attached_stops or market.market.kind is not MarketKind.SWAP or intent.reduce_only:
+        return None
+    # What closes, or turns around, what is held opens no position of its whole quantity.
+    if market.position.quantity and (market.position.quantity > 0) != (intent.side is Side.BUY):
+        return None
+    percent = each.settings.exits.stop_loss_percent or parts.config.protection.stop_percent
+    sign = 1 if intent.side is Side.BUY else -1
+    return max((intent.price or market.price) * (1 - sign * percent / 100), market.market.price_step)
 
 
 async def _cancel_orphans(parts: Parts, books: Books) -> None:

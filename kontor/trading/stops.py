@@ -8,17 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from kontor.domain.exits import ExitRules
-from kontor.domain.identity import client_order_id
+from kontor.domain.identity import attached_stop_id, client_order_id
 from kontor.domain.intent import OrderIntent
 from kontor.domain.market import Market, MarketKind
-from kontor.domain.order import Order, OrderState, OrderType
-from kontor.domain.protection import Stop, is_crossed, plan, stop_price
+from kontor.domain.order import Order, OrderReport, OrderState, OrderType, reopen
+from kontor.domain.protection import Stop, brings_stop, is_crossed, plan, stop_price, waits_for_entry
 from kontor.domain.strategy_position import StrategyPosition, closing_of
-from kontor.errors import KontorError
+from kontor.errors import KontorError, OrderNotFound
 from kontor.execution.cancel import request_cancels
+from kontor.execution.journal import Journal
 from kontor.execution.parts import Parts
 from kontor.execution.submit import place
 from kontor.trading.books import Books, load_books
@@ -31,6 +33,9 @@ ACTOR = "protective stop"
 # Ahead of exits: it is what stands when everything else fails.
 PRIORITY = 1
 _SLACK = timedelta(minutes=1)
+# Entries may rest for long before they open the position; and how long their stop is asked for after the last fill.
+_ENTRIES_BACK = timedelta(days=30)
+_ATTACHED_PATIENCE = timedelta(minutes=2)
 
 
 @dataclass(slots=True)
@@ -74,7 +79,7 @@ async def _keep(
 ) -> None:
     key = f"{position.strategy} {position.symbol}"
     market = books.view.markets.get(position.symbol)
-    live = books.stops.get((position.strategy, position.symbol), ())
+    live = list(books.stops.get((position.strategy, position.symbol), ()))
     wanted = None
     if position.is_open:
         reason = f"{position.symbol} is not a market of this venue" if market is None else lacks_stops(parts, market)
@@ -83,6 +88,7 @@ async def _keep(
             return
         if market.kind is MarketKind.SPOT:
             return
+        live += await _attached(parts, position)
         wanted = _wanted(parts, books, position, rules, watch.get(key), market)
     todo = plan(wanted, live, entry_price=position.entry_price)
     if todo.cancel:
@@ -92,6 +98,36 @@ async def _keep(
         await _place(parts, books, position, todo.place, key, report)
     elif wanted is not None:
         report.protected[key] = f"{wanted.quantity:f} at {wanted.trigger_price:f}"
+
+
+async def _attached(parts: Parts, position: StrategyPosition) -> list[Order]:
+    """Stops that the venue has placed for entries of this position, and that we hear of now."""
+    if not parts.exchange.profile.attached_stops or position.opened_at is None:
+        return []
+    found: list[Order] = []
+    since = position.opened_at - _ENTRIES_BACK
+    journal = Journal(parts.store.orders, parts.clock, ACTOR)
+    for entry in await parts.store.orders.find(
+        parts.account, states={OrderState.FILLED}, symbol=position.symbol, since=since, limit=1000
+    ):
+        filled_at = entry.updated_at or entry.created_at
+        if entry.strategy != position.strategy or not brings_stop(entry) or filled_at < position.opened_at:
+            continue
+        stop = await parts.store.orders.get(attached_stop_id(entry.client_order_id))
+        # Placed with the last fill, or not at all.
+        if stop is None or not waits_for_entry(stop) or parts.clock.now() - filled_at > _ATTACHED_PATIENCE:
+            continue
+        try:
+            report = await parts.exchange.fetch_order(stop.symbol, client_order_id=stop.client_order_id, stop=True)
+        except OrderNotFound:
+            continue
+        changed = await journal.change(stop, partial(_told, report=report), "the venue has placed it with its entry")
+        found += [] if changed.is_finished else [changed]
+    return found
+
+
+def _told(stored: Order, *, report: OrderReport) -> Order:
+    return reopen(stored, report)
 
 
 def _wanted(

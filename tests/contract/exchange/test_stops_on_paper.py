@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kontor.config import KontorConfig
-from kontor.domain.identity import client_order_id
+from kontor.domain.identity import attached_stop_id, client_order_id
 from kontor.domain.intent import OrderIntent
 from kontor.domain.ledger import EntryKind
 from kontor.domain.order import Order, OrderState, OrderType, Side
@@ -181,6 +181,42 @@ async def test_the_stop_fires_while_everything_of_ours_is_dead_and_the_restarted
     fills = await parts.store.orders.fills(parts.account, client_order_id=stop_.client_order_id)
     assert sum(fill.quantity for fill in fills) == quantity
     assert [name for name, _ in await parts.store.orders.strategy_fills(parts.account)] == ["one"] * (1 + len(fills))
+
+
+async def test_an_entry_that_fills_while_the_desk_is_dead_has_brought_its_stop_along(
+    parts: Parts, paper: PaperServer
+) -> None:
+    """The venue places the stop with the fill, under the id that we had given it before the entry was sent."""
+    await snapshots(parts)
+    prefix = await parts.store.desk.desk_prefix()
+    price = await last_price(parts.exchange)
+    low = (price * Decimal("0.99")).quantize(Decimal("0.1"))
+    trigger = (low * Decimal("0.97")).quantize(Decimal("0.1"))
+    intent = OrderIntent(SWAP, Side.BUY, OrderType.LIMIT, Decimal("0.1"), low, strategy="one", stop_price=trigger)
+    async with at_work(parts):
+        name = client_order_id(prefix, "test", 1)
+        await place(parts, intent, client_order_id=name, actor="test")
+
+        async def rests() -> bool:
+            return [each.client_order_id for each in await parts.exchange.fetch_open_orders()] == [name]
+
+        await until(rests)
+    paper.venue.set_price("BTC-USD-SWAP", low - 1)
+    [stop_] = [each for each in await parts.exchange.fetch_open_orders() if each.order_type is OrderType.STOP]
+    assert (stop_.client_order_id, stop_.trigger_price) == (attached_stop_id(name), trigger)
+    async with at_work(parts):
+        report = await reconcile(parts)
+        assert (report.adopted, report.reopened, report.drift) == ([], [], ())
+
+        async def known() -> bool:
+            await snapshots(parts)
+            order = await parts.store.orders.get(attached_stop_id(name))
+            return order is not None and order.state is S.ACCEPTED and order.strategy == "one"
+
+        await until(known)
+        await asyncio.sleep(1)
+        stops = [each for each in await parts.exchange.fetch_open_orders() if each.order_type is OrderType.STOP]
+        assert [each.client_order_id for each in stops] == [attached_stop_id(name)]
 
 
 async def test_the_ledger_equals_the_venues_bills_to_the_cent_through_a_funding_and_a_withdrawal(

@@ -144,6 +144,9 @@ DENIALS = [
     Denial("trigger_price", stop("1", trigger="0"), view(holdings=LONG), figure=Decimal(0)),
     Denial("trigger_price", stop("1", reduce_only=False), view(holdings=LONG), figure=Decimal(90)),
     Denial("price", stop("1", price="90"), view(holdings=LONG)),
+    Denial("stop_price", intent(stop_price=Decimal(100)), VIEW, limit=Decimal(100), figure=Decimal(100)),
+    Denial("stop_price", intent(side=Side.SELL, stop_price=Decimal(99)), VIEW, limit=Decimal(100)),
+    Denial("stop_price", intent(price=None, stop_price=Decimal(101)), VIEW, limit=Decimal(100)),
     Denial("reduce_only", stop("6"), view(holdings=LONG), limit=Decimal(5), figure=Decimal(6)),
     Denial("reduce_only", intent("1", reduce_only=True), VIEW, limit=Decimal(0), figure=Decimal(1)),
     Denial("reduce_only", intent("1", reduce_only=True), view(holdings=LONG), limit=Decimal(0)),
@@ -204,6 +207,8 @@ PASSES = [
     (intent("50"), view({"min_free_balance": Decimal(9_000)}, leverage={SWAP: Decimal(10)})),
     (intent("1", side=Side.SELL, symbol=SPOT, reduce_only=True), view(holdings={"BTC": Decimal(1)})),
     (on_candles(seconds=119), VIEW),
+    (intent(stop_price=Decimal(95)), VIEW),
+    (intent(side=Side.SELL, stop_price=Decimal(105)), VIEW),
     (intent(), view({"max_orders_per_minute": 3}, recent_orders=2)),
     (intent(), view({"losses_are_limited": True}, losses_watched_at=NOW - timedelta(seconds=300))),
     # A stop, and what rests beside it to close the same quantity, stand in for one another.

@@ -137,6 +137,19 @@ def test_resting_entries_stay_while_the_range_stays_and_move_with_it() -> None:
     assert [price for _, _, price in told(third.orders)] == ["90", "89.6", "89.1"]
 
 
+def test_entries_stay_when_the_range_moves_away_because_the_price_comes_near() -> None:
+    """A level within half a percent is none: following the range would cancel each entry just before it fills."""
+    first = reversion(direction="long").decide(view(symbol_view(bounds=("95", "105")), stop_loss_percent=D(5)))
+    rests = [resting(str(o.intent.price), str(o.intent.quantity), o.intent.side, o.leg) for o in first.orders]
+    near = symbol_view(price="95.4", bounds=("90", "105"), orders=rests)
+    second = reversion(direction="long").decide(view(near, state=first.state, stop_loss_percent=D(5)))
+    assert (second.orders, second.cancels) == ((), ())
+    # A nearer level is followed as ever.
+    nearer = symbol_view(price="95.9", bounds=("95.3", "105"), orders=rests)
+    third = reversion(direction="long").decide(view(nearer, state=first.state, stop_loss_percent=D(5)))
+    assert len(third.cancels) == 3
+
+
 def test_every_dca_level_needs_a_weight() -> None:
     with pytest.raises(ValidationError, match="3 distances and 1 weights"):
         RangeReversionParameters(dca_weights=(D(1),))

@@ -39,8 +39,6 @@ class Venue:
     ledger_method: str = ""
     # Parameters that narrow the account's ledger down to transfers.
     ledger_params: Mapping[str, str] = field(default_factory=dict)
-    # ccxt's own call for the account statement, where its fetch_ledger narrows it down to one kind of market.
-    ledger_call: str = ""
     # The account statement comes in pages; the parameter takes the last bill id seen.
     bills_after: str = ""
     # What the types of its rows are, where ccxt lumps them together.
@@ -76,7 +74,6 @@ OKX = Venue(
     expiry_headers=_okx_expiry,
     ledger_method="private_get_account_bills",
     ledger_params={"type": "1"},
-    ledger_call="private_get_account_bills",
     bills_after="after",
     bill_kinds={
         "1": EntryKind.TRANSFER,

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -29,7 +29,7 @@ from prefect.states import Crashed
 from prefect.types._datetime import now
 from prefect.workers.base import BaseWorker
 
-from deployments.in_process.backlog import collapse, is_collapsible
+from deployments.in_process.backlog import collapse, newest_due
 from deployments.in_process.cancellation import Stopper
 from deployments.in_process.catalog import DeploymentCatalog
 from deployments.in_process.containment import contained_tasks
@@ -210,24 +210,23 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         if self._drain.requested.is_set():
             return []
         moment = now("UTC")
-        found = [entry.flow_run for entry in flow_run_response]
-        new = [run for run in found if run.id not in self._registry and run.id not in self._skipping]
-        backlog = collapse(new, moment)
-        # A full page may hide newer runs of a schedule: skip what is certain, look again before running its newest.
-        is_full = len(found) >= get_current_settings().server.api.default_limit
-        if is_full and backlog.to_skip:
+        found = {entry.flow_run.id: entry.flow_run for entry in flow_run_response}
+        backlog = collapse(self._unknown(found.values()), moment)
+        page = get_current_settings().server.api.default_limit
+        if len(found) >= page and backlog.to_skip:
             self._wanted.set()
-        begun: list[FlowRun] = []
-        for flow_run in backlog.to_run:
-            if is_full and backlog.to_skip and is_collapsible(flow_run, moment):
-                continue
-            if await self._lives.begin(flow_run, self.work_pool):
-                begun.append(flow_run)
+            found |= {run.id: run for run in await newest_due(self.client, backlog, moment, page)}
+            backlog = collapse(self._unknown(found.values()), moment)
+        begun: list[FlowRun] = [run for run in backlog.to_run if await self._lives.begin(run, self.work_pool)]
         if backlog.to_skip:
             self._logger.warning("event=backlog skipped=%d running=%d", len(backlog.to_skip), len(begun))
             self._skipping |= {flow_run.id for flow_run, _ in backlog.to_skip}
             self._in_background(self._skip(backlog.to_skip))
         return begun
+
+    def _unknown(self, flow_runs: Iterable[FlowRun]) -> list[FlowRun]:
+        """Those that are neither taken on nor being skipped."""
+        return [run for run in flow_runs if run.id not in self._registry and run.id not in self._skipping]
 
     async def _skip(self, late: list[tuple[FlowRun, Any]]) -> None:
         for flow_run, newest in late:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+)
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 
 #: States in which a scheduled run has never been anyone's: a retried or resumed one is somebody's wish.
 _UNTOUCHED = {"Scheduled", "Late"}
@@ -61,6 +70,30 @@ def collapse(flow_runs: Iterable[FlowRun], now: datetime) -> Backlog:
         else:
             to_skip.append((run, newest[schedule]))
     return Backlog(to_run=to_run[::-1], to_skip=to_skip[::-1])
+
+
+async def newest_due(client: PrefectClient, backlog: Backlog, now: datetime, page: int) -> list[FlowRun]:
+    """The newest due runs of the backlog's schedules, as many pages of them as it takes to see each schedule.
+
+    The server hands out the oldest first: a page full of late runs hides the newer ones, and while late runs come in as
+    fast as they can be skipped, nothing would ever be run. So these are asked for from the other end.
+    """
+    wanted = {_schedule_of(run) for run in backlog.to_run if is_collapsible(run, now)}
+    asked = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=sorted({run for run, _ in wanted if run is not None})),
+        state=FlowRunFilterState(name=FlowRunFilterStateName(any_=sorted(_UNTOUCHED))),
+        expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"before_": now}),
+    )
+    found: list[FlowRun] = []
+    while wanted:
+        newer = await client.read_flow_runs(
+            flow_run_filter=asked, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=page, offset=len(found)
+        )
+        found += newer
+        wanted -= {_schedule_of(run) for run in newer}
+        if len(newer) < page:
+            break
+    return found
 
 
 def _schedule_of(flow_run: FlowRun) -> tuple[UUID | None, str]:

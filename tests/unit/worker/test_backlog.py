@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 
-from deployments.in_process.backlog import collapse
+from deployments.in_process.backlog import collapse, newest_due
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 A, B = UUID(int=1), UUID(int=2)
@@ -76,3 +77,34 @@ def test_nothing_is_lost_and_every_schedule_keeps_exactly_its_newest_due_run(
         assert [moment for moment in due if moment <= NOW] == [newest]
         assert run.expected_start_time is not None
         assert run.expected_start_time <= newest
+
+
+class Server:
+    """A server's late runs, handed out newest first, a page at a time."""
+
+    def __init__(self, runs: list[Any]) -> None:
+        self.runs = sorted(runs, key=lambda run: run.expected_start_time, reverse=True)
+        self.asked = 0
+
+    async def read_flow_runs(self, *, flow_run_filter: Any, sort: Any, limit: int, offset: int) -> list[Any]:
+        self.asked += 1
+        assert sort == FlowRunSort.EXPECTED_START_TIME_DESC
+        wanted = [run for run in self.runs if run.deployment_id in flow_run_filter.deployment_id.any_]
+        due = [run for run in wanted if run.expected_start_time <= flow_run_filter.expected_start_time.before_]
+        return due[offset : offset + limit]
+
+
+async def test_a_page_full_of_old_runs_does_not_hide_the_newest_of_a_schedule() -> None:
+    """While late runs come in as fast as they are skipped, the page stays full: the newest are run all the same."""
+    late = [flow_run(-second) for second in range(50)]
+    seldom = [flow_run(-40.5, deployment=B), flow_run(-49.5, deployment=B)]
+    server = Server([*late, *seldom, flow_run(+5)])
+    page = [*late[-10:], seldom[-1]]
+    first = collapse(page, NOW)
+    found = await newest_due(cast("Any", server), first, NOW, 10)
+    whole = {run.id: run for run in [*page, *found]}
+    backlog = collapse(whole.values(), NOW)
+    assert {run.id for run in backlog.to_run} == {late[0].id, seldom[0].id}
+    assert server.asked == 5, "until the seldom one was seen"
+    # The rest of what is known is skipped; nothing of the future was touched.
+    assert len(backlog.to_skip) == len(whole) - 2

@@ -15,6 +15,9 @@ from kontor.exchange.tickers import parse_ticker
 # A candle whose time is over for this long is finished even if no newer one has begun.
 CANDLE_GRACE_MS = 2_000
 
+# ccxt keeps a thousand trades and candles of every market, 2 KB each: 200 markets would hold half a gigabyte.
+KEPT_TRADES, KEPT_CANDLES = 200, 20
+
 
 class MarketStreams(StreamChannels):
     """The public channels."""
@@ -37,6 +40,7 @@ class MarketStreams(StreamChannels):
 
     async def candles(self, symbols: Collection[str], timeframe: str, *, seconds: float) -> Mapping[str, Candles]:
         """Candles that have finished since the last call."""
+        self._client.options.setdefault("OHLCVLimit", KEPT_CANDLES)
         channel = await self._prepare("candles", symbols)
         step = TIMEFRAMES[timeframe].total_seconds() * 1000
         now = (await self.connection.venue_now()).timestamp() * 1000
@@ -58,6 +62,7 @@ class MarketStreams(StreamChannels):
 
     async def trades(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Sequence[Trade]]:
         """The public trades of each symbol since the last call, oldest first, as far as ccxt has kept them."""
+        self._client.options.setdefault("tradesLimit", KEPT_TRADES)
         channel = await self._prepare("trades", symbols)
 
         def fresh() -> dict[str, list[Trade]]:

@@ -31,11 +31,14 @@ def live(desk: RunningDesk, flow: str) -> list[dict[str, Any]]:
     return [run for run in desk.runs(f"{flow}/paper") if run["state_type"] == "RUNNING"]
 
 
-def events(desk: RunningDesk, name: str, since: datetime) -> list[dict[str, Any]]:
-    """Events of a name, as Prefect's API tells them; the UI's event feed asks the same."""
+def of_requests(desk: RunningDesk, change: str, since: datetime) -> list[dict[str, Any]]:
+    """Changes of breakers of requests, as Prefect's API tells them; the UI's event feed asks the same."""
+    name = f"kontor.breaker.{change}"
     occurred = {"since": since.isoformat(), "until": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
     wanted = {"filter": {"event": {"name": [name]}, "occurred": occurred}, "limit": 50}
-    return desk.api("POST", "/events/filter", wanted)["events"]
+    found = desk.api("POST", "/events/filter", wanted)["events"]
+    groups = tuple(f"kontor.breaker.paper.okx-{group}" for group in ("market", "account", "orders", "cancels"))
+    return [event for event in found if event["resource"]["prefect.resource.id"].startswith(groups)]
 
 
 def test_an_open_breaker_is_an_event_in_prefect_and_so_is_its_end(desk: RunningDesk) -> None:
@@ -43,19 +46,18 @@ def test_an_open_breaker_is_an_event_in_prefect_and_so_is_its_end(desk: RunningD
     since = datetime.now(UTC)
     faults = f"http://127.0.0.1:{desk.paper_port}/admin/faults"
     with httpx.Client(trust_env=False) as client:
-        rule = {"path": "/api/v5/account/*", "kind": "http_502", "probability": 1.0}
+        rule = {"path": "/api/*", "method": "GET", "kind": "http_502", "probability": 1.0}
         client.post(faults, json=rule).raise_for_status()
         # Updates come every half minute, and the stream reconciles every minute: five calls in a row need a while.
-        wait_until(lambda: bool(events(desk, "kontor.breaker.opened", since)), 240, "a breaker to open")
+        wait_until(lambda: bool(of_requests(desk, "opened", since)), 240, "a breaker to open")
         assert desk.status()["breakers"]
         client.delete(faults).raise_for_status()
-    [first, *_] = sorted(events(desk, "kontor.breaker.opened", since), key=lambda event: event["occurred"])
-    assert first["resource"]["prefect.resource.id"] == "kontor.breaker.paper.account"
+    [first, *_] = sorted(of_requests(desk, "opened", since), key=lambda event: event["occurred"])
     assert first["resource"]["kontor.account"] == "paper"
     assert first["payload"]["state"] == "open"
     assert first["payload"]["failures"] >= 5
     assert "502" in first["payload"]["reason"]
-    wait_until(lambda: bool(events(desk, "kontor.breaker.closed", since)), 120, "the breaker to close")
+    wait_until(lambda: bool(of_requests(desk, "closed", since)), 120, "the breaker to close")
     wait_until(lambda: not desk.status()["breakers"], 60, "the status to be well again")
 
 

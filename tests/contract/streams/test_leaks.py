@@ -1,7 +1,11 @@
 """Nothing is left behind: sockets and file handles after many reconnects, tasks after a stop."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from kontor.paper.faults import FaultKind
 from kontor.streams.account import AccountStreamer
@@ -31,6 +35,25 @@ async def test_no_resource_leaks_of_websocket_connections_and_file_handles(desk:
         await desk.until(lambda: desk.is_fresh("tickers", "candles", "trades"))
         assert abs(handles() - before) <= 1
         assert abs(len(asyncio.all_tasks()) - tasks) <= 4
+
+
+async def test_what_is_kept_of_a_market_is_bounded(desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day of 200 busy markets must not fill the memory of the worker they are streamed to."""
+    monkeypatch.setattr("kontor.exchange.market_streams.KEPT_TRADES", 5)
+    monkeypatch.setattr("kontor.exchange.market_streams.KEPT_CANDLES", 3)
+    async with desk.running(MarketStreamer):
+        client = desk.streams.connection.client
+        for cache, most in ((lambda: client.trades, 5), (lambda: _by_symbol(client.ohlcvs), 3)):
+
+            async def is_there(cache: Callable[[], dict[str, Any]] = cache) -> bool:
+                return bool(cache())
+
+            await desk.until(is_there)
+            assert {found.max_size for found in cache().values()} == {most}
+
+
+def _by_symbol(ohlcvs: dict[str, Any]) -> dict[str, Any]:
+    return {symbol: rows for symbol, kept in ohlcvs.items() for rows in kept.values()}
 
 
 async def test_a_stop_leaves_no_socket_and_no_task(desk: StreamingDesk) -> None:

@@ -85,6 +85,14 @@ class AccountSource:
 
         return await self._ask("fetch_ledger", request)
 
+    async def _ledger(self, since: datetime, params: Entry) -> Sequence[Entry]:
+        """A page of the account statement, as ccxt words it."""
+        client, call = self._connection.client, self._connection.venue.ledger_call
+        if not call:
+            return await client.fetch_ledger(None, milliseconds(since), None, dict(params))
+        answer = await getattr(client, call)({"begin": str(milliseconds(since)), **params})
+        return client.parse_ledger(answer["data"])
+
     async def bills(self, since: datetime) -> Sequence[Bill]:
         """Every movement of money since then, oldest first."""
         client, venue = self._connection.client, self._connection.venue
@@ -97,14 +105,6 @@ class AccountSource:
             return parse_bills(await page({}), venue.bill_kinds, since)
         raw = await collect_by_id(page, after, lambda entry: str(entry["id"]), full)
         return parse_bills(raw, venue.bill_kinds, since)
-
-    async def _ledger(self, since: datetime, params: Entry) -> Sequence[Entry]:
-        """A page of the account statement."""
-        client, own = self._connection.client, self._connection.venue.ledger_method
-        if not own:
-            return await client.fetch_ledger(None, milliseconds(since), None, dict(params))
-        answer = await getattr(client, own)({"begin": str(milliseconds(since)), **params})
-        return client.parse_ledger(answer["data"])
 
     async def _open_stops(self, symbol: str | None) -> Sequence[Entry]:
         """Stops that rest at the venue, which lists them apart."""

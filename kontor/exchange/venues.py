@@ -35,10 +35,10 @@ class Venue:
     fills_after: tuple[str, str] | None = None
     # Fills of all symbols must be asked for kind by kind.
     fills_by_kind: bool = False
-    # ccxt's own request for it, where its unified one asks for one kind of market only and so misses transfers.
-    ledger_method: str = ""
     # Parameters that narrow the account's ledger down to transfers.
     ledger_params: Mapping[str, str] = field(default_factory=dict)
+    # ccxt's own call for the account statement, where its fetch_ledger narrows it down to one kind of market.
+    ledger_call: str = ""
     # The account statement comes in pages; the parameter takes the last bill id seen.
     bills_after: str = ""
     # What the types of its rows are, where ccxt lumps them together.
@@ -62,7 +62,8 @@ OKX = Venue(
         "50036": NotPlaced,
         "51011": AlreadyPlaced,
         "51016": AlreadyPlaced,
-        "51068": AlreadyPlaced,
+        # The same of stop orders, whose client ids are counted apart.
+        **dict.fromkeys(("51065", "51068"), AlreadyPlaced),
         # Frozen by auto-deleveraging or liquidation, and limits of the account: definite answers of the venue.
         **dict.fromkeys(("50012", "50017", "50018", "50019", "50020", "50021", "50022", "50023", "50028"), Rejected),
         **dict.fromkeys(("51017", "51018", "51019", "51023", "51025", "54000", "54001", "54072", "54074"), Rejected),
@@ -71,8 +72,8 @@ OKX = Venue(
     },
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
-    ledger_method="private_get_account_bills",
     ledger_params={"type": "1"},
+    ledger_call="private_get_account_bills",
     bills_after="after",
     bill_kinds={
         "1": EntryKind.TRANSFER,

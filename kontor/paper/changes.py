@@ -21,6 +21,7 @@ class Sequences:
     position: int = 0
     rank: int = 0
     algo: int = 0
+    transfer: int = 0
 
     def next_order(self) -> str:
         """An order id; ids grow with time, as text too."""
@@ -47,6 +48,11 @@ class Sequences:
         self.algo += 1
         return str(4_000_000_000_000_000_000 + self.algo)
 
+    def next_transfer(self) -> int:
+        """A transfer id."""
+        self.transfer += 1
+        return 500_000_000 + self.transfer
+
     def next_rank(self) -> int:
         """A place at the end of every queue."""
         self.rank += 1
@@ -65,9 +71,12 @@ class Changes:
     accounts: dict[str, Account] = field(default_factory=dict)
     depths: set[int] = field(default_factory=set)
     shocked: bool = False
+    settings: bool = False  # of the exchange itself
 
     def __bool__(self) -> bool:
-        return bool(self.orders or self.algos or self.accounts or self.fills or self.bills or self.shocked)
+        return bool(
+            self.orders or self.algos or self.accounts or self.fills or self.bills or self.shocked or self.settings
+        )
 
     def clear(self) -> None:
         """Start over."""
@@ -81,7 +90,7 @@ class Changes:
             self.depths,
         ):
             collected.clear()
-        self.shocked = False
+        self.shocked = self.settings = False
 
 
 class Feed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kontor.paper import rest_account, rest_public, rest_trade
+from kontor.paper import rest_account, rest_asset, rest_public, rest_trade
 from kontor.paper.algos import rest as rest_algos
 from kontor.paper.rate_limits import (
     ALGOS,
@@ -67,6 +67,7 @@ ENDPOINTS = (
     _public("public/time", rest_public.server_time, 10, 2),
     _public("public/mark-price", rest_public.mark_price, 10, 2, Scope.IP_INSTRUMENT),
     _public("public/funding-rate", rest_public.funding_rate, 10, 2, Scope.IP_INSTRUMENT),
+    _public("public/funding-rate-history", rest_public.funding_rate_history, 10, 2, Scope.IP_INSTRUMENT),
     _public("public/open-interest", rest_public.open_interest, 20, 2, Scope.IP_INSTRUMENT),
     _public("market/tickers", rest_public.tickers, 20, 2),
     _public("market/ticker", rest_public.ticker, 20, 2),
@@ -104,6 +105,9 @@ ENDPOINTS = (
     _private("POST", "account/set-position-mode", rest_account.set_position_mode, 5, 2),
     _private("GET", "account/bills", rest_account.bills, 5, 1),
     _private("GET", "account/bills-archive", rest_account.bills, 5, 2),
+    _private("GET", "asset/balances", rest_asset.balances, 6, 1),
+    _private("POST", "asset/transfer", rest_asset.transfer, 2, 1),
+    _private("GET", "asset/transfer-state", rest_asset.transfer_state, 10, 1),
     _private("GET", "asset/currencies", rest_account.currencies, 6, 1),
 )
 BY_PATH = {(endpoint.method, PREFIX + endpoint.path): endpoint for endpoint in ENDPOINTS}

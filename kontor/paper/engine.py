@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,14 +12,15 @@ from kontor.paper.algos.amend import AlgoAmendments
 from kontor.paper.algos.desk import AlgoDesk
 from kontor.paper.amendments import Amendments
 from kontor.paper.clock import VenueClock
+from kontor.paper.funding import Funding
+from kontor.paper.house import House
 from kontor.paper.instruments import instruments_like, make_instruments
-from kontor.paper.intake import parameter_error
 from kontor.paper.journal import Journal
+from kontor.paper.liquidation import Liquidations
 from kontor.paper.market import Market
 from kontor.paper.model import (
     AccountConfig,
     AccountInfo,
-    CancelAllAfter,
     Event,
     Instrument,
     VenueConfig,
@@ -32,15 +32,12 @@ from kontor.paper.prices.source import PriceSource
 from kontor.paper.prices.synthetic import SyntheticSource
 from kontor.paper.reports import Reports
 from kontor.paper.state import State
+from kontor.paper.timeline import Timeline
 from kontor.paper.trading import Trading
+from kontor.paper.wallet import Wallets
 
 _REPLAY = "replay:"
-_SHORTEST_SWITCH, _LONGEST_SWITCH = 10, 120  # seconds
-_SCAN_MINUTES = 256
-_FAR_MINUTES = 3  # farther than this, whole candles are looked at before ticks
 _MISSED_CANDLES = 5  # at most so many finished candles are pushed late
-_NOWHERE = 2**62  # a price, in ticks, that is never reached
-_Due = tuple[int, int, str | int]  # when, 0 for a switch or 1 for a tick, and whose
 
 
 class LiveMarkets(Protocol):
@@ -69,7 +66,10 @@ class Engine:
         self.amendments = Amendments(self.state, self.trading)
         self.algos = AlgoDesk(self.state, self.trading)
         self.algo_amendments = AlgoAmendments(self.state, self.algos)
-        self._switches: dict[str, int] = {}  # accounts with an armed dead man's switch, and when it goes off
+        self.funding, self.house = Funding(self.state, config.funding_rate), House(self.state, self.trading)
+        self.wallets = Wallets(self.state)
+        self.liquidations = Liquidations(self.state, self.trading, self.amendments)
+        self.timeline = Timeline(self.state, self.algos, self.amendments, self.funding, self.liquidations, self.house)
         self._pushed: dict[tuple[str, str], int] = {}  # the last candle pushed, by instrument and bar
         self._pushed_step = -1
         self._facts = {**source.settings(), "markets": str(len(self.state.market.listed))}
@@ -77,8 +77,11 @@ class Engine:
         self.notices = tuple(_notices(stored, self._facts))
         self.state.step = self.state.market.step(clock.now_ms())
         if self._journal:
+            if "house" in stored:
+                self.house.restore(stored["house"])
+                self.funding.restore(stored["funding"])
             self._journal.load(self.state)
-            self._switches = {a.info.name: a.cancel_after for a in self.state.accounts if a.cancel_after}
+            self.timeline.resume()
         for account in config.accounts:
             self.state.add_account(account, clock.now_ms())
         self.flush()
@@ -86,117 +89,19 @@ class Engine:
     # Time
 
     def advance(self, now_ms: int) -> None:
-        """Let every tick up to `now_ms` trade with the resting orders, and switches go off, in the order of time."""
-        state = self.state
-        target = state.market.step(now_ms)
-        if target <= state.step and not (self._switches and min(self._switches.values()) <= now_ms):
-            return
-        due: list[_Due] = [(deadline, 0, name) for name, deadline in self._switches.items() if deadline <= now_ms]
-        due.extend(self._crossings(state.step, target))
-        heapq.heapify(due)
-        while due:
-            at, kind, what = heapq.heappop(due)
-            if kind == 0:
-                self._go_off(str(what), at)
-                continue
-            instrument, step = state.market.listed[int(what)], at // state.market.tick_ms
-            state.match_resting(instrument, step)
-            self.algos.fire_due(instrument, step)
-            following = self._next_crossing(instrument, step + 1, target)
-            if following is not None:
-                heapq.heappush(due, (following * state.market.tick_ms, 1, instrument.index))
-        state.step = max(state.step, target)
-
-    def _crossings(self, since: int, target: int) -> Iterator[_Due]:
-        state = self.state
-        for index in sorted(state.active):
-            if not state.books[index] and not state.waiting[index]:
-                state.active.discard(index)
-                continue
-            step = self._next_crossing(state.market.listed[index], since + 1, target)
-            if step is not None:
-                yield step * state.market.tick_ms, 1, index
-
-    def _next_crossing(self, instrument: Instrument, first: int, last: int) -> int | None:
-        """The first tick in the range at which something that rests or waits in this market is reached."""
-        trailing = self.algos.next_trailing(instrument, last) if self.state.waiting[instrument.index] else None
-        fixed = self._next_reached(instrument, first, last if trailing is None else trailing)
-        return trailing if fixed is None else fixed
-
-    def _next_reached(self, instrument: Instrument, first: int, last: int) -> int | None:
-        """The first tick in the range at which the market trades at or through a fixed price of a resting order or of
-        one that waits.
-        """
-        market = self.state.market
-        low, high = self._bounds(instrument)
-        if low < 0 and high == _NOWHERE:
-            return None
-        per_minute, step = market.ticks_per_minute, first
-        while step <= last:
-            minute = step // per_minute
-            if last // per_minute - minute > _FAR_MINUTES and step % per_minute == 0:
-                minute = self._next_minute(instrument, minute, last // per_minute, low, high)
-                step = minute * per_minute
-            row = market.minute_ticks(instrument, minute)
-            for place in range(step - minute * per_minute, min(per_minute, last - minute * per_minute + 1)):
-                if row[place] <= low or row[place] >= high:
-                    return minute * per_minute + place
-            step = (minute + 1) * per_minute
-        return None
-
-    def _bounds(self, instrument: Instrument) -> tuple[int, int]:
-        """Between these prices, in ticks, nothing happens."""
-        book = self.state.books[instrument.index]
-        bid, ask = book.best("buy"), book.best("sell")
-        low, high = (-1 if bid is None else bid), (_NOWHERE if ask is None else ask)
-        for algo in self.state.waiting[instrument.index].values():
-            for wait in algo.waits:
-                ticks = int(wait.px / instrument.tick_sz)
-                low, high = (low, min(high, ticks)) if wait.rises else (max(low, ticks), high)
-        return low, high
-
-    def _next_minute(self, instrument: Instrument, minute: int, last: int, low: int, high: int) -> int:
-        """The first minute before `last` whose candle reaches a price, else `last`."""
-        market = self.state.market
-        while minute < last:
-            count = min(_SCAN_MINUTES, last - minute)
-            bars = market.source.bars(instrument, 1, minute, count)
-            hits = (market.rounded(instrument, bars.low) <= low) | (market.rounded(instrument, bars.high) >= high)
-            if hits.any():
-                return minute + int(hits.argmax())
-            minute += count
-        return last
+        """Let everything happen that is due up to `now_ms`."""
+        self.timeline.advance(now_ms)
 
     def set_price(self, inst_id: str, price: Decimal) -> None:
-        """Move a market to a price at once, and let it trade there with what rests."""
+        """Move a market to a price at once, and let it trade there with what rests and waits."""
         if not price > 0:
             raise ValueError(f"{inst_id}: a price of {price} cannot be set; it must be above 0")
         market, step = self.state.market, self.state.step
         for concerned in market.set_price(market.instrument(inst_id), price, step):
-            if self.state.books[concerned.index]:
-                self.state.match_resting(concerned, step)
-            self.algos.jump(concerned, step)
+            self.timeline.jump(concerned, step)
+        self.timeline.liquidate_due(step)
         self.state.changes.shocked = True
         self._pushed_step = -1
-
-    def _go_off(self, name: str, at: int) -> None:
-        self._switches.pop(name, None)
-        account = self.state.account(name)
-        account.cancel_after = 0
-        self.amendments.cancel_all(account, "20", "Cancel all after triggered.", at)
-        self.state.settlement.touch(account, at)
-
-    def cancel_all_after(self, name: str, timeout_seconds: int, at: int) -> CancelAllAfter:
-        """Arm, re-arm or (0) disarm the dead man's switch."""
-        if timeout_seconds and not _SHORTEST_SWITCH <= timeout_seconds <= _LONGEST_SWITCH:
-            raise parameter_error("timeOut")
-        account = self.state.account(name)
-        account.cancel_after = at + timeout_seconds * 1000 if timeout_seconds else 0
-        self._switches.pop(name, None)
-        if account.cancel_after:
-            self._switches[name] = account.cancel_after
-        self.state.settlement.touch(account, at)
-        return CancelAllAfter(account.cancel_after, at)
 
     # Accounts
 
@@ -210,7 +115,8 @@ class Engine:
         """Commit what happened, then tell about it."""
         changes, state = self.state.changes, self.state
         if self._journal and (changes or self._unsaved):
-            self._journal.write(state, {**self._facts, "now": str(self._clock.now_ms())})
+            own = {"house": self.house.stored(), "funding": self.funding.stored()} if changes.settings else {}
+            self._journal.write(state, {**self._facts, **own, "now": str(self._clock.now_ms())})
             self._unsaved = False
         told = list(self._account_events()) if changes and state.feed.listening else []
         changes.clear()

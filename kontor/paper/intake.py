@@ -17,6 +17,7 @@ _UNPRICED = frozenset({"market", "optimal_limit_ioc"})
 _STP_MODES = frozenset({"cancel_maker", "cancel_taker", "cancel_both"})
 _MAX_CLIENT_ID, _MAX_TAG = 32, 16
 MAX_LOTS = 10**18
+_NOT_TRADED = {"suspend": ("51022", "Contract suspended."), "expired": ("51027", "Contract expired.")}
 MARGIN_MODES = frozenset({"cross", "isolated"})
 
 
@@ -147,7 +148,7 @@ def modes(
 ) -> tuple[str, str]:
     """The trade mode and the position side a body asks for. A stop order on spot may say cross, as ccxt does."""
     if instrument.state != "live":
-        raise VenueError("51022", "Contract suspended.")
+        raise VenueError(*_NOT_TRADED[instrument.state])
     if side not in _SIDES:
         raise parameter_error("side")
     td_mode, pos_side = required(body, "tdMode"), text(body, "posSide") or "net"

@@ -5,6 +5,7 @@ glance into the future.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import repeat
 from operator import mul
@@ -65,10 +66,30 @@ class Market:
             raise VenueError("51001", "Instrument ID, Instrument ID code, or Spread ID doesn't exist.")
         return found
 
+    def relist(self, instrument: Instrument, state: str, exp_time: int | None) -> Instrument:
+        """Change how an instrument stands; the one to use from now on."""
+        changed = replace(instrument, state=state, exp_time=exp_time)
+        self.listed = tuple(changed if each.index == changed.index else each for each in self.listed)
+        self._by_id[changed.inst_id] = changed
+        same_path = self._by_key[changed.price_key]
+        same_path[:] = [changed if each.index == changed.index else each for each in same_path]
+        return changed
+
     def instruments(self, inst_type: str | None, inst_id: str | None, uly: str | None) -> list[Instrument]:
         """Those that match."""
-        chosen = [self.instrument(inst_id)] if inst_id else self.listed
-        return [i for i in chosen if inst_type in (None, "", i.inst_type) and uly in (None, "", i.uly)]
+        chosen = [self.offered(inst_id)] if inst_id else self.listed
+        return [
+            i
+            for i in chosen
+            if inst_type in (None, "", i.inst_type) and uly in (None, "", i.uly) and i.state != "expired"
+        ]
+
+    def offered(self, inst_id: str) -> Instrument:
+        """One instrument that has not been taken off, or VenueError 51001."""
+        found = self.instrument(inst_id)
+        if found.state == "expired":
+            raise VenueError("51001", "Instrument ID, Instrument ID code, or Spread ID doesn't exist.")
+        return found
 
     # Ticks
 

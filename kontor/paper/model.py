@@ -90,6 +90,7 @@ class VenueConfig:
     source: str = "synthetic"
     tick_ms: int = 1000
     replay_warmup: float = 0.5
+    funding_rate: Decimal = Decimal("0.0001")
     accounts: tuple[AccountConfig, ...] = ()
 
 

@@ -37,7 +37,8 @@ class Instrument:
     maker_fee: Decimal  # OKX's sign: negative is charged
     taker_fee: Decimal
     index: int  # position in the list of instruments
-    state: str = "live"
+    state: str = "live"  # live | suspend | expired
+    exp_time: int | None = None  # when it is taken off
 
     @property
     def is_swap(self) -> bool:

@@ -43,7 +43,7 @@ def instrument(item: Instrument) -> Json:
         "ctType": item.ct_type or "",
         "ctVal": number(item.ct_val) if swap else "",
         "ctValCcy": item.ct_val_ccy or "",
-        "expTime": "",
+        "expTime": moment(item.exp_time),
         "futureSettlement": False,
         "groupId": "4" if swap else "12",
         "instFamily": item.inst_family or "",

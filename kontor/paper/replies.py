@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MESSAGES = {
     "50000": "Body for POST request cannot be empty.",
+    "50001": "Service temporarily unavailable. Please try again later.",
     "50002": "JSON syntax error",
     "50011": "Too Many Requests",
     "50026": "System error. Try again later",
@@ -42,6 +43,7 @@ MESSAGES = {
 }
 HTTP_STATUS = {
     "50000": 400,
+    "50001": 503,
     "50002": 400,
     "50011": 429,
     "50013": 429,

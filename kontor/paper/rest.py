@@ -15,6 +15,7 @@ from kontor.paper.model import VenueError
 from kontor.paper.rate_limits import PLACE, PLACE_ALGO
 from kontor.paper.replies import Call, Refusal, Reply
 from kontor.paper.services import Services, is_expired, micros
+from kontor.paper.venue import Venue
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Rest:
         account = ""
         if endpoint.private:
             account = services.gate.check_request(request.headers, request.method, request.raw_path, text, clocks)
+            refuse_while_closed(services.venue)
         call = Call(
             venue=services.venue,
             account=account,
@@ -68,6 +70,12 @@ class Rest:
         if endpoint.limit in {PLACE, PLACE_ALGO}:
             services.stats.accepted_orders(reply.data)
         return reply
+
+
+def refuse_while_closed(venue: Venue) -> None:
+    """What OKX answers while it is being upgraded."""
+    if venue.closed() is not None:
+        raise Refusal("50001")
 
 
 def not_found() -> web.Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from kontor.paper import rendering
+from kontor.paper.funding import INTERVAL_MS, next_funding
+from kontor.paper.house import ONGOING, SCHEDULED, Maintenance
 from kontor.paper.model import Instrument, Ticker
 from kontor.paper.paging import optional, row_limit, whole
 from kontor.paper.replies import Call, Reply, missing, wrong
 
 TYPES = {"SPOT", "SWAP", "FUTURES", "OPTION", "MARGIN"}
-FUNDING_INTERVAL_MS = 8 * 3_600_000
-FUNDING_RATE = "0.0001"
+MAX_FUNDING_ROWS = 100
 MAX_CANDLES = 300
 MAX_TRADES = 500
 MAX_LEVELS = 400
@@ -46,11 +47,38 @@ def mark_price(call: Call) -> Reply:
 
 
 def funding_rate(call: Call) -> Reply:
-    """The rate a perpetual pays every eight hours: a constant one here."""
+    """The rate a perpetual pays every eight hours, as it stands now."""
     inst_id = call.required("instId")
     kind = "SWAP" if inst_id == "ANY" else None
     chosen = call.venue.instruments(kind, None if inst_id == "ANY" else inst_id)
-    return Reply([_funding(item, call.venue.now()) for item in chosen if item.is_swap])
+    return Reply([_funding(item, call) for item in chosen if item.is_swap])
+
+
+def funding_rate_history(call: Call) -> Reply:
+    """The rates that were paid, newest first."""
+    inst_id, venue = call.required("instId"), call.venue
+    after, before = optional(call.params, "after"), optional(call.params, "before")
+    listed, due = venue.instrument(inst_id), next_funding(venue.now())
+    times = (due - back * INTERVAL_MS for back in range(1, 1 + 3 * 365))
+    fitting = [
+        at
+        for at in times
+        if (after is None or at < after) and (before is None or at > before) and at > listed.list_time
+    ]
+    return Reply(
+        [
+            {
+                "formulaType": "noRate",
+                "fundingRate": rendering.number(venue.funding_rate(inst_id, at)),
+                "fundingTime": str(at),
+                "instId": inst_id,
+                "instType": listed.inst_type,
+                "method": "current_period",
+                "realizedRate": rendering.number(venue.funding_rate(inst_id, at)),
+            }
+            for at in fitting[: row_limit(call.params, MAX_FUNDING_ROWS)]
+        ]
+    )
 
 
 def open_interest(call: Call) -> Reply:
@@ -71,24 +99,25 @@ def _open_interest(item: Ticker) -> rendering.Json:
     }
 
 
-def _funding(item: Instrument, now: int) -> rendering.Json:
-    due = (now // FUNDING_INTERVAL_MS + 1) * FUNDING_INTERVAL_MS
+def _funding(item: Instrument, call: Call) -> rendering.Json:
+    now = call.venue.now()
+    due, rate = next_funding(now), rendering.number(call.venue.funding_rate(item.inst_id))
     return {
         "formulaType": "noRate",
-        "fundingRate": FUNDING_RATE,
+        "fundingRate": rate,
         "fundingTime": str(due),
         "impactValue": "",
         "instId": item.inst_id,
         "instType": item.inst_type,
-        "interestRate": FUNDING_RATE,
+        "interestRate": rate,
         "maxFundingRate": "0.00375",
         "method": "current_period",
         "minFundingRate": "-0.00375",
         "nextFundingRate": "",
-        "nextFundingTime": str(due + FUNDING_INTERVAL_MS),
+        "nextFundingTime": str(due + INTERVAL_MS),
         "premium": "0",
-        "prevFundingTime": str(due - FUNDING_INTERVAL_MS),
-        "settFundingRate": FUNDING_RATE,
+        "prevFundingTime": str(due - INTERVAL_MS),
+        "settFundingRate": rendering.number(call.venue.funding_rate(item.inst_id, due - INTERVAL_MS)),
         "settState": "settled",
         "ts": str(now),
     }
@@ -141,9 +170,28 @@ def _candles(call: Call, *, confirmed_only: bool) -> Reply:
     return Reply([render(candle) for candle in found])
 
 
-def status(_call: Call) -> Reply:
-    """Planned maintenance: none."""
-    return Reply([])
+def status(call: Call) -> Reply:
+    """Maintenance that is planned or under way; with `state` completed, what is over."""
+    now, wanted = call.venue.now(), call.params.get("state")
+    rows = [_maintenance(item, now) for item in call.venue.maintenance()]
+    shown = {wanted} if wanted else {SCHEDULED, ONGOING}
+    return Reply([row for row in reversed(rows) if row["state"] in shown])
+
+
+def _maintenance(item: Maintenance, now: int) -> rendering.Json:
+    return {
+        "begin": str(item.begin),
+        "end": str(item.end),
+        "env": "1",
+        "href": "",
+        "maintType": "1",
+        "preOpenBegin": "",
+        "scheDesc": "",
+        "serviceType": "5",
+        "state": item.state(now),
+        "system": "unified",
+        "title": item.title,
+    }
 
 
 def _kind(call: Call, *, needed: bool = False) -> str | None:

@@ -85,6 +85,8 @@ class PaperSettings(BaseModel):
     """How often, in real milliseconds, resting orders are looked after and changes are pushed."""
     price_tick_ms: int = Field(default=1000, ge=10, le=MINUTE_MS)
     """How often, on the exchange's own clock, prices move; a divisor of a minute."""
+    funding_rate: Decimal = Field(default=Decimal("0.0001"), gt=-1, lt=1)
+    """What a long position pays of its value every eight hours, and a short one gets."""
     accounts: tuple[PaperAccount, ...] = Field(default_factory=default_accounts, min_length=1)
 
     @field_validator("source")
@@ -135,6 +137,7 @@ class PaperSettings(BaseModel):
             seed=self.seed,
             source=self.source,
             tick_ms=self.price_tick_ms,
+            funding_rate=self.funding_rate,
             accounts=tuple(account.as_config() for account in self.accounts),
         )
 

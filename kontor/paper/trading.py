@@ -15,6 +15,7 @@ from kontor.paper.margin import USD, order_margin
 from kontor.paper.matching import Demand, Plan, opposite
 from kontor.paper.matching import plan as match_plan
 from kontor.paper.model import ZERO, Instrument, Order, OrderAck, VenueError
+from kontor.paper.positions import PositionState
 from kontor.paper.state import State
 
 _RESTS = frozenset({"limit", "post_only"})
@@ -114,6 +115,31 @@ class Trading:
             state.settlement.cancel(order, *refusal, at)
         else:
             self.enter(order, instrument, matched, at)
+        return order
+
+    def force(self, account: Account, position: PositionState, px_ticks: int, category: str, at: int) -> Order:
+        """Close a position at a price, whoever is on the other side; the order that shows it."""
+        instrument, lots = self._state.market.instrument(position.inst_id), abs(position.lots)
+        intent = Intent(
+            instrument=instrument,
+            side="sell" if position.lots > 0 else "buy",
+            ord_type="market",
+            td_mode=position.mgn_mode,
+            tgt_ccy="",
+            reduce_only=True,
+            sz=lots * instrument.lot_sz,
+            px=None,
+            px_ticks=None,
+            lots=lots,
+            budget=None,
+            stp_mode="cancel_maker",
+            cl_ord_id="",
+            tag="",
+            pos_side=position.pos_side,
+        )
+        order = self._new(account, intent, lots, at, Origin(category=category))
+        self._state.settlement.note(order, at)
+        self._state.settlement.fill(order, instrument, px_ticks, lots, "T", self._state.sequences.next_trade(), at)
         return order
 
     def plan(self, account: Account, intent: Intent, lots: int) -> Plan:

@@ -16,6 +16,7 @@ from typing import Any
 from kontor.paper.algos.model import AlgoAck, AlgoOrder
 from kontor.paper.clock import PaperClock, VenueClock
 from kontor.paper.engine import Engine, LiveMarkets
+from kontor.paper.house import Maintenance
 from kontor.paper.model import (
     AccountBalance,
     AccountConfig,
@@ -36,6 +37,7 @@ from kontor.paper.model import (
     VenueConfig,
     VenueError,
 )
+from kontor.paper.wallet import WalletTransfer
 
 
 class Venue:
@@ -189,6 +191,74 @@ class Venue:
         """Move funds in, or out when negative; never below what is free (VenueError 51131)."""
         self._engine.state.deposit(account, ccy, quantity, ref, self._caught_up())
 
+    def wallet(self, account: str) -> dict[str, Decimal]:
+        """What the funding account beside the trading account holds, by currency."""
+        return dict(self._engine.state.account(account).wallet)
+
+    def fund(self, account: str, ccy: str, quantity: Decimal) -> None:
+        """Move money from outside into the funding account, or out of it when negative (VenueError 58350)."""
+        self._engine.wallets.deposit(account, ccy, quantity, self._caught_up())
+
+    def transfer(self, account: str, body: Mapping[str, Any]) -> WalletTransfer:
+        """Move money as OKX's asset/transfer says: ccy amt from to [type subAcct clientId]; 6 is the funding account,
+        18 the trading account. VenueError 58350 beyond what is free.
+        """
+        return self._engine.wallets.transfer(account, body, self._caught_up())
+
+    def transfer_made(self, account: str, trans_id: str, client_id: str = "") -> WalletTransfer:
+        """A recent transfer by either id, or VenueError 58129."""
+        return self._engine.wallets.find(account, trans_id, client_id)
+
+    # What an operator causes
+
+    def funding_rate(self, inst_id: str, at: int | None = None) -> Decimal:
+        """The funding rate in force now or at another moment."""
+        return self._engine.funding.rate(inst_id, self.clock.now_ms() if at is None else at)
+
+    def set_funding_rate(self, inst_id: str, rate: Decimal) -> None:
+        """Another rate from now on; long positions pay a positive one."""
+        self._engine.funding.set_rate(inst_id, rate, self._caught_up())
+
+    def pay_funding(self, inst_id: str | None = None) -> None:
+        """Let every open position, or every one of an instrument, pay and get its funding now."""
+        now = self._caught_up()
+        self._engine.funding.pay(now, inst_id)
+        self._engine.timeline.liquidate_due(self._engine.state.step)
+
+    def liquidate(self, account: str, inst_id: str | None = None) -> None:
+        """Liquidate an account's positions, or those of one instrument, whatever its margin."""
+        now = self._caught_up()
+        self._engine.liquidations.close(self._engine.state.account(account), now, inst_id)
+
+    def suspend(self, inst_id: str, *, on: bool = True) -> Instrument:
+        """Stop (or resume) trading in an instrument: orders stay, nothing matches, new ones are 51022."""
+        self._caught_up()
+        return self._engine.house.suspend(inst_id, on=on)
+
+    def delist(self, inst_id: str, exp_time: int | None) -> Instrument:
+        """Announce when an instrument is taken off, or (None) that it stays. Then its orders are canceled, positions
+        settled at the last price, and it is no longer listed.
+        """
+        self._caught_up()
+        return self._engine.house.announce(inst_id, exp_time)
+
+    def plan_maintenance(self, maintenance: Maintenance) -> None:
+        """Announce maintenance: while it lasts nothing is traded and private endpoints answer 50001."""
+        self._caught_up()
+        self._engine.house.plan(maintenance)
+
+    def end_maintenance(self) -> int:
+        """End what is under way and drop what is planned; how many it were."""
+        return self._engine.house.call_off(self._caught_up())
+
+    def maintenance(self) -> list[Maintenance]:
+        """What was announced, oldest first."""
+        return list(self._engine.house.maintenance)
+
+    def closed(self) -> Maintenance | None:
+        """The maintenance under way."""
+        return self._engine.house.closed(self.clock.now_ms())
+
     def balance(self, account: str, ccys: Iterable[str] | None = None) -> AccountBalance:
         """Balances, all currencies that are not zero or those named, with totals in USD."""
         self._caught_up()
@@ -287,7 +357,7 @@ class Venue:
         """Cancel every resting order `timeout_seconds` (10 to 120; 0 disarms) from now unless called again.
         VenueError 51000 outside that.
         """
-        return self._engine.cancel_all_after(account, timeout_seconds, self._caught_up())
+        return self._engine.timeline.cancel_all_after(account, timeout_seconds, self._caught_up())
 
     def order(self, account: str, inst_id: str, ord_id: str | None = None, cl_ord_id: str | None = None) -> Order:
         """An order by either id (ordId wins), live or recent: VenueError 51603 when there is none."""

@@ -12,6 +12,7 @@ from kontor.paper.model import VenueError
 from kontor.paper.rate_limits import AMEND, CANCEL, PLACE, Limit, order_charges
 from kontor.paper.rendering import instrument_code
 from kontor.paper.replies import Call, Refusal, Reply
+from kontor.paper.rest import refuse_while_closed
 from kontor.paper.services import Services, is_expired, micros
 
 
@@ -61,6 +62,7 @@ class OrderDesk:
     async def _reply(self, message: Mapping[str, Any], account: str | None) -> Reply:
         if account is None:
             raise Refusal("60011")
+        refuse_while_closed(self._services.venue)
         args = message.get("args")
         if not isinstance(args, list) or not args or not all(isinstance(arg, dict) for arg in args):
             raise Refusal("60013", "Invalid args")

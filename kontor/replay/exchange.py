@@ -145,7 +145,7 @@ class ReplayExchange:
 
     async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
         """The paper exchange's own account statement."""
-        kinds = {"deposit": EntryKind.TRANSFER, "funding": EntryKind.FUNDING}
+        kinds = {"transfer": EntryKind.TRANSFER, "funding": EntryKind.FUNDING}
         found = [
             Bill(
                 each.bill_id,

@@ -58,7 +58,7 @@ chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--
 	@$(BIN)/python -m tests.chaos.streams --minutes $(MINUTES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
 	@$(BIN)/python -m tests.chaos.trading_day --hours 24 --seed $(SEED)
-	@$(BIN)/python -m pytest -q $(DESKS:%=tests/chaos/desk_%.py)
+	@$(BIN)/python -m pytest -q $(DESKS:%=tests/chaos/desk_%.py) tests/chaos/server_alerts.py
 	@KONTOR_OUTAGE_SECONDS=$(OUTAGE) KONTOR_LOAD_SECONDS=$(LOAD) $(BIN)/python -m pytest -q tests/flows/worker/test_server_life.py
 
 soak: venv ## A whole desk under faults for HOURS real hours, then 24 simulated ones: memory, tasks, sockets, file handles

@@ -85,14 +85,6 @@ class AccountSource:
 
         return await self._ask("fetch_ledger", request)
 
-    async def _ledger(self, since: datetime, params: Entry) -> Sequence[Entry]:
-        """A page of the account statement, as ccxt words it."""
-        client, call = self._connection.client, self._connection.venue.ledger_call
-        if not call:
-            return await client.fetch_ledger(None, milliseconds(since), None, dict(params))
-        answer = await getattr(client, call)({"begin": str(milliseconds(since)), **params})
-        return client.parse_ledger(answer["data"])
-
     async def bills(self, since: datetime) -> Sequence[Bill]:
         """Every movement of money since then, oldest first."""
         client, venue = self._connection.client, self._connection.venue

@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 # Both ends say something this often, whether or not there is news.
 KEEP_ALIVE_MS = 5_000
 CONNECT_TIMEOUT_MS = 4_000
-AT_ONCE = 100
-ABNORMAL_CLOSURE = 1006
 # Signs of the protocol itself: answers to subscriptions, greetings, heartbeats.
 CONTROL = frozenset({"event", "op", "id", "result", "method", "success", "type", "code", "status", "connId", "reqid"})
 MOST_KINDS = 100
@@ -44,8 +42,6 @@ class StreamEvents:
         self.unacknowledged: dict[str, list[Mapping[str, Any]]] = {}
         # Sockets on their way to the venue, or waiting for their turn to be.
         self.opening: set[asyncio.Task[Any]] = set()
-        # Those that are read, each by one task.
-        self.reading: set[asyncio.Task[None]] = set()
         self._secrets = secrets
         self.is_closing = False
         self._waiters: list[asyncio.Future[None]] = []
@@ -228,35 +224,8 @@ def _adapt(client: Any, events: StreamEvents, now: Callable[[], float]) -> None:
         if client.kontor_resolved == before:
             events.not_understood(message)
 
-    def receive() -> None:
-        task = asyncio.get_running_loop().create_task(_receive(client))
-        events.reading.add(task)
-        task.add_done_callback(events.reading.discard)
-
     client.open, client.handle_message, client.resolve = open_through_gate, read, resolve
-    client.receive_loop = receive
     client.on_message_callback, client.send = handle, say
-
-
-async def _receive(client: Any) -> None:
-    """Read a socket until it is closed.
-
-    ccxt's own loop takes messages out of aiohttp's buffer behind its back; once that buffer has been full, aiohttp
-    never goes on reading, and the stream stands still with its socket up.
-    """
-    taken = 0
-    while not client.closed():
-        try:
-            message = await client.connection.receive()
-        except Exception as error:  # noqa: BLE001 - whatever ends the reading ends the connection
-            client.on_error(ccxt.NetworkError(f"{type(error).__name__}: {error}"))
-            return
-        client.handle_message(message)
-        taken += 1
-        if taken % AT_ONCE == 0:
-            # A full buffer is read without waiting: others want to run too.
-            await asyncio.sleep(0)
-    client.on_close(ABNORMAL_CLOSURE)
 
 
 def _topics(message: Any, operation: str) -> Sequence[Mapping[str, Any]]:
@@ -297,11 +266,8 @@ def break_silent(client: Any, limit: float, events: StreamEvents, now: float) ->
 async def close_streams(client: Any, events: StreamEvents) -> None:
     """Close every socket; those that still wait at the gate do not connect any more."""
     events.is_closing = True
-    opening, reading = set(events.opening), set(events.reading)
+    opening = set(events.opening)
     for task in opening:
         task.cancel()
     await asyncio.gather(*opening, return_exceptions=True)
     await client.close()
-    for task in reading:
-        task.cancel()
-    await asyncio.gather(*reading, return_exceptions=True)

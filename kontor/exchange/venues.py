@@ -37,8 +37,6 @@ class Venue:
     fills_by_kind: bool = False
     # Parameters that narrow the account's ledger down to transfers.
     ledger_params: Mapping[str, str] = field(default_factory=dict)
-    # ccxt's own call for the account statement, where its fetch_ledger narrows it down to one kind of market.
-    ledger_call: str = ""
     # The account statement comes in pages; the parameter takes the last bill id seen.
     bills_after: str = ""
     # What the types of its rows are, where ccxt lumps them together.
@@ -73,7 +71,6 @@ OKX = Venue(
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
     ledger_params={"type": "1"},
-    ledger_call="private_get_account_bills",
     bills_after="after",
     bill_kinds={
         "1": EntryKind.TRANSFER,

@@ -10,6 +10,10 @@ from collections import deque
 from kontor.ports import Clock
 
 CONNECTIONS, WINDOW_SECONDS = 150, 600.0
+# One in so many is kept for the end of an outage.
+SPARED = 15
+# The sockets of a stream beside the one that tries for all.
+OTHERS = 2
 
 
 class ConnectionBudget:
@@ -32,6 +36,20 @@ class ConnectionBudget:
     def seconds_until_free(self) -> float:
         """How long until one may be opened; 0 when there is one left."""
         return 0.0 if self.left > 0 else self._opened[0] + self.seconds - self._clock.monotonic()
+
+    @property
+    def seconds_until_probe(self) -> float:
+        """How long to wait before a try that will probably fail; 0 while there are plenty.
+
+        The last ones are spread over the time until more is to be had: an outage that outlasts the budget must not be
+        followed by minutes of blindness, and whoever gets through leaves some for the other sockets.
+        """
+        left = self.left
+        if left == 0 or left > self.limit // SPARED:
+            return 0.0
+        newest, more_at = self._opened[-1], self._opened[0] + self.seconds
+        due = newest + (more_at - newest) / max(left - OTHERS + 1, 1)
+        return max(due - self._clock.monotonic(), 0.0)
 
     async def acquire(self) -> None:
         """Take one, waiting until there is one; a waiter that is canceled has taken nothing."""

@@ -53,6 +53,8 @@ class ConnectionGate:
         self.breaker = CircuitBreaker(name, clock=clock, policy=POLICY, on_change=on_change)
         self._addresses: dict[str, _Address] = {}
         self.connects = 0
+        # How the newest try went.
+        self._came_through = True
 
     async def enter(self, url: str) -> Permit:
         """Wait until a connection to `url` may be tried; the permit must be ended with how it went."""
@@ -64,6 +66,8 @@ class ConnectionGate:
                 await self._clock.sleep(held.retry_after.total_seconds() * self._rng.uniform(1.0, 1.0 + JITTER))
                 continue
             try:
+                if permit.is_probe and not self._came_through:
+                    await self._clock.sleep(self.budget.seconds_until_probe)
                 await self.budget.acquire()
             except BaseException:
                 permit.end(Verdict.NOTHING)
@@ -77,11 +81,13 @@ class ConnectionGate:
     def connected(self, url: str, permit: Permit) -> None:
         """The connection stands."""
         self.connects += 1
+        self._came_through = True
         self._address(url).connected_at = self._clock.monotonic()
         permit.end(Verdict.SUCCESS)
 
     def failed(self, permit: Permit, reason: str) -> None:
         """The connection could not be made."""
+        self._came_through = False
         permit.end(Verdict.FAILURE, reason)
 
     def lost(self, url: str, reason: str) -> None:

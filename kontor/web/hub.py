@@ -78,12 +78,19 @@ class Hub:
         self._store, self._desk = store, desk
         self._viewers: set[Viewer] = set()
         self._marks: dict[str, HistoryMark] = {}
+        # A welcome and a look do not mix: what a new viewer is told must not be older than what it hears next.
+        self._turn = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._viewers)
 
     async def welcome(self, viewer: Viewer) -> None:
         """Tell a new viewer everything, and keep it up to date from then on."""
+        async with self._turn:
+            await self._tell_everything(viewer)
+            self._viewers.add(viewer)
+
+    async def _tell_everything(self, viewer: Viewer) -> None:
         chosen = viewer.selection
         names = await views.symbols(self._store, chosen.account)
         viewer.send(
@@ -96,14 +103,13 @@ class Hub:
                 "timeframe": chosen.timeframe,
             },
         )
-        # First the mark, then the lists: what comes between is told twice, and nothing never.
+        # First the mark, then the lists: what comes between is told twice, rather than never.
         if chosen.account not in self._marks:
             self._marks[chosen.account] = await self._store.orders.history_end(chosen.account)
         viewer.send("status", await self._desk.overview(chosen.account))
         viewer.send("trades", await views.trades(self._store, chosen.account))
         await self._draw_chart(viewer)
         await self._draw_equity(viewer)
-        self._viewers.add(viewer)
 
     def leave(self, viewer: Viewer) -> None:
         """A browser is gone; an account that nobody looks at is not looked at."""
@@ -122,7 +128,8 @@ class Hub:
 
     async def _guarded(self, look: Callable[[], Awaitable[None]], viewers: Sequence[Viewer]) -> None:
         try:
-            await look()
+            async with self._turn:
+                await look()
         except KontorError as error:
             for viewer in viewers:
                 viewer.send("trouble", {"text": str(error)})
@@ -137,15 +144,20 @@ class Hub:
         status = await self._desk.overview(account)
         for viewer in viewers:
             viewer.send("status", status)
-        mark = self._marks.setdefault(account, HistoryMark())
-        news = await self._store.orders.news(account, mark, limit=1)
-        if news.mark == mark:
+        if not await self._has_news(account):
             return
-        self._marks[account] = await self._store.orders.history_end(account)
         trades = await views.trades(self._store, account)
         for viewer in viewers:
             viewer.send("trades", trades)
             await self._draw_markers(viewer)
+
+    async def _has_news(self, account: str) -> bool:
+        """Whether orders or fills have changed since the last look."""
+        before = mark = self._marks.get(account, HistoryMark())
+        while (news := await self._store.orders.news(account, mark)).mark != mark:
+            mark = news.mark
+        self._marks[account] = mark
+        return mark != before
 
     async def _look_at_prices(self, viewer: Viewer) -> None:
         chosen = viewer.selection

@@ -18,7 +18,7 @@ from tests.support.desk import RunningDesk
 SWAP = "BTC/USD:USD"
 SIZES = {"wide": (1400, 1600), "narrow": (420, 1600)}
 # The chart library puts the style of a map that nobody draws into the page: the policy stops it; nothing is missing.
-MAP_STYLE = "Applying inline style violates"
+MAP_STYLE = "inline style"
 # What the page has drawn, by what plotly keeps of it.
 DRAWN = """
 const price = document.getElementById('price'), equity = document.getElementById('equity');
@@ -32,15 +32,16 @@ return {
 """
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with running_browser(tmp_path / "profile") as found:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """One for all of them: starting one takes seconds."""
+    with running_browser(tmp_path_factory.mktemp("profile")) as found:
         yield found
 
 
 def enter(page: Page, desk: RunningDesk) -> None:
     """Sign in with what `kontor up` says opens both."""
-    page.open(desk.page_url)
+    page.open(f"{desk.page_url}/login")
     page.find("//input[@type='password']").send_keys(read_auth(desk.home))
     page.press("Sign in")
     page.has_text("Queue and open orders")
@@ -96,6 +97,7 @@ def test_an_order_appears_on_the_page_while_one_looks_and_nothing_comes_from_els
                 assert drawn(browser, candles=30)["overflow"] <= 0, (size, scheme)
                 page.picture(tmp_path / f"page-{size}-{scheme}.png")
     finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         assert desk.run("cancel-orders/paper", symbol=SWAP)["state_type"] == "COMPLETED"
     assert all(picture.stat().st_size > 20_000 for picture in tmp_path.glob("page-*.png"))
     places = browser.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
@@ -109,6 +111,8 @@ def test_an_order_appears_on_the_page_while_one_looks_and_nothing_comes_from_els
 def test_without_the_password_the_page_shows_nothing(desk: RunningDesk, browser: webdriver.Chrome) -> None:
     """A wrong one is said to be wrong, and signing out takes the sight away again."""
     page = Page(browser)
+    page.open(f"{desk.page_url}/login")
+    browser.delete_all_cookies()
     page.open(desk.page_url)
     page.find("//input[@type='password']").send_keys("admin:guess")
     page.press("Sign in")

@@ -47,6 +47,8 @@ WARM_SECONDS = 900.0
 GROWTH_PERCENT = 5.0
 CONNECTIONS = 150
 QUEUES = ("updates", "orders")
+# Between two faults: without a rest the faults alone would use up every connection that may be opened in 10 minutes.
+CALM_SECONDS = 45.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class Soak:
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     placed: Counter[str] = field(default_factory=Counter)
     missed_requests: int = 0
+    # Of client order ids; another soak of the same desk needs another one.
+    prefix: str = "soak"
 
     async def admin(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the operator's side of the paper exchange."""
@@ -169,11 +173,13 @@ class Soak:
         away = Decimal("0.995") if side is Side.BUY else Decimal("1.005")
         price = (ticker.last * away).quantize(Decimal("0.1")) if is_limit and ticker and ticker.last else None
         kind = OrderType.LIMIT if price is not None else OrderType.MARKET
-        name = f"soak{number:08d}"
+        name = f"{self.prefix}{number:08d}"
         order = Order(name, ACCOUNT, SYMBOL, side, kind, Decimal("0.01"), self.clock.now(), price=price)
         await self.store.orders.enqueue([order], "soak")
         if number % 9 == 0:
-            await self.store.orders.request_cancel([f"soak{number - 6:08d}"], actor="soak", at=self.clock.now())
+            await self.store.orders.request_cancel(
+                [f"{self.prefix}{number - 6:08d}"], actor="soak", at=self.clock.now()
+            )
 
     async def watch(self) -> None:
         """Samples from outside, and now and then a census from inside each worker."""
@@ -329,6 +335,7 @@ async def suffer(soak: Soak, minutes: float) -> int:
         for fault in FAULTS:
             if time.monotonic() < until:
                 await soak.suffer(fault)
+                await asyncio.sleep(min(CALM_SECONDS, max(until - time.monotonic(), 0)))
         soak.tell(f"round {rounds}, {(time.monotonic() - began) / 60:.0f} min")
     chores[0].cancel()
     # What is under way comes to rest before the last look.

@@ -59,8 +59,8 @@ async def test_prices_follow_within_a_moment_and_trades_are_theirs(fed: Fed) -> 
     last = fed.theirs.venue.ticker("BTC-USD-SWAP").last
     fed.theirs.venue.set_price("BTC-USD-SWAP", (last * Decimal("1.2")).quantize(Decimal("0.1")))
     await fed.until(lambda: fed.ours.venue.ticker("BTC-USD-SWAP").last > last * Decimal("1.15"), 5)
-    theirs = {trade.trade_id: trade for trade in fed.theirs.venue.trades("BTC-USD-SWAP", 500)}
     ours = await fed.client.fetch_trades(SWAP, limit=5)
+    theirs = {trade.trade_id: trade for trade in fed.theirs.venue.trades("BTC-USD-SWAP", 500)}
     assert ours
     for trade in ours:
         assert Decimal(str(trade["price"])) == theirs[trade["id"]].px

@@ -110,7 +110,7 @@ async def test_unknown_messages_are_counted_by_their_keys(
 
         await desk.until(counted)
     told = [record for record in caplog.records if "stream_message_unknown" in record.message]
-    assert [record.message for record in told] == ["stream_message_unknown name=okx test keys=arg,notice"]
+    assert [record.message for record in told] == ["stream_message_unknown name=okx stream-test keys=arg,notice"]
 
 
 async def test_a_mute_socket_is_given_up_and_replaced(desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,9 +73,11 @@ def _texts(node: ast.AST) -> Iterator[str]:
 
 
 def documented(page: str) -> set[str]:
-    """The events in the first column of a page's tables."""
+    """The events in the first column of a page's tables, each of which is there once."""
     rows = re.findall(r"^\| (`[^|]+) \|", (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)
-    return {name for row in rows for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)`", row)}
+    names = [name for row in rows for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)`", row)]
+    assert sorted(names) == sorted(set(names))
+    return set(names)
 
 
 def test_the_runbook_says_what_every_alert_means() -> None:

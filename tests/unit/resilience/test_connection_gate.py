@@ -47,6 +47,21 @@ async def test_refused_connections_make_no_storm_and_end_within_seconds() -> Non
 
 
 @in_virtual_time
+async def test_after_a_long_outage_nobody_waits_for_minutes() -> None:
+    """A budget that is used up early leaves the desk blind although the venue is back: its last part is spread."""
+    clock = LoopClock()
+    for minutes in (6, 12, 25):
+        budget = ConnectionBudget(clock=clock, limit=75)
+        gate = ConnectionGate("okx", clock=clock, budget=budget, rng=random.Random(minutes))
+        venue = Away(clock, clock.monotonic() + minutes * 60.0)
+        await asyncio.gather(*(venue.connect(gate, url) for url in URLS))
+        tries = venue.tries
+        assert max(sum(1 for at in tries if start <= at < start + 600) for start in tries) <= 75
+        assert min(venue.back.values()) - venue.until < 60
+        assert max(venue.back.values()) - venue.until < 90
+
+
+@in_virtual_time
 async def test_the_first_three_tries_come_at_once() -> None:
     """Most losses are over by the time one looks."""
     clock = LoopClock()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from functools import partial
 
 from kontor.desk import Desk
@@ -9,13 +10,15 @@ from kontor.exchange.session import Session
 from kontor.ports import ExchangeSettings, Streams
 from kontor.resilience.connection_budget import ConnectionBudget
 from kontor.resilience.connection_gate import ConnectionGate
+from kontor.streams.account import AccountStreamer
 from kontor.streams.freshness import raise_if_fresh
+from kontor.streams.market import MarketStreamer
 from kontor.streams.only_one import run_alone
 from kontor.streams.streamer import Streamer, StreamParts
 from tasks.resources import Resources
 
-# stream-market and stream-account run in two processes and share what the venue allows.
-STREAMS = 2
+# The two streams run in two processes and share what the venue allows: prices and candles often need a socket each.
+SHARES = {MarketStreamer.name: Fraction(2, 3), AccountStreamer.name: Fraction(1, 3)}
 
 
 @asynccontextmanager
@@ -26,7 +29,7 @@ async def open_stream(desk: Desk, name: str) -> AsyncIterator[Streams]:
 
     resources = Resources.here()
     settings: ExchangeSettings = await resources.settings(desk.account)
-    limit = max(desk.config.streams.connections_per_10_minutes // STREAMS, 1)
+    limit = max(int(desk.config.streams.connections_per_10_minutes * SHARES[name]), 1)
     gate = ConnectionGate(
         f"{settings.exchange_id} {name}",
         clock=desk.clock,

@@ -60,6 +60,8 @@ class LiveFeed:
         try:
             markets = await self._exchange.load_markets()
             tickers = await self._exchange.fetch_tickers()
+        except NotSupported as error:
+            raise NoLivePrices(f"{self.name} cannot be used for live prices ({error}); choose another one") from error
         except ExchangeError as error:
             raise NoLivePrices(
                 f"{self.name} does not answer ({error}); check the connection, or take --source synthetic"

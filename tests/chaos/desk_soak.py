@@ -48,7 +48,7 @@ GROWTH_PERCENT = 5.0
 CONNECTIONS = 150
 QUEUES = ("updates", "orders")
 # Between two faults: without a rest the faults alone would use up every connection that may be opened in 10 minutes.
-CALM_SECONDS = 45.0
+CALM_SECONDS = 90.0
 
 
 @dataclass(frozen=True)

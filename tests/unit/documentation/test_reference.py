@@ -74,3 +74,11 @@ def test_links_in_the_readme_lead_somewhere() -> None:
     inside = [link for link in links if not link.startswith("http")]
     assert len(inside) > 10
     assert [link for link in inside if not (REPOSITORY / link).exists()] == []
+
+
+def test_the_readme_names_every_command_and_every_deployed_flow() -> None:
+    """What nobody is told of is used by nobody."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    commands = [name for name in app if not name.startswith("-")]
+    assert [name for name in commands if f"kontor {name}" not in readme and f"`{name}`" not in readme] == []
+    assert [entry.flow for entry in Project(REPOSITORY).entries() if f"`{entry.flow}`" not in readme] == []

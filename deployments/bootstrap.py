@@ -27,7 +27,7 @@ from kontor.desk import close_gate
 from kontor.ports import Store
 
 # Generous: a small machine that is busy with something else takes its time to import things.
-HEALTH_LIMIT = timedelta(seconds=120)
+HEALTH_LIMIT = timedelta(seconds=300)
 STEP_LIMIT = timedelta(seconds=300)
 QUICK = timedelta(seconds=2)
 PAGE_LIMIT = timedelta(seconds=60)

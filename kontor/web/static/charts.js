@@ -15,7 +15,7 @@ function layout(look, more) {
   return {
     paper_bgcolor: look.panel, plot_bgcolor: look.panel,
     font: { color: look.text, family: "system-ui, sans-serif", size: 12 },
-    margin: { l: 10, r: 64, t: 6, b: 28 },
+    margin: { l: 10, r: 68, t: 6, b: 42 },
     hoverlabel: { bgcolor: look.panel, bordercolor: look.line, font: { color: look.text } },
     dragmode: "pan",
     ...more,
@@ -28,7 +28,7 @@ export function drawPrice(element, state) {
   const look = colors();
   const rows = state.candles;
   const column = (index) => rows.map((row) => row[index]);
-  const times = rows.map((row) => new Date(row[0]));
+  const times = rows.map((row) => utc(row[0]));
   const traces = [{
     type: "candlestick", name: state.symbol, x: times, open: column(1), high: column(2), low: column(3), close: column(4),
     increasing: { line: { color: look.up, width: 1 }, fillcolor: look.up }, decreasing: { line: { color: look.down, width: 1 }, fillcolor: look.down },
@@ -53,7 +53,7 @@ export function drawEquity(element, state) {
   const look = colors();
   const trace = {
     type: "scatter", mode: state.points.length > 1 ? "lines" : "markers", name: "equity",
-    x: state.points.map((each) => new Date(each[0])), y: state.points.map((each) => each[1]),
+    x: state.points.map((each) => utc(each[0])), y: state.points.map((each) => each[1]),
     line: { color: look.accent, width: 1.5 }, hovertemplate: "%{x}<br>%{y:,.2f}<extra></extra>", showlegend: false,
   };
   const shapes = state.initial && near(state.initial, state.points)
@@ -72,7 +72,7 @@ function near(value, points) {
 function placed(orders, look) {
   const shown = orders.filter((each) => each.price);
   return {
-    type: "scatter", mode: "markers", name: "orders", x: shown.map((each) => new Date(each.created)), y: shown.map((each) => each.price),
+    type: "scatter", mode: "markers", name: "orders", x: shown.map((each) => utc(each.created)), y: shown.map((each) => each.price),
     marker: { symbol: "circle-open", size: 8, color: shown.map((each) => look[each.side === "buy" ? "up" : "down"]), line: { width: 1.5 } },
     text: shown.map((each) => `${each.state} ${each.side} ${figure(each.quantity)} at ${figure(each.price)}<br>${escaped(each.strategy || each.actor)}<br>${escaped(each.id)}`),
     hovertemplate: "%{text}<extra></extra>",
@@ -81,7 +81,7 @@ function placed(orders, look) {
 
 function fills(rows, side, look) {
   return {
-    type: "scatter", mode: "markers", name: side === "buy" ? "bought" : "sold", x: rows.map((each) => new Date(each.at)), y: rows.map((each) => each.price),
+    type: "scatter", mode: "markers", name: side === "buy" ? "bought" : "sold", x: rows.map((each) => utc(each.at)), y: rows.map((each) => each.price),
     marker: { symbol: FILL_SYMBOLS[side], size: 11, color: look[side === "buy" ? "up" : "down"], line: { color: look.text, width: 1 } },
     text: rows.map((each) => `${side} ${figure(each.quantity)} at ${figure(each.price)}<br>${escaped(each.order)}`),
     hovertemplate: "%{text}<extra></extra>",
@@ -90,7 +90,12 @@ function fills(rows, side, look) {
 
 function restingLine(order, look) {
   const color = look[order.side === "buy" ? "up" : "down"];
-  return { type: "line", x0: new Date(order.created), xref: "x", x1: new Date(), y0: order.price, y1: order.price, line: { color, width: 1, dash: "dash" } };
+  return { type: "line", x0: utc(order.created), xref: "x", x1: utc(Date.now()), y0: order.price, y1: order.price, line: { color, width: 1, dash: "dash" } };
+}
+
+// Plotly shows a text as it stands, and a Date in the browser's own time: everything here is UTC, as in the tables.
+function utc(millis) {
+  return new Date(millis).toISOString().slice(0, -1);
 }
 
 // Plotly reads a little HTML in its labels: names that people chose are not to become any.

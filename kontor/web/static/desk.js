@@ -46,7 +46,7 @@ const HANDLERS = {
     equity.key = `${message.account} ${days()}`;
     document.title = `${message.symbol || message.account} - Kontor`;
     Object.assign(price, { symbol: message.symbol, candles: [], orders: [], fills: [], last: null });
-    at("price-note").textContent = message.symbol ? `${message.symbol}, ${message.timeframe}` : "nothing is watched yet";
+    at("price-note").textContent = message.symbol ? `${message.symbol}, ${message.timeframe}, UTC` : "nothing is watched yet";
     for (const button of document.querySelectorAll("[data-days]")) button.setAttribute("aria-pressed", String(button.dataset.days === days()));
     dirty.add("price");
   },

@@ -45,9 +45,9 @@ def artifact_key(name: str, account: str) -> str:
 @task(cache_policy=NO_CACHE)
 async def show_account(desk: Desk) -> None:
     """Positions, open orders and last fills as tables, and the equity curve as a picture."""
-    await _table(desk, POSITIONS, await _positions(desk), "Positions")
-    await _table(desk, OPEN_ORDERS, await _open_orders(desk), "Orders that wait, are on their way, or are open")
-    await _table(desk, FILLS, await _fills(desk), "Last fills")
+    await _table(desk, POSITIONS, await _positions(desk), "positions")
+    await _table(desk, OPEN_ORDERS, await _open_orders(desk), "orders that wait, are on their way, or are open")
+    await _table(desk, FILLS, await _fills(desk), "last fills")
     await _show_equity(desk)
 
 
@@ -74,7 +74,7 @@ async def prune_artifacts(account: str) -> int:
 
 async def _table(desk: Desk, name: str, rows: Sequence[dict[str, str]], about: str) -> None:
     now = desk.clock.now()
-    text = f"{about} of {desk.account}, as of {_clock(now)} UTC"
+    text = f"{desk.account}: {about}, as of {_clock(now)} UTC"
     shown = list(rows) or [{"": "none"}]
     await acreate_table_artifact(key=artifact_key(name, desk.account), table=shown, description=text)
 

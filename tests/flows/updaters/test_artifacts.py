@@ -15,6 +15,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.sorting import ArtifactSort
 
 from kontor.domain.account import Position, PositionSide
 from kontor.domain.fill import Fill
@@ -29,7 +30,7 @@ async def shown(name: str, account: str) -> list[Artifact]:
     """The artifacts of a key."""
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[artifact_key(name, account)]))
     async with get_client() as client:
-        return await client.read_artifacts(artifact_filter=wanted)
+        return await client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=100)
 
 
 async def test_the_account_is_shown_as_the_store_has_it(

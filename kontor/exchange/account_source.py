@@ -98,6 +98,14 @@ class AccountSource:
         raw = await collect_by_id(page, after, lambda entry: str(entry["id"]), full)
         return parse_bills(raw, venue.bill_kinds, since)
 
+    async def _ledger(self, since: datetime, params: Entry) -> Sequence[Entry]:
+        """A page of the account statement."""
+        client, own = self._connection.client, self._connection.venue.ledger_method
+        if not own:
+            return await client.fetch_ledger(None, milliseconds(since), None, dict(params))
+        answer = await getattr(client, own)({"begin": str(milliseconds(since)), **params})
+        return client.parse_ledger(answer["data"])
+
     async def _open_stops(self, symbol: str | None) -> Sequence[Entry]:
         """Stops that rest at the venue, which lists them apart."""
         return await self._open_order_pages(symbol, OPEN_STOPS) if self._connection.profile.stop_orders else ()

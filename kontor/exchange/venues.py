@@ -35,6 +35,8 @@ class Venue:
     fills_after: tuple[str, str] | None = None
     # Fills of all symbols must be asked for kind by kind.
     fills_by_kind: bool = False
+    # ccxt's own request for it, where its unified one asks for one kind of market only and so misses transfers.
+    ledger_method: str = ""
     # Parameters that narrow the account's ledger down to transfers.
     ledger_params: Mapping[str, str] = field(default_factory=dict)
     # The account statement comes in pages; the parameter takes the last bill id seen.
@@ -70,6 +72,7 @@ OKX = Venue(
     },
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
+    ledger_method="private_get_account_bills",
     ledger_params={"type": "1"},
     bills_after="after",
     bill_kinds={

@@ -85,6 +85,15 @@ class Page:
             lambda browser: text in browser.find_element(By.TAG_NAME, "body").text, f"no {text!r} on the page"
         )
 
+    def holds(self, xpath: str, text: str) -> None:
+        """Wait until this part of the page has the text, be it shown or in a list to choose from."""
+        self._wait.until(
+            lambda browser: any(
+                text in (each.get_attribute("textContent") or "") for each in browser.find_elements(By.XPATH, xpath)
+            ),
+            f"no {text!r} in {xpath}",
+        )
+
     def press(self, label: str, *, inside: str = "") -> None:
         """Press the button with this label; `inside` is an XPath that leads to it, such as a dialog's."""
         button = self.find(f"{inside}//button[normalize-space(.)='{label}' and not(@disabled)]")

@@ -129,6 +129,5 @@ def test_no_order_waits_for_a_channel_in_trouble(fault: Callable[[], Awaitable[N
 
 def test_the_comparison_would_see_an_order_that_waits() -> None:
     """A figure that cannot differ proves nothing."""
-
     slowed, healthy = in_virtual_time(ways)(_healthy, 0.001), in_virtual_time(ways)(_healthy)
     assert sum(slowed, timedelta(0)) > sum(healthy, timedelta(0))

@@ -9,7 +9,6 @@ from decimal import Decimal
 from kontor.paper.accounts import Account, lot_tick_value
 from kontor.paper.model import ZERO, Instrument
 from kontor.paper.positions import PositionState
-from kontor.paper.settlement import draft
 from kontor.paper.state import State
 
 INTERVAL_MS = 8 * 3_600_000
@@ -71,12 +70,13 @@ class Funding:
         own = position.isolated  # an isolated position pays out of its own margin
         if own:
             position.margin += payment
-        bill = draft(
+        self._state.settlement.post(
+            account,
+            at,
             instrument.settle_ccy or instrument.quote_ccy,
             ZERO if own else payment,
             "funding",
-            "",
-            position.inst_id,
+            inst_id=position.inst_id,
             sub_type=_EXPENSE if payment < 0 else _INCOME,
             pnl=payment,
             px=last * instrument.tick_sz,
@@ -85,5 +85,4 @@ class Funding:
             pos_change=payment if own else ZERO,
             pos_balance=position.margin,
         )
-        self._state.settlement.post(account, bill, at)
         self._state.settlement.note_position(account, position)

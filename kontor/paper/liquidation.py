@@ -13,7 +13,7 @@ from kontor.paper.instruments import MAINTENANCE_RATE
 from kontor.paper.margin import USD, Margin, isolated_ratio, margin_of
 from kontor.paper.model import ZERO, Instrument
 from kontor.paper.positions import PositionState
-from kontor.paper.settlement import LIQUIDATION, draft
+from kontor.paper.settlement import LIQUIDATION
 from kontor.paper.state import State
 from kontor.paper.trading import Trading
 
@@ -143,7 +143,14 @@ class Liquidations:
 
     def _fill_hole(self, account: Account, position: PositionState, missing: Decimal, at: int) -> None:
         if missing > 0:
-            bill = draft(
-                USD, missing, "clawback", "", position.inst_id, sub_type="108", mgn_mode=position.mgn_mode, sz=missing
+            self._state.settlement.post(
+                account,
+                at,
+                USD,
+                missing,
+                "clawback",
+                inst_id=position.inst_id,
+                mgn_mode=position.mgn_mode,
+                sub_type="108",
+                sz=missing,
             )
-            self._state.settlement.post(account, bill, at)

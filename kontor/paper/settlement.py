@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from kontor.paper.accounts import Account, Accounts, lot_tick_value
 from kontor.paper.changes import Changes, Feed, Sequences
@@ -22,6 +23,8 @@ _IN_HEDGE_MODE = {("buy", "long"): "3", ("sell", "short"): "4", ("sell", "long")
 _LIQUIDATED = {("sell", "long"): "104", ("buy", "short"): "105", ("buy", "net"): "106", ("sell", "net"): "107"}
 _DELIVERED = {"sell": "112", "buy": "113"}
 LIQUIDATION, DELIVERY = "full_liquidation", "delivery"
+_KINDS = {LIQUIDATION: "liquidation", DELIVERY: "delivery"}
+_TINY = Decimal("1e-12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +77,30 @@ class Settlement:
         self.on_filled: Callable[[Order, int], None] | None = None  # told of filled orders that bring exits along
         self.touched: set[str] = set()  # accounts changed since somebody last looked
 
-    def post(self, account: Account, bill: Bill, at: int) -> None:
-        """Move cash: the only place that does. The bill's account, balance and time are filled in here, and its id
-        unless it has one.
-        """
-        if not bill.change and not bill.pos_change:
+    def post(
+        self,
+        account: Account,
+        at: int,
+        ccy: str,
+        change: Decimal,
+        kind: str,
+        *,
+        ref: str = "",
+        inst_id: str = "",
+        bill_id: str = "",
+        pos_change: Decimal = ZERO,
+        **more: Any,
+    ) -> None:
+        """Move cash: the only place that does. `more` are further fields of the Bill."""
+        if not change and not pos_change:
             return
-        balance = account.cash.get(bill.ccy, ZERO) + bill.change
-        account.cash[bill.ccy] = balance
-        posted = replace(
-            bill,
-            bill_id=bill.bill_id or self._sequences.next_bill(),
-            account=account.info.name,
-            balance=balance,
-            ts=at,
-        )
-        account.bills.append(posted)
-        self._changes.bills.append(posted)
+        balance = account.cash.get(ccy, ZERO) + change
+        account.cash[ccy] = balance
+        number = bill_id or self._sequences.next_bill()
+        name = account.info.name
+        bill = Bill(number, name, ccy, change, balance, kind, ref, inst_id, at, pos_change=pos_change, **more)
+        account.bills.append(bill)
+        self._changes.bills.append(bill)
         self.touch(account, at)
 
     def move(
@@ -101,8 +111,8 @@ class Settlement:
         """
         source, target = between or (("6", "18") if change > 0 else ("18", "6"))
         sub_type = "11" if change > 0 else "12"
-        bill = draft(ccy, change, "transfer", ref, sub_type=sub_type, sz=abs(change), source=source, target=target)
-        self.post(account, bill, at)
+        about = {"sub_type": sub_type, "sz": abs(change), "source": source, "target": target}
+        self.post(account, at, ccy, change, "transfer", ref=ref, **about)
 
     def touch(self, account: Account, at: int) -> None:
         """Note that an account changed."""
@@ -160,17 +170,19 @@ class Settlement:
 
     def _spot(self, account: Account, done: Execution, bill_id: str, fee: Decimal, fee_ccy: str) -> Decimal:
         """Exchange two currencies: one bill for each, the fee within the one it is paid in."""
+        instrument = done.instrument
         sign = 1 if done.order.side == "buy" else -1
         legs = (
-            (done.instrument.base_ccy, sign * done.quantity, _BOUGHT if sign > 0 else _SOLD, bill_id),
-            (done.instrument.quote_ccy, -sign * done.value, _SOLD if sign > 0 else _BOUGHT, ""),
+            (instrument.base_ccy, sign * done.quantity, _BOUGHT if sign > 0 else _SOLD, bill_id),
+            (instrument.quote_ccy, -sign * done.value, _SOLD if sign > 0 else _BOUGHT, ""),
         )
         for ccy, change, sub_type, own_id in legs:
             part = fee if ccy == fee_ccy else ZERO
-            bill = _trade_bill(done, ccy, own_id, sub_type)
-            self.post(account, replace(bill, change=change + part, fee=part, sz=abs(change)), done.at)
-        if fee_ccy not in {done.instrument.base_ccy, done.instrument.quote_ccy}:
-            self._post_fee(account, done, fee, fee_ccy)
+            self._post_trade(
+                account, done, ccy, change + part, bill_id=own_id, sub_type=sub_type, fee=part, sz=abs(change)
+            )
+        if fee_ccy not in {instrument.base_ccy, instrument.quote_ccy}:
+            self._post_trade(account, done, fee_ccy, fee, sub_type=done.sub_type, fee=fee, sz=abs(fee))
         return ZERO
 
     def _swap(self, account: Account, done: Execution, bill_id: str, fee: Decimal, fee_ccy: str) -> Decimal:
@@ -193,18 +205,21 @@ class Settlement:
         position.trade_id = done.trade_id
         self.note_position(account, position)
         part = fee if fee_ccy == USD else ZERO
-        bill = replace(
-            _trade_bill(done, USD, bill_id, done.sub_type),
-            change=pnl + part - moved,
+        self._post_trade(
+            account,
+            done,
+            USD,
+            pnl + part - moved,
+            bill_id=bill_id,
+            sub_type=done.sub_type,
             pnl=pnl,
             fee=part,
             sz=done.quantity,
             pos_change=moved,
             pos_balance=position.margin,
         )
-        self.post(account, bill, done.at)
         if fee_ccy != USD:
-            self._post_fee(account, done, fee, fee_ccy)
+            self._post_trade(account, done, fee_ccy, fee, sub_type=done.sub_type, fee=fee, sz=abs(fee))
         return pnl
 
     @staticmethod
@@ -224,10 +239,26 @@ class Settlement:
         position.margin = (kept + opened * lot_value / leverage).quantize(_TINY) if now else ZERO
         return position.margin - before
 
-    def _post_fee(self, account: Account, done: Execution, fee: Decimal, fee_ccy: str) -> None:
-        """Charge a fee in a coin that the trade itself does not move."""
-        bill = replace(_trade_bill(done, fee_ccy, "", done.sub_type), change=fee, fee=fee, sz=abs(fee))
-        self.post(account, bill, done.at)
+    def _post_trade(self, account: Account, done: Execution, ccy: str, change: Decimal, **more: Any) -> None:
+        """Move cash for a fill; the bill names it."""
+        order = done.order
+        self.post(
+            account,
+            done.at,
+            ccy,
+            change,
+            _KINDS.get(order.category, "trade"),
+            ref=done.trade_id,
+            inst_id=order.inst_id,
+            px=done.px,
+            ord_id=order.ord_id,
+            cl_ord_id=order.cl_ord_id,
+            exec_type=done.role,
+            trade_id=done.trade_id,
+            mgn_mode=order.td_mode,
+            tag=order.tag,
+            **more,
+        )
 
     def _record(self, account: Account, done: Execution, bill_id: str, rate: Decimal) -> None:
         """Keep the order's last fill and say so."""
@@ -268,34 +299,3 @@ class Settlement:
         order.state, order.cancel_source, order.cancel_source_reason = CANCELED, source, reason
         self._accounts[order.account].retire(order)
         self.note(order, at)
-
-
-_TINY = Decimal("1e-12")
-
-
-def draft(ccy: str, change: Decimal, kind: str, ref: str, inst_id: str = "", **more: object) -> Bill:
-    """A bill to be posted."""
-    return Bill("", "", ccy, change, ZERO, kind, ref, inst_id, 0, **more)  # pyright: ignore[reportArgumentType]
-
-
-_KINDS = {LIQUIDATION: "liquidation", DELIVERY: "delivery"}
-
-
-def _trade_bill(done: Execution, ccy: str, bill_id: str, sub_type: str) -> Bill:
-    order = done.order
-    bill = draft(
-        ccy,
-        ZERO,
-        _KINDS.get(order.category, "trade"),
-        done.trade_id,
-        order.inst_id,
-        sub_type=sub_type,
-        px=done.px,
-        ord_id=order.ord_id,
-        cl_ord_id=order.cl_ord_id,
-        exec_type=done.role,
-        trade_id=done.trade_id,
-        mgn_mode=order.td_mode,
-        tag=order.tag,
-    )
-    return replace(bill, bill_id=bill_id)

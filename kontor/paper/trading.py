@@ -53,21 +53,20 @@ class Trading:
             intent = read_order(body, self._state.market, account.info.pos_mode)
             self._check_new(account, intent, at)
             attached = origin.attached or self._attached(account, body, intent)
-            order = self._place(account, intent, at, replace(origin, attached=attached))
+            order = self._place(account, intent, at, replace(origin, attached=attached) if attached else origin)
         except VenueError as refusal:
             return OrderAck("", text(body, "clOrdId"), text(body, "tag"), at, refusal.code, refusal.message)
         return OrderAck(order.ord_id, order.cl_ord_id, order.tag, at, "0", "Order placed")
 
     def _attached(self, account: Account, body: Mapping[str, Any], intent: Intent) -> str:
         """The exits a body brings along, as JSON; their client ids count with those of algo orders."""
+        if not body.get("attachAlgoOrds"):
+            return ""
         instrument, last = self._state.prices(intent.instrument.inst_id)
         rows = read_attached(body, instrument, intent.side, intent.px, last * instrument.tick_sz)
-        taken = set(account.algo_client_ids)
-        for row in rows:
-            client = row["attachAlgoClOrdId"]
-            if client in taken:
-                raise VenueError("51068", "attachAlgoClOrdId already exists within algoClOrdId and attachAlgoClOrdId.")
-            taken |= {client} - {""}
+        named = [row["attachAlgoClOrdId"] for row in rows if row["attachAlgoClOrdId"]]
+        if len(set(named)) < len(named) or any(client in account.algo_client_ids for client in named):
+            raise VenueError("51068", "attachAlgoClOrdId already exists within algoClOrdId and attachAlgoClOrdId.")
         return json.dumps(rows) if rows else ""
 
     def _check_new(self, account: Account, intent: Intent, at: int) -> None:

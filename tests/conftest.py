@@ -13,8 +13,8 @@ ORDER = ("unit", "contract", "chaos", "flows/blocks", "flows/updaters", "flows/w
 TOGETHER = {
     "flows/desk": "desk",
     "browser": "desk",
-    "flows/blocks": "prefect",
-    "flows/updaters": "prefect",
+    "flows/blocks": "blocks",
+    "flows/updaters": "updaters",
     "flows/worker": "worker",
 }
 # These bring up a desk of their own, or need none.

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import prefect
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
@@ -144,7 +145,12 @@ async def test_no_secret_is_anywhere_but_in_its_block(
             Alert("careless", careless, "critical", Resources.here().clock.now(), scanned.account, event="drift")
         )
         down = UpdaterHealth("update-balance", timedelta(30), None, None, ok=False, reason="never reported")
-        await show_updaters(scanned.account, [down])
+
+        @prefect.flow(name="shows-updaters", validate_parameters=False)
+        async def show(health: Any) -> None:
+            await show_updaters(scanned.account, health)
+
+        await show([down])
         async with open_watch(scanned.account) as watch:
             task = asyncio.create_task(watch.keep())
             await until(lambda: bool(watch._due) and scanned.discord.requests > 0 and scanned.telegram.requests > 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -24,6 +25,19 @@ from tasks.artifacts import EQUITY, FILLS, KEPT, OPEN_ORDERS, POSITIONS, artifac
 from tests.fakes.desk import FakeDesk
 
 BTC = "BTC/USD:USD"
+
+
+@flow(name="shows", validate_parameters=False)
+async def show(desk: Any) -> None:
+    """Artifacts belong to a run."""
+    await show_account(desk)
+
+
+@flow(name="writes", validate_parameters=False)
+async def write(account: str, count: int) -> None:
+    """So many pictures of an account."""
+    for number in range(count):
+        await acreate_markdown_artifact(markdown=str(number), key=artifact_key(EQUITY, account))
 
 
 async def shown(name: str, account: str) -> list[Artifact]:
@@ -41,7 +55,7 @@ async def test_the_account_is_shown_as_the_store_has_it(
     desk = FakeDesk()
     desk.account = account
     now, store = desk.clock.now(), desk.store
-    await show_account.fn(desk)  # pyright: ignore[reportArgumentType]
+    await show(desk)
     assert json.loads(str((await shown(POSITIONS, account))[0].data)) == [{"": "none"}]
     assert await shown(EQUITY, account) == []
 
@@ -55,7 +69,7 @@ async def test_the_account_is_shown_as_the_store_has_it(
     await store.orders.save_fills(account, [fill, later])
     for minute in range(3):
         await store.account.save_equity(account, Decimal(1000 + minute), now - timedelta(minutes=3 - minute))
-    await show_account.fn(desk)  # pyright: ignore[reportArgumentType]
+    await show(desk)
 
     async def newest(name: str) -> Any:
         return max(await shown(name, account), key=lambda each: str(each.created)).data
@@ -80,10 +94,8 @@ async def test_the_account_is_shown_as_the_store_has_it(
 async def test_of_each_key_the_newest_few_stay_and_another_accounts_are_left_alone(prefect_database: Path) -> None:
     """A table every five minutes would be 100,000 rows a year."""
     account, other = f"pruned-{os.getpid()}", f"pruned-{os.getpid()}-2"
-    for number in range(KEPT + 3):
-        await acreate_markdown_artifact(markdown=str(number), key=artifact_key(EQUITY, account))
-    for number in range(KEPT + 1):
-        await acreate_markdown_artifact(markdown=str(number), key=artifact_key(EQUITY, other))
+    await write(account, KEPT + 3)
+    await write(other, KEPT + 1)
     assert await prune_artifacts.fn(account) == 3
     left = await shown(EQUITY, account)
     assert sorted(int(str(each.data)) for each in left) == list(range(3, KEPT + 3))

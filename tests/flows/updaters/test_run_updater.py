@@ -38,7 +38,7 @@ async def test_any_unified_read_lands_under_its_name_with_its_time(account: Acco
     reads = [
         {"call": "fetch_funding_rate", "args": ["BTC/USD:USD"], "target": "funding_rates"},
         {"call": "fetch_order_book", "args": {"symbol": "BTC/USD", "limit": 5}, "target": "book"},
-        {"call": "fetch_trades", "args": ["BTC/USD"], "target": "trades"},
+        {"call": "fetch_trades", "args": ["BTC/USD"], "target": "last_trades"},
         {"call": "fetch_open_interest", "args": ["BTC/USD:USD"], "target": "open_interest"},
     ]
     before = Resources.here().clock.now()
@@ -47,7 +47,7 @@ async def test_any_unified_read_lands_under_its_name_with_its_time(account: Acco
     attributes = await account.store.desk.attributes(account.name)
     assert attributes["funding_rates"].value["symbol"] == "BTC/USD:USD"
     assert len(attributes["book"].value["bids"]) == 5
-    assert attributes["trades"].value
+    assert attributes["last_trades"].value
     assert attributes["open_interest"].value["symbol"] == "BTC/USD:USD"
     assert before <= attributes["book"].at <= Resources.here().clock.now()
     assert (await account.store.desk.heartbeats(account.name))["reads"].last_success_at is not None

@@ -67,7 +67,8 @@ async def account(prefect_database: Path, tmp_path: Path, monkeypatch: pytest.Mo
     config.write_text(CONFIG)
     monkeypatch.setenv("KONTOR_CONFIG", str(config))
     monkeypatch.setenv("KONTOR_KEEP_SESSIONS_OPEN", "1")
-    settings = PaperSettings(persist=False, port=0, markets=8)
+    # Nobody waits for a venue's limits here: those have tests of their own.
+    settings = PaperSettings(persist=False, port=0, markets=8, rate_limit_factor=0)
     async with PaperServer(settings) as paper, aiohttp.ClientSession() as session:
         keys = settings.accounts[0]
         store = StateStore.model_validate({"url": f"sqlite:///{tmp_path}/store.db"})
@@ -78,6 +79,7 @@ async def account(prefect_database: Path, tmp_path: Path, monkeypatch: pytest.Mo
             secret=keys.secret,
             password=keys.passphrase,
             urls={"rest": paper.url, "ws": paper.ws_url},  # pyright: ignore[reportArgumentType]
+            requests_per_second=500,
         )
         await block.asave(name, overwrite=True)
         resources = Resources.here()

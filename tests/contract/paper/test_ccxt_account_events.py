@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -160,7 +161,10 @@ async def test_a_suspended_and_a_delisted_instrument(client: Any, operate: Any, 
     clock.advance(61)
     assert await client.fetch_positions([SWAP]) == []
     assert SWAP not in await client.load_markets(reload=True)
-    rows = (await client.private_get_account_bills({"type": "3"}))["data"]
+    # The venue settles at its next tick; what is gone is not listed any more before that.
+    async with asyncio.timeout(20):
+        while not (rows := (await client.private_get_account_bills({"type": "3"}))["data"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert [row["subType"] for row in rows] == ["112"]
     await operate("listing", status=400, inst_id="GOLD-USD", state="suspend")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
+from kontor.domain.ledger import Bill
 from kontor.domain.market import NO_CANDLES, Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport, OrderState
 from kontor.domain.outside import Transfer
@@ -61,6 +62,10 @@ class FakeExchange:
 
     async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
         await self._do("fetch_transfers")
+        return []
+
+    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+        await self._do("fetch_bills")
         return []
 
     async def fetch_balance(self) -> Balance:

@@ -61,7 +61,11 @@ async def refresh_or_close(journal: Journal, exchange: Exchange, clock: Clock, o
         return await journal.change(order, lambda stored: _unknown(stored, now), "the venue does not know it")
     if now - order.unknown_since < exchange.profile.absence_grace:
         return order
-    found = await search(exchange, order, was_waited_for=True)
+    try:
+        found = await search(exchange, order, was_waited_for=True)
+    except OrderNotFound:
+        # Among the closed ones, yet neither it nor a fill of it can be had: no proof of how much was filled.
+        return order
     if found is not None:
         return await apply(journal, exchange, order, found)
     order = await collect_fills(journal, exchange, order)

@@ -49,8 +49,8 @@ async def search(exchange: Exchange, order: Order, *, was_waited_for: bool = Fal
     """The order from the lists the venue keeps: open orders, closed ones, fills since it was submitted.
 
     Any error of the venue passes through: a list that could not be read proves nothing. An order that a list shows and
-    that cannot be fetched raises OrderNotFound; once it `was_waited_for` through the venue's absence grace, it is over
-    with the fills it has: it was placed, and does not rest any more.
+    that cannot be fetched raises OrderNotFound. Once it `was_waited_for` through the venue's absence grace and has
+    fills, it is over with those: it was placed, and rests no more. Without any, what was filled of it stays unknown.
     """
     for report in await exchange.fetch_open_orders(order.symbol):
         if is_about(order, report.client_order_id, report.venue_order_id):
@@ -67,7 +67,10 @@ async def search(exchange: Exchange, order: Order, *, was_waited_for: bool = Fal
     except OrderNotFound:
         if not was_waited_for:
             raise
-    return _over(order, venue_order_id, await exchange.fetch_fills(order.symbol, venue_order_id=venue_order_id))
+        fills = await exchange.fetch_fills(order.symbol, venue_order_id=venue_order_id)
+        if not fills:
+            raise
+    return _over(order, venue_order_id, fills)
 
 
 def is_about(order: Order, client_order_id: str | None, venue_order_id: str | None) -> bool:

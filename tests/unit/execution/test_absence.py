@@ -156,6 +156,32 @@ async def test_a_part_filled_order_that_the_venue_forgets_is_closed_with_its_fil
 
 
 @in_virtual_time
+async def test_a_closed_order_without_its_fills_is_not_taken_for_an_empty_one() -> None:
+    """The list of closed orders says that it was placed; how much was filled is not known, and not guessed."""
+    desk = FakeDesk(profile=replace(PROFILE, capabilities={**PROFILE.capabilities, "fetchClosedOrders": True}))
+    desk.exchange.forgets_finished = True
+    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
+
+    async def closed(method: str, *_: Any) -> Any:
+        assert method == "fetch_closed_orders"
+        return [
+            {"id": report.venue_order_id, "clientOrderId": report.client_order_id}
+            for report in desk.venue.orders.values()
+        ]
+
+    desk.exchange.call = closed
+    async with desk.executing():
+        order = await desk.want()
+        await desk.until(_sent(desk, 1))
+        fills, desk.venue.fills = desk.venue.fills, []
+        await asyncio.sleep(120)
+        assert (await desk.order(order)).state is S.SUBMITTED
+        desk.venue.fills = fills
+        order = await desk.until_state(order, S.FILLED)
+    assert len(desk.exchange.sent) == 1
+
+
+@in_virtual_time
 async def test_an_order_that_only_a_list_shows_is_found() -> None:
     """The lookup says "not found" for as long as one likes; the open orders have it: not sent again."""
     desk = FakeDesk()

@@ -27,7 +27,7 @@ return {
   candles: price.data[0].x.length, bought: price.data[2].x.length, placed: price.data[1].x.length,
   lines: price.layout.shapes.length, equity: equity.data[0].x.length,
   boxes: document.querySelectorAll('#price .boxlayer path.box, #price .cartesianlayer .trace path').length,
-  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  overflow: Math.max(...[document.documentElement, price, equity].map(each => each.scrollWidth - each.clientWidth)),
 };
 """
 
@@ -57,6 +57,11 @@ def drawn(browser: webdriver.Chrome, **least: int) -> dict[str, Any]:
     found = WebDriverWait(browser, 90).until(look, f"never drawn: {least}, but {browser.execute_script(DRAWN)}")
     assert found is not None
     return found
+
+
+def fits(browser: webdriver.Chrome, what: str) -> None:
+    """Wait until page and charts have the window's width: charts are redrawn a moment after it has changed."""
+    WebDriverWait(browser, 60).until(lambda _: drawn(browser, candles=30)["overflow"] <= 0, f"wider than {what}")
 
 
 def show(browser: webdriver.Chrome, size: str, scheme: str) -> None:
@@ -94,7 +99,7 @@ def test_an_order_appears_on_the_page_while_one_looks_and_nothing_comes_from_els
         for size in SIZES:
             for scheme in ("light", "dark"):
                 show(browser, size, scheme)
-                assert drawn(browser, candles=30)["overflow"] <= 0, (size, scheme)
+                fits(browser, f"{size} {scheme}")
                 page.picture(tmp_path / f"page-{size}-{scheme}.png")
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import httpx
+
 from deployments.block_secrets import stored_key, unreadable_blocks
 from deployments.doctor.verdict import Verdict, failed, skipped, warning, well
 from deployments.home import Home
@@ -82,6 +84,22 @@ async def server(api: PrefectApi) -> Verdict:
             )
         raise
     return well("server", f"{api.url} answers, and only with the password")
+
+
+async def page(url: str, patience: timedelta, transport: httpx.AsyncBaseTransport | None = None) -> Verdict:
+    """Whether the desk's page is served: it starts last, and the desk goes on without it."""
+    if not url:
+        return skipped("page", "not wanted (KONTOR_WEB_PORT=off)")
+    remedy = "see page.log in KONTOR_HOME/logs; trading goes on without it"
+    try:
+        seconds = patience.total_seconds()
+        async with httpx.AsyncClient(trust_env=False, timeout=seconds, transport=transport) as client:
+            answer = await client.get(f"{url}/health")
+    except httpx.HTTPError as error:
+        return warning("page", f"{url} does not answer ({type(error).__name__})", remedy)
+    if not answer.is_success:
+        return warning("page", f"{url} answers with {answer.status_code}", remedy)
+    return well("page", f"{url} answers")
 
 
 async def scheduler(api: PrefectApi, now: datetime | None = None) -> Verdict:

@@ -53,6 +53,8 @@ class Rounds:
             return [*verdicts, skipped("the rest", "needs sound databases")]
         verdicts.append(await self._look("block key", lambda: desk.block_key(self.home), "see docs/security.md"))
         verdicts += await self._running(ports) if record is not None else [skipped("server", "the desk is down")]
+        if record is not None:
+            verdicts.append(await examined("page", lambda: desk.page(ports.web_url, QUICK), "restart the desk"))
         verdicts += await self._trading()
         verdicts += await self._exchange()
         return [*verdicts, *await self._channels()]

@@ -225,6 +225,8 @@ def test_faults_of_a_running_desk_are_found(desk: RunningDesk) -> None:
         assert "worker orders" in examine(desk)["processes"]["finding"]
     with stopped(desk.pid("Prefect server")):
         named(desk, "server", "does not answer", beside=frozenset({"exchange", "updaters"}))
+    with stopped(desk.pid("page")):
+        named(desk, "page", "does not answer", "page.log")
     everything = desk.api("POST", "/deployments/filter", {})
     for each in everything:
         desk.api("POST", f"/deployments/{each['id']}/pause_deployment")

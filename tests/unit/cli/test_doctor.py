@@ -255,6 +255,21 @@ async def test_a_scheduler_that_schedules_nothing_and_a_server_with_another_pass
         named(await desk.server(closed), "server", "password", "restart")
 
 
+async def test_a_page_that_hangs_or_is_not_ours() -> None:
+    """Faults 29 and 30: only warnings, for trading goes on without it."""
+
+    async def asked(answer: Callable[[httpx.Request], httpx.Response]) -> Verdict:
+        return await desk.page("http://127.0.0.1:1", timedelta(seconds=1), httpx.MockTransport(answer))
+
+    def hangs(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("no answer", request=request)
+
+    named(await asked(hangs), "page", "does not answer (ReadTimeout)", "page.log", health=Health.WARNING)
+    named(await asked(lambda _: httpx.Response(404)), "page", "404", "page.log", health=Health.WARNING)
+    assert (await asked(lambda _: httpx.Response(200, text="ok\n"))).health is Health.OK
+    assert (await desk.page("", timedelta(seconds=1))).health is Health.SKIPPED
+
+
 async def test_dead_webhook_and_no_channel_at_all() -> None:
     """Faults 23 and 24; what is asked sends nothing, and no address is repeated."""
     asked: list[httpx.Request] = []

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from kontor.paper.accounts import Account
-from kontor.paper.algos.intake import amend_attached
+from kontor.paper.algos.attached import amend_attached
 from kontor.paper.intake import Intent, check_price_limit, client_id, flag, in_lots, in_ticks, positive, text
 from kontor.paper.matching import Plan
 from kontor.paper.model import CANCELED, FILLED, Instrument, Order, OrderAck, VenueError

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from kontor.paper.accounts import Account, Resting, lot_tick_value
-from kontor.paper.algos.intake import read_attached
+from kontor.paper.algos.attached import read_attached
 from kontor.paper.intake import Intent, check_price_limit, read_order, text
 from kontor.paper.margin import USD, order_margin
 from kontor.paper.matching import Demand, Plan, opposite

@@ -9,16 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from kontor.paper.algos.desk import AlgoDesk
-from kontor.paper.algos.intake import (
-    Exit,
-    check_sides,
-    check_size,
-    is_zero,
-    order_price,
-    read_exits,
-    set_exit,
-    set_trigger,
-)
+from kontor.paper.algos.exits import Exit, is_zero, order_price, read_exits
+from kontor.paper.algos.intake import check_sides, check_size, set_exit, set_trigger
 from kontor.paper.algos.model import CANCELED, CONDITIONAL, TRAILING, AlgoAck, AlgoOrder
 from kontor.paper.intake import client_id, flag, in_ticks, parameter_error, positive, text
 from kontor.paper.model import Instrument, VenueError

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from kontor.paper.accounts import Account
-from kontor.paper.algos.intake import read_algo, read_exits, set_exit
+from kontor.paper.algos.exits import read_exits
+from kontor.paper.algos.intake import read_algo, set_exit
 from kontor.paper.algos.model import (
     CANCELED,
     EFFECTIVE,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from kontor.paper.algos.attached import read_attached
+from kontor.paper.algos.exits import PRICE_TYPES, Exit, order_price, read_exits
 from kontor.paper.algos.model import CONDITIONAL, MARKET, OCO, TRAILING, TRIGGER, AlgoOrder
 from kontor.paper.intake import (
     client_id,
@@ -26,10 +27,8 @@ from kontor.paper.market import Market
 from kontor.paper.model import Instrument, VenueError
 
 TYPES = frozenset({CONDITIONAL, OCO, TRIGGER, TRAILING})
-_PRICE_TYPES = frozenset({"last", "index", "mark"})
 _ADVANCED = frozenset({"", "fok", "ioc"})
 _LARGEST_RATIO, _SMALLEST_RATIO = Decimal(1), Decimal("0.001")
-MAX_ATTACHED = 10
 # OKX's refusals of an exit on the wrong side, by (kind, the exit's side): last, mark and index price.
 _WRONG_SIDE = {
     ("tp", "buy"): ({"last": "51277", "mark": "51300", "index": "51305"}, "TP trigger price cannot be higher than the"),
@@ -40,23 +39,6 @@ _WRONG_SIDE = {
         "SL trigger price cannot be higher than the",
     ),
 }
-# Of exits attached to an order, by (kind, the order's side).
-_WRONG_SIDE_ATTACHED = {
-    ("tp", "buy"): ("51046", "The take profit trigger price must be higher than the order price"),
-    ("sl", "buy"): ("51047", "The stop loss trigger price must be lower than the order price"),
-    ("tp", "sell"): ("51048", "The take profit trigger price must be lower than the order price"),
-    ("sl", "sell"): ("51049", "The stop loss trigger price must be higher than the order price"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """One half of a stop order: where it fires, by which price, and what it then asks for (-1: market)."""
-
-    kind: str  # sl | tp
-    trigger_px: Decimal
-    trigger_px_type: str
-    ord_px: Decimal
 
 
 def read_algo(body: Mapping[str, Any], market: Market, last: Decimal, pos_mode: str) -> AlgoOrder:
@@ -183,34 +165,6 @@ def check_sides(algo: AlgoOrder, last: Decimal) -> None:
             raise VenueError(codes[by], f"{words} {by} price")
 
 
-def read_exits(body: Mapping[str, Any], instrument: Instrument, prefix: str = "") -> Iterable[Exit]:
-    """The stop loss and the take profit a body names, if any. `prefix` new turns slTriggerPx into newSlTriggerPx."""
-    for kind in ("sl", "tp"):
-        names = [_named(prefix, f"{kind}{what}") for what in ("TriggerPx", "OrdPx", "TriggerPxType", "OrdKind")]
-        trigger, order_px, by, order_kind = (text(body, name) for name in names)
-        if not trigger and not order_px:
-            continue
-        if not trigger or not order_px:
-            raise parameter_error(names[0] if not trigger else names[1])
-        if order_kind not in {"", "condition"}:
-            raise parameter_error(names[3])
-        if by not in _PRICE_TYPES | {""}:
-            raise parameter_error(names[2])
-        px = in_ticks(positive(trigger, names[0]), instrument, names[0])[0]
-        yield Exit(kind, px, by or "last", order_price(order_px, instrument, names[1]))
-
-
-def _named(prefix: str, name: str) -> str:
-    return f"{prefix}{name[0].upper()}{name[1:]}" if prefix else name
-
-
-def order_price(value: str, instrument: Instrument, name: str) -> Decimal:
-    """The price of the order that is placed then; -1 is at market."""
-    if value in {"-1", "-1.0"}:
-        return MARKET
-    return in_ticks(positive(value, name), instrument, name)[0]
-
-
 def _read_trigger(algo: AlgoOrder, body: Mapping[str, Any], instrument: Instrument) -> None:
     algo.advance_ord_type = text(body, "advanceOrdType")
     if algo.advance_ord_type not in _ADVANCED:
@@ -228,7 +182,7 @@ def _read_trigger(algo: AlgoOrder, body: Mapping[str, Any], instrument: Instrume
 
 def set_trigger(algo: AlgoOrder, px: Decimal, ord_px: Decimal, by: str, last: Decimal) -> None:
     """Make a plain trigger wait for this price, from the side on which the market is now."""
-    if by not in _PRICE_TYPES:
+    if by not in PRICE_TYPES:
         raise parameter_error("triggerPxType")
     algo.trigger_px, algo.ord_px, algo.trigger_px_type, algo.rises = px, ord_px, by, px >= last
 
@@ -251,96 +205,3 @@ def _read_trailing(algo: AlgoOrder, body: Mapping[str, Any], instrument: Instrum
         algo.active_px = in_ticks(positive(active, "activePx"), instrument, "activePx")[0]
         algo.active, algo.rises = False, algo.active_px >= algo.last
     algo.best_ticks = int(algo.last / instrument.tick_sz)
-
-
-def read_attached(
-    body: Mapping[str, Any], instrument: Instrument, side: str, px: Decimal | None, last: Decimal | None
-) -> list[dict[str, str]]:
-    """The exits attached to an order, as text for storing: OKX's own names, and the id an amendment may use."""
-    given = body.get("attachAlgoOrds") or []
-    if not isinstance(given, list) or len(given) > MAX_ATTACHED or not all(isinstance(each, dict) for each in given):
-        raise parameter_error("attachAlgoOrds")
-    if given and not instrument.is_swap:
-        raise parameter_error("attachAlgoOrds")
-    if given and flag(body, "reduceOnly"):
-        raise VenueError(
-            "51333", "Close position order in hedge-mode or reduce-only order in one-way mode cannot attach TPSL"
-        )
-    found = []
-    for each in given:
-        exits = list(read_exits(each, instrument))
-        if not exits:
-            raise parameter_error("slTriggerPx")
-        for one in exits:
-            _check_attached_side(one, side, px or last)
-        found.append(attached_row(client_id(each, "attachAlgoClOrdId"), exits))
-    return found
-
-
-def attached_row(client: str, exits: Iterable[Exit]) -> dict[str, str]:
-    """Attached exits in OKX's words."""
-    row = {"attachAlgoClOrdId": client}
-    for one in exits:
-        row |= {
-            f"{one.kind}TriggerPx": f"{one.trigger_px:f}",
-            f"{one.kind}TriggerPxType": one.trigger_px_type,
-            f"{one.kind}OrdPx": f"{one.ord_px:f}",
-        }
-    return row
-
-
-def _check_attached_side(one: Exit, side: str, reference: Decimal | None) -> None:
-    if reference is None:
-        return
-    above = (one.kind == "tp") == (side == "buy")
-    if (one.trigger_px <= reference) if above else (one.trigger_px >= reference):
-        raise VenueError(*_WRONG_SIDE_ATTACHED[one.kind, side])
-
-
-def amend_attached(body: Mapping[str, Any], stored: str, instrument: Instrument, side: str, px: Decimal | None) -> str:
-    """The exits of a resting order after an amendment: `attachAlgoOrds` names them by either id, and the fields may
-    also stand in the body itself when there is only one. A trigger price of 0 takes a stop loss or take profit away.
-    """
-    rows = json.loads(stored or "[]")
-    changes = body.get("attachAlgoOrds") or []
-    if not isinstance(changes, list) or not all(isinstance(each, dict) for each in changes):
-        raise parameter_error("attachAlgoOrds")
-    if any(text(body, name) for name in ("newSlTriggerPx", "newTpTriggerPx")) and len(rows) == 1:
-        changes = [*changes, {**body, "attachAlgoId": rows[0]["attachAlgoId"]}]
-    for change in changes:
-        row = next((each for each in rows if _is_meant(each, change)), None)
-        if row is None:
-            raise VenueError(
-                "51527", "Order modification failed. At least 1 of the attached TP/SL orders does not exist."
-            )
-        _amend_row(row, change, instrument, side, px)
-    rows = [row for row in rows if row.get("slTriggerPx") or row.get("tpTriggerPx")]
-    return json.dumps(rows) if rows else ""
-
-
-def _is_meant(row: Mapping[str, str], change: Mapping[str, Any]) -> bool:
-    by_id, by_client = text(change, "attachAlgoId"), text(change, "attachAlgoClOrdId")
-    return row["attachAlgoId"] == by_id if by_id else bool(by_client) and row["attachAlgoClOrdId"] == by_client
-
-
-def _amend_row(
-    row: dict[str, str], change: Mapping[str, Any], instrument: Instrument, side: str, px: Decimal | None
-) -> None:
-    for kind in ("sl", "tp"):
-        names = {what: _named("new", f"{kind}{what}") for what in ("TriggerPx", "OrdPx", "TriggerPxType")}
-        given = {what: text(change, name) for what, name in names.items()}
-        if not given["TriggerPx"] and not given["OrdPx"]:
-            continue
-        if is_zero(given["TriggerPx"]) or is_zero(given["OrdPx"]):
-            for what in names:
-                row.pop(f"{kind}{what}", None)
-            continue
-        whole = {name: given[what] or row.get(f"{kind}{what}", "") for what, name in names.items()}
-        (exit_,) = read_exits(whole, instrument, "new")
-        _check_attached_side(exit_, side, px)
-        row |= attached_row(row["attachAlgoClOrdId"], [exit_])
-
-
-def is_zero(value: str) -> bool:
-    """Whether a price is given and is 0, OKX's word for taking away."""
-    return bool(value) and not value.strip("0.")

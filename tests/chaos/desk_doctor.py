@@ -307,5 +307,5 @@ def test_faults_of_a_desk_that_is_down_are_found(desk: RunningDesk) -> None:
     finally:
         with suppress(psutil.NoSuchProcess):
             left.kill()
-        left.wait()
+        left.communicate()
     assert examine(desk) == {}

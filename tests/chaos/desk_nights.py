@@ -48,7 +48,7 @@ def somebody_elses_process(desk: RunningDesk) -> Iterator[subprocess.Popen[bytes
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_a_desk_is_backed_up_at_work_killed_whole_and_comes_back_by_itself(tmp_path: Path) -> None:

@@ -2,18 +2,18 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
+from kontor.domain.account import Balance, CurrencyBalance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.identity import attached_stop_id
 from kontor.domain.ledger import Bill, EntryKind
-from kontor.domain.market import NO_CANDLES, TIMEFRAMES, Candles, Market, MarketKind, Ticker
-from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side, TimeInForce
+from kontor.domain.market import NO_CANDLES, TIMEFRAMES, Candles, Market, Ticker
+from kontor.domain.order import Order, OrderReport, OrderType, TimeInForce
 from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import AlreadyPlaced, ExchangeError, InsufficientFunds, InvalidOrder, NotSupported, OrderNotFound
@@ -21,20 +21,17 @@ from kontor.paper import model
 from kontor.paper.algos.model import AlgoOrder
 from kontor.paper.venue import Venue
 from kontor.ports import Clock
+from kontor.replay.translation import (
+    to_fill,
+    to_market,
+    to_moment,
+    to_position,
+    to_report,
+    to_stop_report,
+    to_symbol,
+)
 
 _BARS = {"1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1H", "4h": "4H", "1d": "1Dutc"}
-_STATES = {
-    model.LIVE: OrderState.ACCEPTED,
-    model.PARTIALLY_FILLED: OrderState.PARTIALLY_FILLED,
-    model.FILLED: OrderState.FILLED,
-    model.CANCELED: OrderState.CANCELED,
-}
-_STOP_STATES = {
-    "live": OrderState.ACCEPTED,
-    "effective": OrderState.ACCEPTED,
-    "canceled": OrderState.CANCELED,
-    "order_failed": OrderState.REJECTED,
-}
 _DUPLICATE_STOP = "51068"
 _DUPLICATE, _FUNDS = "51016", frozenset({"51008", "51131"})
 
@@ -44,8 +41,8 @@ class ReplayExchange:
 
     def __init__(self, venue: Venue, account: str, clock: Clock, currency: str) -> None:
         self._venue, self._account, self._clock, self._currency = venue, account, clock, currency
-        self._instruments = {_symbol(each): each for each in venue.instruments()}
-        self._markets = {symbol: _market(symbol, each) for symbol, each in self._instruments.items()}
+        self._instruments = {to_symbol(each): each for each in venue.instruments()}
+        self._markets = {symbol: to_market(each) for symbol, each in self._instruments.items()}
         self._symbols = {each.inst_id: symbol for symbol, each in self._instruments.items()}
 
     @property
@@ -109,7 +106,11 @@ class ReplayExchange:
 
     async def fetch_positions(self) -> Sequence[Position]:
         """Open swap positions."""
-        return [self._position(each) for each in self._venue.positions(self._account) if each.pos]
+        return [
+            to_position(each, self._venue.instrument(each.inst_id), self._clock.now())
+            for each in self._venue.positions(self._account)
+            if each.pos
+        ]
 
     async def fetch_open_orders(self, symbol: str | None = None) -> Sequence[OrderReport]:
         """What rests in the book."""
@@ -135,7 +136,7 @@ class ReplayExchange:
         """Fills, oldest first."""
         inst_id = None if symbol is None else self._instrument(symbol).inst_id
         raw = self._venue.fills(self._account, None, inst_id, venue_order_id)
-        found = [self._fill(each) for each in reversed(raw)]
+        found = [to_fill(each, self._venue.instrument(each.inst_id)) for each in reversed(raw)]
         return [each for each in found if since is None or each.filled_at >= since]
 
     async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
@@ -152,7 +153,7 @@ class ReplayExchange:
                 kinds.get(each.kind, EntryKind.TRADE),
                 each.ccy,
                 each.change,
-                _moment(each.ts),
+                to_moment(each.ts),
                 self._symbols.get(each.inst_id),
             )
             for each in reversed(self._venue.bills(self._account))
@@ -281,101 +282,15 @@ class ReplayExchange:
 
     def _stop(self, raw: AlgoOrder) -> OrderReport:
         """A stop; one that has triggered is the order that it became."""
-        symbol, instrument = self._symbols[raw.inst_id], self._venue.instrument(raw.inst_id)
-        if raw.ord_id:
-            became = self._report(self._venue.order(self._account, raw.inst_id, raw.ord_id))
-            return replace(
-                became,
-                order_type=OrderType.STOP,
-                client_order_id=raw.algo_cl_ord_id or None,
-                trigger_price=raw.sl_trigger_px,
-            )
-        return OrderReport(
-            symbol=symbol,
-            side=Side(raw.side),
+        instrument = self._venue.instrument(raw.inst_id)
+        if not raw.ord_id:
+            return to_stop_report(raw, instrument)
+        return replace(
+            to_report(self._venue.order(self._account, raw.inst_id, raw.ord_id), instrument),
             order_type=OrderType.STOP,
-            state=_STOP_STATES[raw.state],
-            quantity=(raw.sz or Decimal(0)) * instrument.ct_val,
-            filled_quantity=Decimal(0),
-            venue_order_id=raw.algo_id,
-            at=_moment(raw.u_time),
             client_order_id=raw.algo_cl_ord_id or None,
-            reduce_only=raw.reduce_only,
-            reason=raw.fail_code or None,
-            created_at=_moment(raw.c_time),
             trigger_price=raw.sl_trigger_px,
         )
 
     def _report(self, raw: model.Order) -> OrderReport:
-        instrument = self._venue.instrument(raw.inst_id)
-        return OrderReport(
-            symbol=self._symbols[raw.inst_id],
-            side=Side(raw.side),
-            order_type=OrderType.MARKET if raw.ord_type == "market" else OrderType.LIMIT,
-            state=_STATES[raw.state],
-            quantity=raw.sz * instrument.ct_val,
-            filled_quantity=raw.acc_fill_sz * instrument.ct_val,
-            venue_order_id=raw.ord_id,
-            at=_moment(raw.u_time),
-            client_order_id=raw.cl_ord_id or raw.algo_cl_ord_id or None,
-            price=raw.px,
-            average_price=raw.avg_px,
-            reduce_only=raw.reduce_only,
-            reason=raw.cancel_source_reason or None,
-            created_at=_moment(raw.c_time),
-        )
-
-    def _fill(self, raw: model.Fill) -> Fill:
-        return Fill(
-            trade_id=raw.trade_id,
-            symbol=self._symbols[raw.inst_id],
-            side=Side(raw.side),
-            quantity=raw.fill_sz * self._venue.instrument(raw.inst_id).ct_val,
-            price=raw.fill_px,
-            filled_at=_moment(raw.ts),
-            venue_order_id=raw.ord_id,
-            client_order_id=raw.cl_ord_id or None,
-            fee=-raw.fee,
-            fee_currency=raw.fee_ccy,
-            is_maker=raw.exec_type == "M",
-        )
-
-    def _position(self, raw: model.Position) -> Position:
-        quantity = raw.pos * self._venue.instrument(raw.inst_id).ct_val
-        return Position(
-            symbol=self._symbols[raw.inst_id],
-            side=PositionSide.LONG if quantity > 0 else PositionSide.SHORT,
-            quantity=abs(quantity),
-            entry_price=raw.avg_px or Decimal(0),
-            mark_price=raw.mark_px,
-            unrealized_pnl=raw.upl,
-            notional=abs(quantity) * raw.mark_px,
-            leverage=raw.lever,
-            margin_mode=raw.mgn_mode,
-            at=self._clock.now(),
-        )
-
-
-def _symbol(instrument: model.Instrument) -> str:
-    spot = f"{instrument.base_ccy}/{instrument.quote_ccy}"
-    return f"{spot}:{instrument.settle_ccy}" if instrument.is_swap else spot
-
-
-def _market(symbol: str, instrument: model.Instrument) -> Market:
-    return Market(
-        symbol=symbol,
-        kind=MarketKind.SWAP if instrument.is_swap else MarketKind.SPOT,
-        base=instrument.base_ccy,
-        quote=instrument.quote_ccy,
-        settle=instrument.settle_ccy if instrument.is_swap else None,
-        active=True,
-        contract_size=instrument.ct_val,
-        quantity_step=instrument.lot_sz * instrument.ct_val,
-        price_step=instrument.tick_sz,
-        min_quantity=instrument.min_sz * instrument.ct_val,
-        max_leverage=Decimal(instrument.max_lever),
-    )
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+        return to_report(raw, self._venue.instrument(raw.inst_id))

@@ -174,10 +174,13 @@ async def _ask(api: PrefectApi, home: Home, account: str) -> Source:
         url, known, _ = await _without_server(home, account)
         return url, known, (f"Prefect's server at {api.url} does not answer: intervals are those of prefect.yaml",)
     intervals: dict[str, timedelta] = {}
-    for each in await api.deployments(account):
+    found = await api.deployments(account)
+    for each in found:
         if each.interval is not None:
             intervals[each.updater] = min(each.interval, intervals.get(each.updater, each.interval))
-    return await store_url(api, home), intervals, ()
+    paused = sorted(each.updater for each in found if each.is_paused)
+    remarks = (f"paused in Prefect: {', '.join(paused)}",) if paused else ()
+    return await store_url(api, home), intervals, remarks
 
 
 async def _without_server(home: Home, account: str) -> Source:

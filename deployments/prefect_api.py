@@ -49,6 +49,8 @@ class Deployment:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     # The names of every parameter the flow has.
     accepts: tuple[str, ...] = ()
+    # Whether it has a schedule that somebody has switched off: it is not late, and it does not run either.
+    is_paused: bool = False
 
     @property
     def account(self) -> str:
@@ -251,20 +253,24 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _interval(deployment: Mapping[str, Any]) -> timedelta | None:
-    if deployment.get("paused"):
-        return None
-    spans = [
-        float(each["schedule"]["interval"])
-        for each in deployment.get("schedules", ())
-        if each.get("active") and each["schedule"].get("interval")
-    ]
+def _interval(schedules: Sequence[Mapping[str, Any]]) -> timedelta | None:
+    spans = [float(each["schedule"]["interval"]) for each in schedules if each["schedule"].get("interval")]
     return timedelta(seconds=min(spans)) if spans else None
 
 
 def _deployment(data: Mapping[str, Any], flow: str) -> Deployment:
     accepts = (data.get("parameter_openapi_schema") or {}).get("properties") or {}
-    return Deployment(data["id"], flow, data["name"], _interval(data), data.get("parameters") or {}, tuple(accepts))
+    schedules = data.get("schedules") or ()
+    active = [] if data.get("paused") else [each for each in schedules if each.get("active")]
+    return Deployment(
+        data["id"],
+        flow,
+        data["name"],
+        _interval(active),
+        data.get("parameters") or {},
+        tuple(accepts),
+        is_paused=bool(schedules) and not active,
+    )
 
 
 def _run(data: Mapping[str, Any]) -> Run:

@@ -122,11 +122,14 @@ async def scheduler(api: PrefectApi, now: datetime | None = None) -> Verdict:
 
 async def updaters(api: PrefectApi, store: Store, account: str) -> Verdict:
     """Whether every updater has succeeded lately, by its own interval."""
-    intervals = {each.updater: each.interval for each in await api.deployments(account) if each.interval is not None}
+    found = await api.deployments(account)
+    intervals = {each.updater: each.interval for each in found if each.interval is not None}
     verdicts = judge(intervals, await store.desk.heartbeats(account), datetime.now(UTC))
     down = [f"{each.updater} ({each.reason})" for each in verdicts if not each.ok]
     if down:
         return failed("updaters", f"down: {'; '.join(down)}", LOOK)
+    if paused := sorted(each.updater for each in found if each.is_paused):
+        return warning("updaters", f"paused: {', '.join(paused)}", "resume them in the UI under Deployments")
     return well("updaters", f"{len(verdicts)} report as they should")
 
 

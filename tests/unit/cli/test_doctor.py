@@ -255,6 +255,19 @@ async def test_a_scheduler_that_schedules_nothing_and_a_server_with_another_pass
         named(await desk.server(closed), "server", "password", "restart")
 
 
+async def test_an_updater_that_somebody_has_paused_is_named() -> None:
+    """Fault 31: it is not late, so nothing else would tell that it does not run."""
+    store = MemoryStore()
+
+    def answer(request: httpx.Request) -> Any:
+        found = scheduling()(request)
+        return [each | {"paused": True} for each in found] if "deployments" in request.url.path else found
+
+    async with api(answer) as prefect:
+        verdict = await desk.updaters(prefect, store, "paper")
+    named(verdict, "updaters", "paused: update-tickers", "resume", health=Health.WARNING)
+
+
 async def test_a_page_that_hangs_or_is_not_ours() -> None:
     """Faults 29 and 30: only warnings, for trading goes on without it."""
 

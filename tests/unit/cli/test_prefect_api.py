@@ -44,7 +44,9 @@ async def test_a_deployments_interval_is_its_shortest_active_one() -> None:
         return httpx.Response(200, json=[{"id": "f1", "name": "a-flow"}] if "flows" in request.url.path else found)
 
     async with serve(answer) as api:
-        intervals = {each.full_name: each.interval for each in await api.deployments()}
+        known = await api.deployments()
+    intervals = {each.full_name: each.interval for each in known}
+    assert {each.name for each in known if each.is_paused} == {"paused", "inactive"}
     assert intervals == {
         "a-flow/plain": timedelta(seconds=10),
         "a-flow/paused": None,

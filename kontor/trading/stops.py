@@ -4,7 +4,7 @@ It stands when the desk is dead. It is an order like any other: queued through t
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 ACTOR = "protective stop"
 # Ahead of exits: it is what stands when everything else fails.
 PRIORITY = 1
+_CAME_TO_NOTHING = frozenset({OrderState.DENIED, OrderState.REJECTED, OrderState.EXPIRED})
 _SLACK = timedelta(minutes=1)
 # Entries may rest for long before they open the position; and how long their stop is asked for after the last fill.
 _ENTRIES_BACK = timedelta(days=30)
@@ -157,8 +158,9 @@ async def _place(
         report.unprotected[key] = f"the price is beyond {stop.trigger_price:f} already: check-exits closes the position"
         return
     earlier = await _earlier(parts, position)
-    if earlier and books.view.now - earlier[-1].created_at < pause_after(earlier):
-        report.unprotected[key] = f"its stop came to nothing: {earlier[-1].reason}"
+    refused = _refused(earlier)
+    if refused and books.view.now - refused[-1].created_at < pause_after(refused):
+        report.unprotected[key] = f"its stop came to nothing: {refused[-1].reason}"
         return
     prefix = await parts.store.desk.desk_prefix()
     name = client_order_id(prefix, "stop", position.strategy, position.symbol, position.opened_by, len(earlier))
@@ -177,6 +179,17 @@ async def _place(
         report.unprotected[key] = order.reason or "denied"
     else:
         report.placed.append(order.client_order_id)
+
+
+def _refused(stops: Sequence[Order]) -> list[Order]:
+    """Those that came to nothing since one stood at the venue; what is live or was replaced is no failure."""
+    refused: list[Order] = []
+    for stop in stops:
+        if stop.state in _CAME_TO_NOTHING:
+            refused.append(stop)
+        elif stop.venue_order_id is not None:
+            refused.clear()
+    return refused
 
 
 async def _earlier(parts: Parts, position: StrategyPosition) -> list[Order]:

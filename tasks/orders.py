@@ -70,10 +70,18 @@ async def show_order(desk: Desk, order: Order) -> dict[str, Any]:
 
 @task(cache_policy=NO_CACHE)
 async def cancel(
-    desk: Desk, symbol: str | None, client_order_ids: Sequence[str] | None, actor: str, seconds: float
+    desk: Desk,
+    symbol: str | None,
+    client_order_ids: Sequence[str] | None,
+    actor: str,
+    seconds: float,
+    *,
+    with_stops: bool = False,
 ) -> dict[str, Any]:
     """Ask for cancels and wait for each to be true at the venue; returns the state of every order, by id."""
-    asked = await canceling.request_cancels(desk, actor=actor, client_order_ids=client_order_ids, symbol=symbol)
+    asked = await canceling.request_cancels(
+        desk, actor=actor, client_order_ids=client_order_ids, symbol=symbol, with_stops=with_stops
+    )
     orders = await asyncio.gather(*(_until_finished(desk, order, seconds) for order in asked))
     return {
         "canceled": sum(order.state is OrderState.CANCELED for order in orders),

@@ -17,7 +17,7 @@ from kontor.domain.intent import OrderIntent
 from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, reopen
 from kontor.domain.protection import Stop, brings_stop, is_crossed, plan, stop_price, waits_for_entry
-from kontor.domain.strategy_position import StrategyPosition, closing_of
+from kontor.domain.strategy_position import StrategyPosition
 from kontor.errors import KontorError, OrderNotFound
 from kontor.execution.cancel import request_cancels
 from kontor.execution.journal import Journal
@@ -26,6 +26,7 @@ from kontor.execution.submit import place
 from kontor.trading.books import Books, load_books
 from kontor.trading.consent import lacks_stops
 from kontor.trading.exits import WATCH, exit_rules, pause_after
+from kontor.trading.second_look import certain_quantity
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,9 @@ async def _keep(
         if market.kind is MarketKind.SPOT:
             return
         live += await _attached(parts, position)
-        wanted = _wanted(parts, books, position, rules, watch.get(key), market)
+        quantity = await certain_quantity(parts, books, position, market, live)
+        if quantity >= max(market.min_quantity, market.quantity_step):
+            wanted = Stop(quantity, _trigger(parts, position, rules, watch.get(key), market))
     todo = plan(wanted, live, entry_price=position.entry_price)
     if todo.cancel:
         asked = await request_cancels(parts, actor=ACTOR, client_order_ids=todo.cancel)
@@ -131,23 +134,14 @@ def _told(stored: Order, *, report: OrderReport) -> Order:
     return reopen(stored, report)
 
 
-def _wanted(
-    parts: Parts,
-    books: Books,
-    position: StrategyPosition,
-    rules: ExitRules,
-    watch: Mapping[str, Any] | None,
-    market: Market,
-) -> Stop | None:
-    """As much as the venue holds of it: what somebody closed by hand needs no stop any more."""
-    quantity = market.round_quantity(closing_of(position, books.positions, books.held(market)).reduce_only)
-    if quantity < max(market.min_quantity, market.quantity_step):
-        return None
+def _trigger(
+    parts: Parts, position: StrategyPosition, rules: ExitRules, watch: Mapping[str, Any] | None, market: Market
+) -> Decimal:
     is_mine = watch is not None and watch.get("opened_by") == position.opened_by and "best" in watch
     # Until check-exits has seen a price, the entry is the best there was.
     best = Decimal(watch["best"]) if watch is not None and is_mine else position.entry_price
     percent = parts.config.protection.stop_percent
-    return Stop(quantity, stop_price(position, rules, stop_percent=percent, best=best, market=market))
+    return stop_price(position, rules, stop_percent=percent, best=best, market=market)
 
 
 async def _place(

@@ -210,6 +210,28 @@ async def test_the_stop_goes_when_the_position_is_closed_and_shrinks_with_it() -
 
 
 @in_virtual_time
+async def test_one_snapshot_that_does_not_show_the_position_yet_takes_no_stop_away() -> None:
+    """A fill is told before the position that it makes; the snapshot in between says that nothing is held."""
+    desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+        await settled(desk, [(Decimal(2), Decimal(95))])
+        for _ in range(3):
+            at = desk.clock.now()
+            await desk.store.account.save_positions(desk.account, [], at)
+            report = await keep_stops(desk)
+            assert (report.canceled, report.placed, report.unprotected) == ([], [], {})
+            # Even later, and again: the venue is asked, and has it.
+            await asyncio.sleep(2)
+        assert standing(desk) == [(Decimal(2), Decimal(95))]
+        desk.exchange.script("positions", Fault.NO_CONNECTION)
+        await desk.store.account.save_positions(desk.account, [], desk.clock.now())
+        await keep_stops(desk)
+        await asyncio.sleep(2)
+        assert (await keep_stops(desk)).canceled == []
+
+
+@in_virtual_time
 async def test_an_exit_leaves_a_reached_stop_to_the_venue_and_closes_when_that_does_nothing() -> None:
     """Two orders at one price would close twice what two strategies hold together."""
     desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})

@@ -21,8 +21,10 @@ from kontor.execution import halt as halting
 from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
+from kontor.execution.view import load_markets
 from kontor.trading import ledger, setup
 from kontor.trading.monitor import start_anew
+from kontor.trading.positions import holders
 
 
 @task(cache_policy=NO_CACHE)
@@ -92,7 +94,12 @@ async def cancel(
 
 @task(cache_policy=NO_CACHE)
 async def close(desk: Desk, symbol: str, run: str, actor: str, seconds: float) -> tuple[dict[str, Any], Order | None]:
-    """Close what the venue says is open on a symbol; what was sent and what is too small to trade, and the order."""
+    """Close what the venue says is open on a symbol; what was sent and what is too small to trade, and the order.
+
+    What strategies hold there is closed with it, and counted as theirs.
+    """
+    shared = (await holders(desk, await load_markets(desk))).shared
+    held = {name: each.quantity for (name, where), each in shared.positions.items() if where == symbol and each.is_open}
     prefix = await desk.store.desk.desk_prefix()
     result = await canceling.close_position(desk, symbol, client_order_id=client_order_id(prefix, run), actor=actor)
     order = result.order
@@ -101,6 +108,7 @@ async def close(desk: Desk, symbol: str, run: str, actor: str, seconds: float) -
     figures = {
         "said": result.sentence,
         "residue": str(result.residue),
+        "strategies_held": {name: f"{quantity:+f}" for name, quantity in held.items()} if order is not None else {},
         "order": describe(order) if order else None,
     }
     return figures, order

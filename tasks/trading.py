@@ -15,6 +15,7 @@ from kontor.ports import Alert
 from kontor.trading import exits, monitor, runner, stops, venue_events
 from kontor.trading.exits import ExitReport
 from kontor.trading.monitor import RiskReport
+from kontor.trading.positions import new_attributions
 from kontor.trading.runner import StrategyRun
 from tasks.artifacts import STRATEGIES, artifact_key
 from tasks.resources import Resources
@@ -78,6 +79,7 @@ async def watch_exits(desk: Desk) -> ExitReport:
         # Exits are looked at all the same.
         get_run_logger().error("the stops were not looked at: %s", error)
     report = await exits.check_exits(desk)
+    await _tell_attributions(desk)
     now = desk.clock.now()
     stored = await desk.store.desk.attribute(desk.account, EXITS_TOLD)
     before: Mapping[str, str] = stored.value if stored and stored.value else {}
@@ -88,6 +90,15 @@ async def watch_exits(desk: Desk) -> ExitReport:
     if told != before:
         await desk.store.desk.set_attribute(desk.account, EXITS_TOLD, told, now)
     return report
+
+
+async def _tell_attributions(desk: Desk) -> None:
+    """Tell of each trade from outside that closed what a strategy held: by whom, where that is known."""
+    for each in await new_attributions(desk):
+        order = await desk.store.orders.get(each.client_order_id) if each.client_order_id else None
+        text = f"{each.quantity:+f} by {order.actor if order is not None else 'the venue'} ({each.source_id})"
+        title = f"Position of {each.strategy} on {each.symbol} reduced from outside"
+        desk.notifier.notify(Alert(title, text, "warning", desk.clock.now(), desk.account, event="position.reduced"))
 
 
 @task(cache_policy=NO_CACHE)

@@ -18,8 +18,10 @@ from kontor.domain.strategy_position import StrategyPosition, closing_of
 from kontor.errors import KontorError
 from kontor.execution.cancel import request_cancels
 from kontor.execution.parts import Parts
+from kontor.execution.reconcile import own_strays
 from kontor.execution.submit import place_all, wait_for_outcome
 from kontor.trading.books import Books, load_books
+from kontor.trading.positions import PATIENCE
 from kontor.trading.runner import EXIT_RULES
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ async def check_exits(parts: Parts) -> ExitReport:
     """
     known = await parts.store.desk.attribute(parts.account, WATCH)
     watch: Mapping[str, Any] = known.value if known and known.value else {}
+    await _own_strays(parts)
     books = await load_books(parts)
     rules = await exit_rules(parts)
     report, seen = ExitReport(), {}
@@ -75,6 +78,14 @@ async def check_exits(parts: Parts) -> ExitReport:
     if seen != watch:
         await parts.store.desk.set_attribute(parts.account, WATCH, seen, parts.clock.now())
     return report
+
+
+async def _own_strays(parts: Parts) -> None:
+    """While it is not known whose a fill is, no position of its symbol is touched: find out now."""
+    try:
+        await own_strays(parts, actor="check-exits", since=parts.clock.now() - PATIENCE)
+    except KontorError as error:
+        log.warning("fills not told apart account=%s error=%s", parts.account, error)
 
 
 async def exit_rules(parts: Parts) -> Mapping[str, ExitRules]:
@@ -120,8 +131,10 @@ async def _look(
     decided_at = (mine or {}).get("decided_at") or books.view.now.isoformat()
     if reason is not None:
         report.closing[key] = reason
-        if not _venue_closes(books, position, price, datetime.fromisoformat(decided_at)):
-            await _close(parts, books, position, report)
+        closes_there = _venue_closes(books, position, price, datetime.fromisoformat(decided_at))
+        if not closes_there and not await _close(parts, books, position, report):
+            # Nothing is held: what somebody buys later must not be closed by what was decided before.
+            reason = None
     elif price is None and rules.need_price:
         raise KontorError(f"{position.symbol}: {ticker}, so its stops cannot be watched")
     watch = {"opened_by": position.opened_by}
@@ -154,16 +167,17 @@ def _venue_closes(books: Books, position: StrategyPosition, price: Decimal | Non
     )
 
 
-async def _close(parts: Parts, books: Books, position: StrategyPosition, report: ExitReport) -> None:
+async def _close(parts: Parts, books: Books, position: StrategyPosition, report: ExitReport) -> bool:
+    """Close what can be closed; False when the venue holds nothing of it."""
     market = books.view.markets.get(position.symbol)
     if market is None:
         raise KontorError(f"{position.symbol} is not a market of this venue any more; ask the venue what became of it")
     key = f"{position.strategy} {position.symbol}"
     exits, number = await _earlier_exits(parts, position)
     if any(not order.is_finished for order in exits) or (position.strategy, position.symbol) in books.unsettled:
-        return
+        return True
     if exits and books.view.now - exits[-1].created_at < pause_after(exits):
-        return
+        return True
     stops = books.stops.get((position.strategy, position.symbol), ())
     reached = [stop for stop in stops if is_crossed(position, stop.trigger_price or _NOTHING, _last(books, position))]
     # A stop that was reached and did nothing must not wake up later; the others stand until the position is flat.
@@ -190,12 +204,13 @@ async def _close(parts: Parts, books: Books, position: StrategyPosition, report:
     }
     if not intents:
         report.residue[key] = f"{abs(position.quantity):f} {market.base}: nothing of it can be traded"
-        return
+        return bool(closing.reduce_only or closing.plain)
     for order in await place_all(parts, intents, actor=f"exit of {position.strategy}"):
         if order.state is OrderState.DENIED:
             report.errors[key] = order.reason or "denied"
         else:
             report.orders.append(order.client_order_id)
+    return True
 
 
 def _last(books: Books, position: StrategyPosition) -> Decimal | None:

@@ -8,6 +8,7 @@ import pytest
 
 from kontor.domain.order import OrderState, Side
 from kontor.execution.halt import halt
+from kontor.execution.reconcile import reconcile
 from kontor.trading.exits import check_exits
 from tests.fakes.desk import BTC
 from tests.fakes.exchange import Fault
@@ -112,9 +113,10 @@ async def test_a_refused_exit_is_tried_again_after_a_pause() -> None:
 
 
 @in_virtual_time
-async def test_a_part_sold_by_hand_is_not_sold_again_and_the_residue_is_shown() -> None:
+async def test_a_part_sold_by_hand_is_not_sold_again_and_nothing_of_it_is_left() -> None:
     desk = TradingDesk({"one": holder(exits={"stop_loss_percent": 5})})
     async with desk.executing():
+        await reconcile(desk)
         await holding(desk)
         by_hand = await desk.want(BTC, Side.SELL, "1.5", reduce_only=True)
         await desk.booked(by_hand.client_order_id)
@@ -122,8 +124,7 @@ async def test_a_part_sold_by_hand_is_not_sold_again_and_the_residue_is_shown() 
         [name] = (await look(desk)).orders
         assert (await desk.booked(name)).quantity == Decimal("0.5")
         report = await look(desk)
-        assert report.orders == []
-        assert report.residue == {f"one {BTC}": "1.5 BTC: nothing of it can be traded"}
+        assert (report.watched, report.orders, report.residue) == (0, [], {})
     assert desk.venue.holding(BTC) == 0
 
 

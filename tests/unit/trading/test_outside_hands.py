@@ -199,10 +199,8 @@ async def test_coins_that_were_withdrawn_are_not_sold_from_what_others_bring_lat
         balance = desk.venue.balance
 
         def after(coins: str) -> None:
-            desk.venue.balance = lambda at: replace(  # type: ignore[method-assign]
-                balance(at),
-                currencies={**balance(at).currencies, "BTC": CurrencyBalance(*map(Decimal, (coins, 0, coins)))},
-            )
+            coin = CurrencyBalance(Decimal(coins), Decimal(0), Decimal(coins))
+            desk.venue.balance = lambda at: replace(balance(at), currencies={**balance(at).currencies, "BTC": coin})
 
         after("0.5")
         await reconcile(desk)

@@ -9,6 +9,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from kontor.desk import Desk
+from kontor.domain.identity import EXTERNAL
 from kontor.errors import KontorError
 from kontor.notify import news
 from kontor.ports import Alert
@@ -84,10 +85,14 @@ async def watch_exits(desk: Desk) -> ExitReport:
     stored = await desk.store.desk.attribute(desk.account, EXITS_TOLD)
     before: Mapping[str, str] = stored.value if stored and stored.value else {}
     told = {**report.closing, **{f"{key} (trouble)": text for key, text in (report.errors | report.residue).items()}}
+    orphaned = {f"{key} (orphan)": text for key, text in report.orphans.items()}
+    for key in sorted(orphaned.keys() - before.keys()):
+        title = f"No strategy manages {key.removesuffix(' (orphan)')}"
+        desk.notifier.notify(Alert(title, orphaned[key], "warning", now, desk.account, event="position.orphaned"))
     for key in sorted(told.keys() - before.keys()):
         severity = "critical" if key.endswith("(trouble)") else "warning"
         desk.notifier.notify(Alert(f"Exit: {key}", told[key], severity, now, desk.account, event="exit.triggered"))
-    if told != before:
+    if (told := told | orphaned) != before:
         await desk.store.desk.set_attribute(desk.account, EXITS_TOLD, told, now)
     return report
 
@@ -96,7 +101,8 @@ async def _tell_attributions(desk: Desk) -> None:
     """Tell of each trade from outside that closed what a strategy held: by whom, where that is known."""
     for each in await new_attributions(desk):
         order = await desk.store.orders.get(each.client_order_id) if each.client_order_id else None
-        text = f"{each.quantity:+f} by {order.actor if order is not None else 'the venue'} ({each.source_id})"
+        theirs = "somebody at the exchange" if order is None or order.strategy == EXTERNAL else order.actor
+        text = f"{each.quantity:+f} by {theirs} ({each.source_id})"
         title = f"Position of {each.strategy} on {each.symbol} reduced from outside"
         desk.notifier.notify(Alert(title, text, "warning", desk.clock.now(), desk.account, event="position.reduced"))
 

@@ -142,6 +142,8 @@ def _pro_rata(quantity: Decimal, held: Mapping[K, Decimal], step: Decimal) -> di
     total = sum(held.values(), _NOTHING)
     if quantity >= total:
         return dict(held)
+    if len(held) == 1:
+        return dict.fromkeys(held, quantity)
     parts = {name: quantity * own / total for name, own in held.items()}
     parts = {name: part // step * step if step else part for name, part in parts.items()}
     left = quantity - sum(parts.values(), _NOTHING)

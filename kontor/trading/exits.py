@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kontor.config import ExitSettings
 from kontor.domain.exits import ExitRules, better, exit_reason
 from kontor.domain.identity import client_order_id
 from kontor.domain.intent import OrderIntent
@@ -23,8 +22,9 @@ from kontor.execution.reconcile import own_strays
 from kontor.execution.submit import place_all, wait_for_outcome
 from kontor.resilience.deadline import deadline
 from kontor.trading.books import Books, load_books
+from kontor.trading.exit_rules import exit_rules_of
+from kontor.trading.orphans import orphans
 from kontor.trading.positions import PATIENCE
-from kontor.trading.runner import EXIT_RULES
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ class ExitReport:
     orders: list[str] = field(default_factory=list)
     residue: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    # Positions that no strategy of kontor.yaml manages any more, and what ends them.
+    orphans: dict[str, str] = field(default_factory=dict)
 
 
 async def check_exits(parts: Parts) -> ExitReport:
@@ -63,7 +65,8 @@ async def check_exits(parts: Parts) -> ExitReport:
     await _own_strays(parts)
     books = await load_books(parts)
     rules = await exit_rules(parts)
-    report, seen, todo = ExitReport(), dict[str, dict[str, str]](), list[_Decided]()
+    report = ExitReport(orphans=orphans(parts.config, books.positions, rules, books.view.markets))
+    seen, todo = dict[str, dict[str, str]](), list[_Decided]()
     for (name, symbol), position in books.positions.items():
         if not position.is_open:
             continue
@@ -119,23 +122,7 @@ async def _own_strays(parts: Parts) -> None:
 
 async def exit_rules(parts: Parts) -> Mapping[str, ExitRules]:
     """Rules by strategy: those of kontor.yaml, and the last known ones of strategies that are not in it any more."""
-    kept = await parts.store.desk.attribute(parts.account, EXIT_RULES)
-    rules = {
-        name: rules_of(ExitSettings.model_validate(value))
-        for name, value in (kept.value if kept and kept.value else {}).items()
-    }
-    return rules | {name: rules_of(settings.exits) for name, settings in parts.config.strategies.items()}
-
-
-def rules_of(settings: ExitSettings) -> ExitRules:
-    """The rules of kontor.yaml."""
-    hours = settings.max_hours
-    return ExitRules(
-        settings.stop_loss_percent,
-        settings.take_profit_percent,
-        settings.trailing_percent,
-        None if hours is None else timedelta(hours=float(hours)),
-    )
+    return await exit_rules_of(parts.store.desk, parts.account, parts.config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,16 +85,28 @@ async def _still_true(
         return None
     if known.marks == marks:
         return known
-    if known.marks[0] != marks[0] or await _moves(parts, known.opening) != known.moves:
+    if known.marks[0] != marks[0] or await _moves(parts.store, parts.account, known.opening) != known.moves:
         return None
     return replace(known, marks=marks)
 
 
-async def _moves(parts: Parts, opening: Mapping[str, Decimal] | None) -> list[OutsideMove]:
+async def stored_holders(store: Store, account: str, markets: Mapping[str, Market]) -> Shared:
+    """Who holds what by a store alone, read at once; fills of unknown orders count as nobody's."""
+    opening = await _opening(store, account)
+    fills = await store.orders.owned_fills(account)
+    return shared_out(fills, await _moves(store, account, opening), markets, opening)
+
+
+async def _opening(store: Store, account: str) -> Mapping[str, Decimal] | None:
+    stored = await store.desk.attribute(account, OPENING)
+    return None if stored is None else {name: Decimal(value) for name, value in stored.value.items()}
+
+
+async def _moves(store: Store, account: str, opening: Mapping[str, Decimal] | None) -> list[OutsideMove]:
     """Moves that are no fills; where nothing is attributed they do not matter."""
     if opening is None:
         return []
-    moves = await parts.store.account.outside_moves(parts.account, limit=1_000_000)
+    moves = await store.account.outside_moves(account, limit=1_000_000)
     return [move for move in moves if not move.source_id.startswith("fill:")]
 
 
@@ -110,9 +122,8 @@ async def _all(
     marks: tuple[datetime | None, datetime | None],
     markets: Mapping[str, Market],
 ) -> _Known:
-    stored = await parts.store.desk.attribute(parts.account, OPENING)
-    opening = None if stored is None else {name: Decimal(value) for name, value in stored.value.items()}
-    moves = await _moves(parts, opening)
+    opening = await _opening(parts.store, parts.account)
+    moves = await _moves(parts.store, parts.account, opening)
     fills = await parts.store.orders.owned_fills(parts.account)
     strays, counted = _strays(parts, fills)
     shared = shared_out(counted, moves, markets, opening)

@@ -25,11 +25,11 @@ from kontor.trading.books import UNITS, Books, load_books
 from kontor.trading.checks import Closings, Refusal, Share, checked
 from kontor.trading.consent import needs_consent
 from kontor.trading.data import CandleData, load_candles, merged_needs, newest_at
+from kontor.trading.exit_rules import EXIT_RULES
 
 log = logging.getLogger(__name__)
 
 STATE = "strategy_state:"
-EXIT_RULES = "exit_rules"
 
 
 @dataclass(slots=True)

@@ -97,13 +97,22 @@ async def cancel_orders(
     client_order_ids: list[str] | None = None,
     account: str = "paper",
     wait_seconds: Seconds = 15,
+    with_stops: bool = False,
 ) -> dict[str, Any]:
     """Cancel the orders named, or all of a symbol, or, with neither, all of the account; safe to repeat.
 
     An order never sent is canceled at once; a live one is canceled at the venue and verified there.
+
+    Args:
+        symbol: Only orders of this symbol.
+        client_order_ids: Only these orders.
+        account: The ExchangeAccount block to cancel on.
+        wait_seconds: How long to wait for the venue.
+        with_stops: Protective stops too, which stand otherwise unless named: the desk places them anew while it runs.
+
     """
     async with open_desk(account) as desk:
-        done = await cancel(desk, symbol, client_order_ids, actor(), wait_seconds)
+        done = await cancel(desk, symbol, client_order_ids, actor(), wait_seconds, with_stops=with_stops)
         await show_done("cancel-orders", account, done)
         return done
 

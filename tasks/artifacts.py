@@ -1,7 +1,7 @@
 """The account in the Prefect UI, under Artifacts: the newest of each key, and a few older ones to look back at."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,7 +16,9 @@ from prefect.exceptions import ObjectNotFound
 from kontor.desk import Desk
 from kontor.domain.order import OPEN
 from kontor.errors import KontorError
+from kontor.execution.view import load_markets
 from kontor.pictures import drawn_apart
+from kontor.trading.positions import holders
 
 STATUS, POSITIONS, OPEN_ORDERS, FILLS, EQUITY, STRATEGIES = (
     "system-status",
@@ -81,7 +83,11 @@ async def _table(desk: Desk, name: str, rows: Sequence[dict[str, str]], about: s
 
 async def _positions(desk: Desk) -> list[dict[str, str]]:
     found = await desk.store.account.positions(desk.account)
-    return [
+    virtual: dict[str, dict[str, Decimal]] = {}
+    for (name, symbol), each in (await holders(desk, await load_markets(desk))).shared.positions.items():
+        if each.is_open:
+            virtual.setdefault(symbol, {})[name] = each.quantity
+    rows = [
         {
             "market": each.symbol,
             "side": each.side.value,
@@ -89,9 +95,19 @@ async def _positions(desk: Desk) -> list[dict[str, str]]:
             "entry": _figure(each.entry_price),
             "mark": _figure(each.mark_price),
             "unrealized": _figure(each.unrealized_pnl),
+            **_holders(virtual.pop(each.symbol, {}), each.signed_quantity),
         }
         for each in (found.value if found else ())
     ]
+    # Coins that strategies bought are in the balance, not among the positions.
+    blank = dict.fromkeys(("side", "quantity", "entry", "mark", "unrealized"), "")
+    return rows + [{"market": symbol, **blank, **_holders(held, None)} for symbol, held in sorted(virtual.items())]
+
+
+def _holders(held: Mapping[str, Decimal], whole: Decimal | None) -> dict[str, str]:
+    """What each strategy holds of a position, and what is left for people's hands."""
+    by_hand = "" if whole is None else _figure(whole - sum(held.values(), Decimal(0)))
+    return {"strategies": ", ".join(f"{name} {held[name]:+f}" for name in sorted(held)), "by hand": by_hand}
 
 
 async def _open_orders(desk: Desk) -> list[dict[str, str]]:

@@ -21,8 +21,10 @@ from kontor.execution import halt as halting
 from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
+from kontor.execution.view import load_markets
 from kontor.trading import ledger, setup
 from kontor.trading.monitor import start_anew
+from kontor.trading.positions import holders
 
 
 @task(cache_policy=NO_CACHE)
@@ -70,10 +72,18 @@ async def show_order(desk: Desk, order: Order) -> dict[str, Any]:
 
 @task(cache_policy=NO_CACHE)
 async def cancel(
-    desk: Desk, symbol: str | None, client_order_ids: Sequence[str] | None, actor: str, seconds: float
+    desk: Desk,
+    symbol: str | None,
+    client_order_ids: Sequence[str] | None,
+    actor: str,
+    seconds: float,
+    *,
+    with_stops: bool = False,
 ) -> dict[str, Any]:
     """Ask for cancels and wait for each to be true at the venue; returns the state of every order, by id."""
-    asked = await canceling.request_cancels(desk, actor=actor, client_order_ids=client_order_ids, symbol=symbol)
+    asked = await canceling.request_cancels(
+        desk, actor=actor, client_order_ids=client_order_ids, symbol=symbol, with_stops=with_stops
+    )
     orders = await asyncio.gather(*(_until_finished(desk, order, seconds) for order in asked))
     return {
         "canceled": sum(order.state is OrderState.CANCELED for order in orders),
@@ -84,7 +94,12 @@ async def cancel(
 
 @task(cache_policy=NO_CACHE)
 async def close(desk: Desk, symbol: str, run: str, actor: str, seconds: float) -> tuple[dict[str, Any], Order | None]:
-    """Close what the venue says is open on a symbol; what was sent and what is too small to trade, and the order."""
+    """Close what the venue says is open on a symbol; what was sent and what is too small to trade, and the order.
+
+    What strategies hold there is closed with it, and counted as theirs.
+    """
+    shared = (await holders(desk, await load_markets(desk))).shared
+    held = {name: each.quantity for (name, where), each in shared.positions.items() if where == symbol and each.is_open}
     prefix = await desk.store.desk.desk_prefix()
     result = await canceling.close_position(desk, symbol, client_order_id=client_order_id(prefix, run), actor=actor)
     order = result.order
@@ -93,6 +108,7 @@ async def close(desk: Desk, symbol: str, run: str, actor: str, seconds: float) -
     figures = {
         "said": result.sentence,
         "residue": str(result.residue),
+        "strategies_held": {name: f"{quantity:+f}" for name, quantity in held.items()} if order is not None else {},
         "order": describe(order) if order else None,
     }
     return figures, order

@@ -9,12 +9,14 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from kontor.desk import Desk
+from kontor.domain.identity import EXTERNAL
 from kontor.errors import KontorError
 from kontor.notify import news
 from kontor.ports import Alert
 from kontor.trading import exits, monitor, runner, stops, venue_events
 from kontor.trading.exits import ExitReport
 from kontor.trading.monitor import RiskReport
+from kontor.trading.positions import new_attributions
 from kontor.trading.runner import StrategyRun
 from tasks.artifacts import STRATEGIES, artifact_key
 from tasks.resources import Resources
@@ -78,16 +80,31 @@ async def watch_exits(desk: Desk) -> ExitReport:
         # Exits are looked at all the same.
         get_run_logger().error("the stops were not looked at: %s", error)
     report = await exits.check_exits(desk)
+    await _tell_attributions(desk)
     now = desk.clock.now()
     stored = await desk.store.desk.attribute(desk.account, EXITS_TOLD)
     before: Mapping[str, str] = stored.value if stored and stored.value else {}
     told = {**report.closing, **{f"{key} (trouble)": text for key, text in (report.errors | report.residue).items()}}
+    orphaned = {f"{key} (orphan)": text for key, text in report.orphans.items()}
+    for key in sorted(orphaned.keys() - before.keys()):
+        title = f"No strategy manages {key.removesuffix(' (orphan)')}"
+        desk.notifier.notify(Alert(title, orphaned[key], "warning", now, desk.account, event="position.orphaned"))
     for key in sorted(told.keys() - before.keys()):
         severity = "critical" if key.endswith("(trouble)") else "warning"
         desk.notifier.notify(Alert(f"Exit: {key}", told[key], severity, now, desk.account, event="exit.triggered"))
-    if told != before:
+    if (told := told | orphaned) != before:
         await desk.store.desk.set_attribute(desk.account, EXITS_TOLD, told, now)
     return report
+
+
+async def _tell_attributions(desk: Desk) -> None:
+    """Tell of each trade from outside that closed what a strategy held: by whom, where that is known."""
+    for each in await new_attributions(desk):
+        order = await desk.store.orders.get(each.client_order_id) if each.client_order_id else None
+        theirs = "somebody at the exchange" if order is None or order.strategy == EXTERNAL else order.actor
+        text = f"{each.quantity:+f} by {theirs} ({each.source_id})"
+        title = f"Position of {each.strategy} on {each.symbol} reduced from outside"
+        desk.notifier.notify(Alert(title, text, "warning", desk.clock.now(), desk.account, event="position.reduced"))
 
 
 @task(cache_policy=NO_CACHE)

@@ -24,12 +24,13 @@ def check(
 ) -> int:
     """Read both files and say everything that is wrong with them, each mistake with file, line and remedy.
 
-    Symbols are held against the markets the desk's store knows, once a desk has run.
+    Symbols are held against the markets the desk's store knows, once a desk has run, and positions that no strategy
+    manages any more are named.
     """
     from deployments.checking.project import check_files
 
     config_file, deployments_file = _files(file)
-    markets, remarks = _markets(deployments_file or config_file)
+    markets, remarks = _markets(deployments_file or config_file, config_file)
     found = check_files(config_file, deployments_file, markets)
     out = Console(soft_wrap=True, markup=False, highlight=False)
     complain = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
@@ -86,22 +87,40 @@ def _has_deployments(path: Path) -> bool:
     return isinstance(data, dict) and "deployments" in data
 
 
-def _markets(file: Path | None) -> tuple[Mapping[str, Collection[str]], list[str]]:
-    """The symbols of each account's venue as the desk's store has them; a remark where it has none."""
+def _markets(file: Path | None, config_file: Path | None) -> tuple[Mapping[str, Collection[str]], list[str]]:
+    """The symbols of each account's venue as the desk's store has them; a remark where it has none, and for each
+    position that would be without its strategy.
+    """
     from deployments.desk_status import desk_store
+    from kontor.config import load_config
+    from kontor.trading.orphans import stored_orphans
+
+    try:
+        config = load_config(config_file) if config_file is not None else None
+    except (KontorError, OSError):
+        # Its mistakes are told elsewhere.
+        config = None
 
     try:
         accounts = Project(file.parent if file else Path()).accounts()
     except KontorError:
         accounts = frozenset()
 
-    async def read() -> Mapping[str, Collection[str]]:
+    async def read() -> tuple[Mapping[str, Collection[str]], list[str]]:
+        names = sorted(accounts or {"paper"})
         async with desk_store(Home.from_environment()) as store:
-            return {account: set(await store.market.markets(account)) for account in accounts or {"paper"}}
+            orphaned = [
+                f"account {account}: {sentence}"
+                for account in names
+                if config is not None
+                for sentence in await stored_orphans(store, account, config)
+            ]
+            return {account: set(await store.market.markets(account)) for account in names}, orphaned
 
     try:
-        found = asyncio.run(read())
+        found, orphaned = asyncio.run(read())
     except KontorError as error:
         return {}, [f"symbols are not checked against the exchange: {error}"]
     known = {account: symbols for account, symbols in found.items() if symbols}
-    return known, [] if known else ["symbols are not checked against the exchange: no market is stored yet"]
+    remarks = [] if known else ["symbols are not checked against the exchange: no market is stored yet"]
+    return known, [*remarks, *orphaned]

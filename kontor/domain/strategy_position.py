@@ -54,16 +54,17 @@ class StrategyPosition:
             fees[fill.fee_currency] = fees.get(fill.fee_currency, _NOTHING) + fill.fee
             if market is not None and market.kind is MarketKind.SPOT and fill.fee_currency == market.base:
                 change -= fill.fee
-        return replace(self._moved(change, fill), fees=fees)
+        return replace(self.moved(change, fill.price, fill.filled_at, fill.trade_id), fees=fees)
 
-    def _moved(self, change: Decimal, fill: Fill) -> "StrategyPosition":
+    def moved(self, change: Decimal, at_price: Decimal, at: datetime, name: str) -> "StrategyPosition":
+        """The position after so much (signed) was traded at a price; `name` is what opens it, if that is so."""
         held, total = self.quantity, self.quantity + change
         if not held or held * change > 0:
-            price = fill.price if not total else (self.entry_price * held + fill.price * change) / total
-            opened = (self.opened_at, self.opened_by) if held else (fill.filled_at, fill.trade_id)
+            price = at_price if not total else (self.entry_price * held + at_price * change) / total
+            opened = (self.opened_at, self.opened_by) if held else (at, name)
             return replace(self, quantity=total, entry_price=price, opened_at=opened[0], opened_by=opened[1])
         closed = min(abs(change), abs(held)) * (1 if held > 0 else -1)
-        realized = self.realized_pnl + (fill.price - self.entry_price) * closed
+        realized = self.realized_pnl + (at_price - self.entry_price) * closed
         if not total:
             return replace(
                 self, quantity=total, entry_price=_NOTHING, opened_at=None, opened_by="", realized_pnl=realized
@@ -74,9 +75,9 @@ class StrategyPosition:
         return replace(
             self,
             quantity=total,
-            entry_price=fill.price,
-            opened_at=fill.filled_at,
-            opened_by=fill.trade_id,
+            entry_price=at_price,
+            opened_at=at,
+            opened_by=name,
             realized_pnl=realized,
         )
 
@@ -84,14 +85,9 @@ class StrategyPosition:
 Positions = Mapping[tuple[str, str], StrategyPosition]
 
 
-def positions_of(
-    fills: Iterable[tuple[str, Fill]], markets: Mapping[str, Market], before: Positions | None = None
-) -> Positions:
-    """Positions by (strategy, symbol) out of (strategy, fill) pairs, oldest first; closed ones stay, for their P&L.
-
-    `before` are those that all earlier fills have made.
-    """
-    positions: dict[tuple[str, str], StrategyPosition] = dict(before or {})
+def positions_of(fills: Iterable[tuple[str, Fill]], markets: Mapping[str, Market]) -> Positions:
+    """Positions by (strategy, symbol) out of (strategy, fill) pairs, oldest first; closed ones stay, for their P&L."""
+    positions: dict[tuple[str, str], StrategyPosition] = {}
     for strategy, fill in fills:
         key = strategy, fill.symbol
         position = positions.get(key) or StrategyPosition(strategy, fill.symbol)

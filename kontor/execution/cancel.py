@@ -24,15 +24,21 @@ async def request_cancels(
     actor: str,
     client_order_ids: Collection[str] | None = None,
     symbol: str | None = None,
+    with_stops: bool = False,
 ) -> Sequence[Order]:
     """Ask for cancels of the named orders, or of all of ours that are open, on `symbol` or everywhere.
 
     One not yet sent is CANCELED at once; a live one is when the venue says so: wait for it with `wait_for_outcome`.
-    Orders that somebody else placed at the venue are canceled only by name. Asking twice changes nothing.
+    Orders that somebody else placed at the venue are canceled only by name, and protective stops only so or when they
+    are asked for: a position would stand naked until they are placed anew. Asking twice changes nothing.
     """
     if client_order_ids is None:
         open_orders = await parts.store.orders.find(parts.account, states=OPEN, symbol=symbol, limit=10_000)
-        client_order_ids = [order.client_order_id for order in open_orders if order.strategy != EXTERNAL]
+        client_order_ids = [
+            order.client_order_id
+            for order in open_orders
+            if order.strategy != EXTERNAL and (with_stops or not order.is_stop)
+        ]
     for name in client_order_ids:
         order = await parts.store.orders.get(name)
         if order is None or order.account != parts.account:

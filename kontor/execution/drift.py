@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from kontor.domain.attribution import opening_of
 from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL, belongs_to
 from kontor.domain.outside import (
@@ -31,6 +32,8 @@ from kontor.execution.view import load_markets
 log = logging.getLogger(__name__)
 
 DRIFT = "drift"
+# What was held before the first fill of the store, by swap symbol or currency.
+OPENING = "opening_holdings"
 # A fill may show in a position before it shows in the list of fills: only what lasts longer than this is drift.
 SETTLE_SECONDS = 2.0
 LOOKS = 3
@@ -128,9 +131,23 @@ async def _settle(
         return Comparison()
     for move in booked:
         log.warning("outside move booked account=%s %s", parts.account, move)
+    await _keep_opening(parts, found)
     figures = [{"name": d.name, "expected": str(d.expected), "found": str(d.found)} for d in comparison.drift]
     await parts.store.desk.set_attribute(parts.account, DRIFT, figures, found.at)
     return Comparison(tuple(booked), comparison.drift)
+
+
+async def _keep_opening(parts: Parts, found: Baseline) -> None:
+    """Once: what was held before the first fill and move, so that what people hold can be told from then on."""
+    if await parts.store.desk.attribute(parts.account, OPENING) is not None:
+        return
+    markets = await load_markets(parts)
+    fills = [fill for _, fill in await parts.store.orders.owned_fills(parts.account)]
+    expected = {**expected_balances({}, fills, markets), **expected_positions({}, fills, markets)}
+    moves = await parts.store.account.outside_moves(parts.account, limit=1_000_000)
+    opening = opening_of({**found.balances, **found.positions}, expected, moves)
+    value = {name: str(quantity) for name, quantity in opening.items()}
+    await parts.store.desk.set_attribute(parts.account, OPENING, value, found.at)
 
 
 async def _recent_fills(parts: Parts, at: datetime) -> list[Fill]:

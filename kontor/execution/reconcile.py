@@ -98,6 +98,18 @@ async def reconcile(
     return work.report
 
 
+async def own_strays(parts: Parts, *, actor: str, since: datetime) -> int:
+    """Find out whose the stored fills are that belong to no order yet: the venue is asked for the orders behind them.
+
+    Those of others are adopted. Returns how many fills there were.
+    """
+    owned = await parts.store.orders.owned_fills(parts.account, since=since)
+    strays = [fill for _, fill in owned if fill.client_order_id is None]
+    if strays:
+        await _Reconciliation(parts, actor, None).book(strays)
+    return len(strays)
+
+
 class _Reconciliation:
     def __init__(self, parts: Parts, actor: str, notifier: Notifier | None) -> None:
         self._parts, self._actor, self._notifier = parts, actor, notifier
@@ -156,8 +168,11 @@ class _Reconciliation:
         return len(self.transfers) - known
 
     async def _fills(self) -> int:
+        return await self.book(await self._fetch_fills(self._since))
+
+    async def book(self, fills: Sequence[Fill]) -> int:
+        """Save fills with the orders they belong to, adopting those of others; how many were new."""
         parts = self._parts
-        fills = await self._fetch_fills(self._since)
         prefix = await parts.store.desk.desk_prefix()
         for foreign in {fill.client_order_id for fill in fills if is_foreign(prefix, fill.client_order_id)}:
             await self._foreign(str(foreign))

@@ -15,13 +15,15 @@ from kontor.domain.protection import attached_stop, brings_stop
 from kontor.domain.risk import admit
 from kontor.errors import KontorError, OrderDenied
 from kontor.execution.parts import Parts
-from kontor.execution.view import limits_of, load_view
+from kontor.execution.view import fresh_tickers, limits_of, load_markets, load_view
 from kontor.resilience.deadline import deadline
 
 log = logging.getLogger(__name__)
 
 S = OrderState
 _GATE_TTL = timedelta(seconds=10)
+# How long intents wait for others at the gate; exits are looked at again soon, and must not outlast their flow.
+_ENTRY_SECONDS, _EXIT_SECONDS = 20.0, 5.0
 _POLL_FIRST, _POLL_LONGEST = 0.02, 0.25
 
 # One gate per account and event loop: intents of one process pass it one after the other.
@@ -42,12 +44,14 @@ async def place_all(parts: Parts, intents: Mapping[str, OrderIntent], *, actor: 
     known = {name: order for name in intents if (order := await parts.store.orders.get(name)) is not None}
     new = {name: intent for name, intent in intents.items() if name not in known}
     if new:
-        async with _gate(parts):
-            view = await load_view(
-                parts,
-                {intent.symbol for intent in new.values()},
-                reduces=any(intent.reduce_only for intent in new.values()),
-            )
+        symbols = {intent.symbol for intent in new.values()}
+        # Prices are asked for before the gate: nobody else's order waits for the venue's market data.
+        markets = await load_markets(parts)
+        await fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits_of(parts.config))
+        only_reduces = all(intent.reduce_only for intent in new.values())
+        async with _gate(parts, _EXIT_SECONDS if only_reduces else _ENTRY_SECONDS):
+            reduces = any(intent.reduce_only for intent in new.values())
+            view = await load_view(parts, symbols, reduces=reduces, ask=False)
             orders: list[Order] = []
             for name, intent in new.items():
                 order = weigh(parts, intent, view, client_order_id=name, actor=actor)
@@ -117,22 +121,31 @@ async def wait_for_outcome(
 
 
 @asynccontextmanager
-async def _gate(parts: Parts) -> AsyncGenerator[None]:
-    """One at a time: two intents weighed against the same account could together break a limit that each keeps."""
+async def _gate(parts: Parts, seconds: float) -> AsyncGenerator[None]:
+    """One at a time: two intents weighed against the same account could together break a limit that each keeps.
+
+    DeadlineExceeded when others hold it longer than `seconds`; nothing is queued then.
+    """
     locks = _gates.setdefault(asyncio.get_running_loop(), {})
     lock = locks.setdefault(parts.account, asyncio.Lock())
-    async with lock:
+    waited_from = parts.clock.monotonic()
+    async with deadline("waiting for the pre-trade gate", seconds):
+        await lock.acquire()
+    try:
         if not limits_of(parts.config).need_account:
             yield
             return
         state, name, owner = parts.store.desk, f"gate:{parts.account}", uuid4().hex
-        async with deadline("waiting for the pre-trade gate", 2 * _GATE_TTL.total_seconds()):
+        left = max(seconds - (parts.clock.monotonic() - waited_from), _POLL_FIRST)
+        async with deadline("waiting for the pre-trade gate", left):
             while (lease := await state.acquire_lease(name, owner, _GATE_TTL, parts.clock.now())) is None:
                 await parts.clock.sleep(_POLL_FIRST)
         try:
             yield
         finally:
             await state.release_lease(lease)
+    finally:
+        lock.release()
 
 
 def _tell(order: Order) -> None:

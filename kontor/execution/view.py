@@ -16,9 +16,12 @@ from kontor.domain.snapshot import Snapshot
 from kontor.errors import ExchangeError
 from kontor.execution.halt import halted
 from kontor.execution.parts import Parts
+from kontor.resilience.deadline import DeadlineExceeded, deadline
 
 log = logging.getLogger(__name__)
 
+# Exits must not wait for prices: those that do not come soon are left as old as they are.
+TICKER_SECONDS = 3.0
 # What losses are counted from, as monitor-risk keeps it.
 RISK_MARKS = "risk_marks"
 # How the account is set up at the venue and must not be; a list of sentences.
@@ -54,17 +57,22 @@ async def load_markets(parts: Parts) -> Mapping[str, Market]:
         return await parts.store.market.markets(parts.account)
 
 
-async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool) -> RiskView:
-    """What the gate needs for intents on `symbols`; with `reduces` some of them must be held against positions."""
+async def load_view(parts: Parts, symbols: Collection[str], *, reduces: bool, ask: bool = True) -> RiskView:
+    """What the gate needs for intents on `symbols`; with `reduces` some of them must be held against positions.
+
+    Without `ask` stale tickers are left as they are stored: nothing is asked of the venue.
+    """
     store, account, now = parts.store, parts.account, parts.clock.now()
     limits = limits_of(parts.config)
     markets = await load_markets(parts)
     halt = await halted(store.desk, account)
+    known = [symbol for symbol in symbols if symbol in markets]
+    tickers = fresh_tickers(parts, known, limits) if ask else store.market.tickers(account, known)
     view = RiskView(
         now=now,
         limits=limits,
         markets=markets,
-        tickers=await fresh_tickers(parts, [symbol for symbol in symbols if symbol in markets], limits),
+        tickers=await tickers,
         halted=halt.reason if halt else None,
         forbidden=await _forbidden(parts),
     )
@@ -86,8 +94,9 @@ async def fresh_tickers(parts: Parts, symbols: Collection[str], limits: Limits) 
     ]
     if stale:
         try:
-            fetched = await parts.exchange.fetch_tickers(stale)
-        except ExchangeError as error:
+            async with deadline("stale tickers", TICKER_SECONDS):
+                fetched = await parts.exchange.fetch_tickers(stale)
+        except (ExchangeError, DeadlineExceeded) as error:
             log.warning("stale tickers not refreshed account=%s symbols=%s error=%s", parts.account, stale, error)
         else:
             await parts.store.market.save_tickers(parts.account, list(fetched.values()), now)

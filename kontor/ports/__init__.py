@@ -6,7 +6,7 @@ from kontor.ports.desk_state import DeskState, Heartbeat, Lease
 from kontor.ports.exchange import Exchange, ExchangeSettings
 from kontor.ports.market_store import MarketStore
 from kontor.ports.notifier import Alert, Notifier
-from kontor.ports.order_queue import DueOrders, HistoryMark, News, OrderQueue
+from kontor.ports.order_queue import DueOrders, FillCounts, HistoryMark, News, OrderQueue
 from kontor.ports.store import Store
 from kontor.ports.streams import Streams
 
@@ -18,6 +18,7 @@ __all__ = [
     "DueOrders",
     "Exchange",
     "ExchangeSettings",
+    "FillCounts",
     "Heartbeat",
     "HistoryMark",
     "Lease",

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderEvent, OrderState
@@ -39,6 +39,14 @@ class News:
     events: Sequence[tuple[OrderEvent, Order]]
     fills: Sequence[Fill]
     mark: HistoryMark
+
+
+class FillCounts(NamedTuple):
+    """How many fills there are, how many of them belong to an order, and how many to one of a strategy."""
+
+    every: int
+    linked: int
+    of_strategies: int
 
 
 class OrderQueue(Protocol):
@@ -119,8 +127,14 @@ class OrderQueue(Protocol):
         """Every fill (since a moment) of an order that a strategy placed, with the strategy's name, oldest first."""
         ...
 
-    async def count_strategy_fills(self, account: str) -> int:
-        """How many fills `strategy_fills` has without `since`; cheap."""
+    async def owned_fills(self, account: str, *, since: datetime | None = None) -> Sequence[tuple[str | None, Fill]]:
+        """Every fill (since a moment), oldest first, with the strategy of its order; None for one that no strategy
+        placed: by hand, adopted, or not linked to an order (yet).
+        """
+        ...
+
+    async def count_fills(self, account: str) -> FillCounts:
+        """How many fills `owned_fills` has without `since`; cheap."""
         ...
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:

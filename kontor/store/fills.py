@@ -7,11 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, insert, select, update
 
 from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import Order
+from kontor.ports import FillCounts
 from kontor.store import tables
 from kontor.store.rows import chunks, columns_of, one_of, values_of
 
@@ -44,6 +45,19 @@ OF_STRATEGIES = (
 )
 OF_STRATEGIES_SINCE = OF_STRATEGIES.where(f.filled_at >= bindparam("since", type_=f.filled_at.type))
 COUNT_OF_STRATEGIES = OF_STRATEGIES.order_by(None).with_only_columns(func.count())
+COUNT_ALL = select(func.count(), func.count(f.client_order_id)).where(f.account == bindparam("account"))
+OWNED = (
+    select(case((o.strategy != EXTERNAL, o.strategy)), *FILL)
+    .join_from(
+        tables.fills,
+        tables.orders,
+        and_(o.client_order_id == f.client_order_id, o.account == f.account),
+        isouter=True,
+    )
+    .where(f.account == bindparam("account"))
+    .order_by(f.filled_at, f.number)
+)
+OWNED_SINCE = OWNED.where(f.filled_at >= bindparam("since", type_=f.filled_at.type))
 
 ADOPT = update(tables.fills).where(
     tables.fills.c.account == bindparam("of_account"),
@@ -106,9 +120,17 @@ def load_strategy_fills(conn: Connection, account: str, since: datetime | None) 
     return [(row[0], Fill(*row[1:])) for row in conn.execute(query, given)]
 
 
-def count_strategy_fills(conn: Connection, account: str) -> int:
-    """How many fills strategies' orders have."""
-    return conn.scalar(COUNT_OF_STRATEGIES, {"account": account}) or 0
+def load_owned_fills(conn: Connection, account: str, since: datetime | None) -> list[tuple[str | None, Fill]]:
+    """(strategy, fill) for every fill, None for one of no strategy's order, oldest first."""
+    given: dict[str, Any] = {"account": account} if since is None else {"account": account, "since": since}
+    return [(row[0], Fill(*row[1:])) for row in conn.execute(OWNED if since is None else OWNED_SINCE, given)]
+
+
+def count_fills(conn: Connection, account: str) -> FillCounts:
+    """How many fills there are."""
+    given = {"account": account}
+    every, linked = conn.execute(COUNT_ALL, given).one()
+    return FillCounts(every, linked, conn.scalar(COUNT_OF_STRATEGIES, given) or 0)
 
 
 def _key(fill: Fill) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import Order, OrderEvent, OrderState
 from kontor.domain.snapshot import Snapshot
-from kontor.ports import DueOrders, HistoryMark, News
+from kontor.ports import DueOrders, FillCounts, HistoryMark, News
 from kontor.store.changes import Changes
 from kontor.store.ordering import (
     CANCEL_REQUESTED,
@@ -198,9 +198,21 @@ class MemoryOrderQueue:
         ]
         return sorted(((name, fill) for name, fill in found if name), key=lambda pair: pair[1].filled_at)
 
-    async def count_strategy_fills(self, account: str) -> int:
-        """How many fills strategies' orders have."""
-        return len(await self.strategy_fills(account))
+    async def owned_fills(self, account: str, *, since: datetime | None = None) -> Sequence[tuple[str | None, Fill]]:
+        """Every fill with the strategy of its order, None where that is nobody's, oldest first."""
+        found = [
+            (order.strategy if order is not None and order.strategy != EXTERNAL else None, fill)
+            for (owner, _, _), fill in self._fills.items()
+            if owner == account and (since is None or fill.filled_at >= since)
+            for order in [self._orders.get(fill.client_order_id or "")]
+        ]
+        return sorted(found, key=lambda pair: pair[1].filled_at)
+
+    async def count_fills(self, account: str) -> FillCounts:
+        """How many fills there are."""
+        mine = [fill for (owner, _, _), fill in self._fills.items() if owner == account]
+        linked = sum(fill.client_order_id is not None for fill in mine)
+        return FillCounts(len(mine), linked, len(await self.strategy_fills(account)))
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""

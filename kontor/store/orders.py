@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, insert
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderEvent, OrderState
-from kontor.ports import DueOrders, HistoryMark, News
+from kontor.ports import DueOrders, FillCounts, HistoryMark, News
 from kontor.store import fills as booking
 from kontor.store import tables
 from kontor.store.database import Database
@@ -190,9 +190,13 @@ class SqlOrderQueue:
         """Every fill of an order that a strategy placed, with the strategy's name, oldest first."""
         return await self._database.read(lambda conn: booking.load_strategy_fills(conn, account, since))
 
-    async def count_strategy_fills(self, account: str) -> int:
-        """How many fills strategies' orders have."""
-        return await self._database.read(lambda conn: booking.count_strategy_fills(conn, account))
+    async def owned_fills(self, account: str, *, since: datetime | None = None) -> Sequence[tuple[str | None, Fill]]:
+        """Every fill with the strategy of its order, None where that is nobody's, oldest first."""
+        return await self._database.read(lambda conn: booking.load_owned_fills(conn, account, since))
+
+    async def count_fills(self, account: str) -> FillCounts:
+        """How many fills there are."""
+        return await self._database.read(lambda conn: booking.count_fills(conn, account))
 
     async def short_of_fills(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """Orders whose recorded fills sum to less than their filled quantity, oldest first."""

@@ -17,7 +17,7 @@ from kontor.domain.units import OpenUnit, UnitFigures, UnitRules, figures, risk_
 from kontor.errors import KontorError
 from kontor.execution.parts import Parts
 from kontor.execution.view import load_markets, load_view
-from kontor.trading.positions import strategy_positions
+from kontor.trading.positions import holders
 
 UNITS = "units"
 _NOTHING = Decimal(0)
@@ -66,7 +66,8 @@ class Books:
 
 async def load_books(parts: Parts, symbols: Collection[str] = ()) -> Books:
     """The account's books, with fresh tickers for `symbols` and what is held; KontorError before the first balance."""
-    positions = await strategy_positions(parts, await load_markets(parts))
+    found = await holders(parts, await load_markets(parts))
+    positions = found.shared.positions
     held = {symbol for (_, symbol), position in positions.items() if position.is_open}
     view = await load_view(parts, {*symbols, *held}, reduces=True)
     if view.balance is None:
@@ -87,7 +88,8 @@ async def load_books(parts: Parts, symbols: Collection[str] = ()) -> Books:
         positions=positions,
         orders={name: tuple(some) for name, some in orders.items()},
         stops={key: tuple(some) for key, some in stops.items()},
-        unsettled=frozenset((order.strategy, order.symbol) for order in short if order.strategy),
+        unsettled=frozenset((order.strategy, order.symbol) for order in short if order.strategy)
+        | {key for key in positions if key[1] in found.strays},
         units=figures(unit_rules(parts.config), view.balance.total, units),
     )
 

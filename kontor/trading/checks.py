@@ -1,6 +1,6 @@
 """Decisions looked at before anything is done: is it one, does it make sense, does it keep its strategy's share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -154,25 +154,54 @@ def _worth(view: MarketView, books: Books, orders: Iterable[Order]) -> Decimal:
     return held + sum(pending, _NOTHING)
 
 
-def netted(order: StrategyOrder, books: Books, strategy: str, market: Market) -> list[StrategyOrder]:
-    """A closing order as the venue can take it: what it holds on that side by reduce-only, and what another strategy
-    holds against us by a plain order, so that each keeps what is its own.
+class Closings:
+    """A strategy's closing orders as the venue can take them, order by order: never more than what is its own.
+
+    On spot every sale is one: what else is there belongs to people or to other strategies.
     """
-    intent = order.intent
-    if not intent.reduce_only:
-        return [order]
-    position = books.position(strategy, intent.symbol)
-    if not position.is_open or intent.side is not position.closing_side:
-        return [order]
-    closing = closing_of(position, books.positions, books.held(market))
-    reducing = min(intent.quantity, closing.reduce_only)
-    plain = min(intent.quantity - reducing, closing.plain)
-    parts: Mapping[str, tuple[Decimal, dict[str, Any]]] = {
-        order.leg: (market.round_quantity(reducing), {}),
-        f"{order.leg}-net": (market.round_quantity(plain), {"reduce_only": False}),
-    }
-    return [
-        StrategyOrder(leg, replace(intent, quantity=quantity, **changes))
-        for leg, (quantity, changes) in parts.items()
-        if quantity >= max(market.min_quantity, market.quantity_step)
-    ]
+
+    def __init__(self, books: Books, strategy: str) -> None:
+        self._books, self._strategy = books, strategy
+        self._planned: dict[tuple[str, Side], Decimal] = {}
+
+    def parts(self, order: StrategyOrder, market: Market, names: Collection[str]) -> list[StrategyOrder] | str:
+        """What the venue holds on that side by reduce-only, and what another strategy holds against us by a plain
+        order, so that each keeps what is its own; or why there is nothing to close.
+
+        `names` are the order's own, which it may already have in the queue.
+        """
+        intent = order.intent
+        if not only_reduces(market, intent.side, reduce_only=intent.reduce_only):
+            return [order]
+        intent = replace(intent, reduce_only=True)
+        position = self._books.position(self._strategy, intent.symbol)
+        if not position.is_open or intent.side is not position.closing_side:
+            return f"own_position: {self._strategy} holds nothing of {intent.symbol} that a {intent.side} would close"
+        own = abs(position.quantity) - self._under_way(intent, names)
+        closing = closing_of(position, self._books.positions, self._books.held(market))
+        reducing = min(intent.quantity, closing.reduce_only, own)
+        plain = min(intent.quantity - reducing, closing.plain, own - reducing)
+        quantities: Mapping[str, tuple[Decimal, dict[str, Any]]] = {
+            order.leg: (market.round_quantity(reducing), {}),
+            f"{order.leg}-net": (market.round_quantity(plain), {"reduce_only": False}),
+        }
+        smallest = max(market.min_quantity, market.quantity_step)
+        found = [
+            StrategyOrder(leg, replace(intent, quantity=quantity, **changes))
+            for leg, (quantity, changes) in quantities.items()
+            if quantity >= smallest
+        ]
+        if not found:
+            return f"own_position: of its {abs(position.quantity):f} of {intent.symbol} nothing is left to close"
+        key = intent.symbol, intent.side
+        self._planned[key] = self._planned.get(key, _NOTHING) + sum((each.intent.quantity for each in found), _NOTHING)
+        return found
+
+    def _under_way(self, intent: OrderIntent, names: Collection[str]) -> Decimal:
+        """What closes already: its other orders on that side, and those of this decision."""
+        resting = (
+            order.remaining_quantity
+            for order in self._books.orders_of(self._strategy, intent.symbol)
+            if order.side is intent.side and order.client_order_id not in names
+        )
+        return sum(resting, self._planned.get((intent.symbol, intent.side), _NOTHING))

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kontor.config import ExitSettings
 from kontor.domain.exits import ExitRules, better, exit_reason
 from kontor.domain.identity import client_order_id
 from kontor.domain.intent import OrderIntent
@@ -18,9 +18,13 @@ from kontor.domain.strategy_position import StrategyPosition, closing_of
 from kontor.errors import KontorError
 from kontor.execution.cancel import request_cancels
 from kontor.execution.parts import Parts
+from kontor.execution.reconcile import own_strays
 from kontor.execution.submit import place_all, wait_for_outcome
+from kontor.resilience.deadline import deadline
 from kontor.trading.books import Books, load_books
-from kontor.trading.runner import EXIT_RULES
+from kontor.trading.exit_rules import exit_rules_of
+from kontor.trading.orphans import orphans
+from kontor.trading.positions import PATIENCE
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ STOP_GRACE = timedelta(seconds=10)
 _NOTHING = Decimal(0)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
 _MOST_TRIES = 200
+_STRAY_SECONDS = 2.0
+_DECISION = ("reason", "decided_at")
 
 
 @dataclass(slots=True)
@@ -44,6 +50,8 @@ class ExitReport:
     orders: list[str] = field(default_factory=list)
     residue: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    # Positions that no strategy of kontor.yaml manages any more, and what ends them.
+    orphans: dict[str, str] = field(default_factory=dict)
 
 
 async def check_exits(parts: Parts) -> ExitReport:
@@ -54,79 +62,113 @@ async def check_exits(parts: Parts) -> ExitReport:
     """
     known = await parts.store.desk.attribute(parts.account, WATCH)
     watch: Mapping[str, Any] = known.value if known and known.value else {}
+    await _own_strays(parts)
     books = await load_books(parts)
     rules = await exit_rules(parts)
-    report, seen = ExitReport(), {}
+    report = ExitReport(orphans=orphans(parts.config, books.positions, rules, books.view.markets))
+    seen, todo = dict[str, dict[str, str]](), list[_Decided]()
     for (name, symbol), position in books.positions.items():
         if not position.is_open:
             continue
         key = f"{name} {symbol}"
         report.watched += 1
-        try:
-            seen[key] = await _look(parts, books, position, rules.get(name, ExitRules()), watch.get(key), report)
-        except KontorError as error:
-            report.errors[key] = str(error)
-            log.error("exit not checked account=%s position=%s error=%s", parts.account, key, error)  # noqa: TRY400
-        except Exception as error:
-            report.errors[key] = f"{type(error).__name__}: {error}"
-            log.exception("exit not checked account=%s position=%s", parts.account, key)
+        with _contained(parts, key, report):
+            decided = _look(parts, books, position, rules.get(name, ExitRules()), watch.get(key))
+            seen[key] = decided.watch
+            if decided.reason is not None:
+                report.closing[key] = decided.reason
+                todo.append(decided)
         if key in report.errors and key in watch:
             seen[key] = watch[key]
-    if seen != watch:
-        await parts.store.desk.set_attribute(parts.account, WATCH, seen, parts.clock.now())
+    # Known before anything is waited for: what was decided stays decided though this look ends early.
+    await _save(parts, watch, seen)
+    saved = dict(seen)
+    for decided, holds in zip(
+        todo, await asyncio.gather(*(_end(parts, books, each, report) for each in todo)), strict=True
+    ):
+        if not holds:
+            # What somebody buys later must not be closed by what was decided before.
+            seen[decided.key] = {name: value for name, value in decided.watch.items() if name not in _DECISION}
+    await _save(parts, saved, seen)
     return report
+
+
+async def _save(parts: Parts, before: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+    if seen != before:
+        await parts.store.desk.set_attribute(parts.account, WATCH, dict(seen), parts.clock.now())
+
+
+@contextmanager
+def _contained(parts: Parts, key: str, report: ExitReport) -> Generator[None]:
+    """What goes wrong with one position is told, and touches no other."""
+    try:
+        yield
+    except KontorError as error:
+        report.errors[key] = str(error)
+        log.error("exit not checked account=%s position=%s error=%s", parts.account, key, error)  # noqa: TRY400
+    except Exception as error:
+        report.errors[key] = f"{type(error).__name__}: {error}"
+        log.exception("exit not checked account=%s position=%s", parts.account, key)
+
+
+async def _own_strays(parts: Parts) -> None:
+    """While it is not known whose a fill is, no position of its symbol is touched: find out now."""
+    try:
+        async with deadline("finding out whose fills are", _STRAY_SECONDS):
+            await own_strays(parts, actor="check-exits", since=parts.clock.now() - PATIENCE)
+    except KontorError as error:
+        log.warning("fills not told apart account=%s error=%s", parts.account, error)
 
 
 async def exit_rules(parts: Parts) -> Mapping[str, ExitRules]:
     """Rules by strategy: those of kontor.yaml, and the last known ones of strategies that are not in it any more."""
-    kept = await parts.store.desk.attribute(parts.account, EXIT_RULES)
-    rules = {
-        name: rules_of(ExitSettings.model_validate(value))
-        for name, value in (kept.value if kept and kept.value else {}).items()
-    }
-    return rules | {name: rules_of(settings.exits) for name, settings in parts.config.strategies.items()}
+    return await exit_rules_of(parts.store.desk, parts.account, parts.config)
 
 
-def rules_of(settings: ExitSettings) -> ExitRules:
-    """The rules of kontor.yaml."""
-    hours = settings.max_hours
-    return ExitRules(
-        settings.stop_loss_percent,
-        settings.take_profit_percent,
-        settings.trailing_percent,
-        None if hours is None else timedelta(hours=float(hours)),
-    )
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """One position looked at: what is kept of it, and why it is to be closed, if so."""
+
+    position: StrategyPosition
+    watch: dict[str, str]
+    price: Decimal | None
+    reason: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.position.strategy} {self.position.symbol}"
 
 
-async def _look(
-    parts: Parts,
-    books: Books,
-    position: StrategyPosition,
-    rules: ExitRules,
-    known: Mapping[str, Any] | None,
-    report: ExitReport,
-) -> dict[str, str]:
-    """Watch one position; returns its watch: the fill that opened it, the best price, and why it is being closed."""
+def _look(
+    parts: Parts, books: Books, position: StrategyPosition, rules: ExitRules, known: Mapping[str, Any] | None
+) -> _Decided:
+    """Watch one position: the fill that opened it, the best price, and why it is being closed are kept."""
     ticker = books.fresh_ticker(position.symbol, timedelta(seconds=parts.config.risk.max_ticker_age_seconds))
     price = None if isinstance(ticker, str) else ticker.last
     mine = known if known is not None and known.get("opened_by") == position.opened_by else None
     best = Decimal(mine["best"]) if mine and "best" in mine else None
     if price is not None:
         best = better(position, best, price)
-    key = f"{position.strategy} {position.symbol}"
     # Once decided it stays decided: a price that comes back does not leave half a position.
     reason = (mine or {}).get("reason") or exit_reason(position, rules, price=price, best=best, now=books.view.now)
     reason = reason or _delisting(parts, books, position)
-    decided_at = (mine or {}).get("decided_at") or books.view.now.isoformat()
-    if reason is not None:
-        report.closing[key] = reason
-        if not _venue_closes(books, position, price, datetime.fromisoformat(decided_at)):
-            await _close(parts, books, position, report)
-    elif price is None and rules.need_price:
+    if reason is None and price is None and rules.need_price:
         raise KontorError(f"{position.symbol}: {ticker}, so its stops cannot be watched")
     watch = {"opened_by": position.opened_by}
     watch |= {"best": str(best)} if best is not None else {}
-    return watch | ({"reason": reason, "decided_at": decided_at} if reason is not None else {})
+    if reason is not None:
+        watch |= {"reason": reason, "decided_at": (mine or {}).get("decided_at") or books.view.now.isoformat()}
+    return _Decided(position, watch, price, reason)
+
+
+async def _end(parts: Parts, books: Books, decided: _Decided, report: ExitReport) -> bool:
+    """Carry out what was decided, unless the venue does; False when nothing is held of the position."""
+    holds = True
+    with _contained(parts, decided.key, report):
+        decided_at = datetime.fromisoformat(decided.watch["decided_at"])
+        if not _venue_closes(books, decided.position, decided.price, decided_at):
+            holds = await _close(parts, books, decided.position, report)
+    return holds
 
 
 def _delisting(parts: Parts, books: Books, position: StrategyPosition) -> str | None:
@@ -154,16 +196,17 @@ def _venue_closes(books: Books, position: StrategyPosition, price: Decimal | Non
     )
 
 
-async def _close(parts: Parts, books: Books, position: StrategyPosition, report: ExitReport) -> None:
+async def _close(parts: Parts, books: Books, position: StrategyPosition, report: ExitReport) -> bool:
+    """Close what can be closed; False when the venue holds nothing of it."""
     market = books.view.markets.get(position.symbol)
     if market is None:
         raise KontorError(f"{position.symbol} is not a market of this venue any more; ask the venue what became of it")
     key = f"{position.strategy} {position.symbol}"
     exits, number = await _earlier_exits(parts, position)
     if any(not order.is_finished for order in exits) or (position.strategy, position.symbol) in books.unsettled:
-        return
+        return True
     if exits and books.view.now - exits[-1].created_at < pause_after(exits):
-        return
+        return True
     stops = books.stops.get((position.strategy, position.symbol), ())
     reached = [stop for stop in stops if is_crossed(position, stop.trigger_price or _NOTHING, _last(books, position))]
     # A stop that was reached and did nothing must not wake up later; the others stand until the position is flat.
@@ -190,12 +233,13 @@ async def _close(parts: Parts, books: Books, position: StrategyPosition, report:
     }
     if not intents:
         report.residue[key] = f"{abs(position.quantity):f} {market.base}: nothing of it can be traded"
-        return
+        return bool(closing.reduce_only or closing.plain)
     for order in await place_all(parts, intents, actor=f"exit of {position.strategy}"):
         if order.state is OrderState.DENIED:
             report.errors[key] = order.reason or "denied"
         else:
             report.orders.append(order.client_order_id)
+    return True
 
 
 def _last(books: Books, position: StrategyPosition) -> Decimal | None:

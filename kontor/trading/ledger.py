@@ -23,6 +23,7 @@ from kontor.errors import NotSupported
 from kontor.execution.parts import Parts
 from kontor.execution.view import load_markets
 from kontor.ports import HistoryMark
+from kontor.trading.positions import PATIENCE
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ MARK = "ledger_mark"
 # How far back venues tell their bills, at least.
 BILLS_BACK = timedelta(days=7)
 OVERLAP = timedelta(hours=1)
-# So long a fill may wait to be linked to its order; then it is nobody's of this desk.
-PATIENCE = timedelta(minutes=10)
 LOOKS = 3
 SETTLE_SECONDS = 2.0
 

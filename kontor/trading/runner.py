@@ -22,14 +22,14 @@ from kontor.strategies.protocol import Decision, Strategy, StrategyOrder
 from kontor.strategies.registry import build, need_of
 from kontor.strategies.view import DataNeed, MarketView, SymbolView
 from kontor.trading.books import UNITS, Books, load_books
-from kontor.trading.checks import Refusal, Share, checked, netted
+from kontor.trading.checks import Closings, Refusal, Share, checked
 from kontor.trading.consent import needs_consent
 from kontor.trading.data import CandleData, load_candles, merged_needs, newest_at
+from kontor.trading.exit_rules import EXIT_RULES
 
 log = logging.getLogger(__name__)
 
 STATE = "strategy_state:"
-EXIT_RULES = "exit_rules"
 
 
 @dataclass(slots=True)
@@ -185,13 +185,11 @@ async def _carry_out(
     if decision.cancels:
         asked = await request_cancels(parts, actor=actor, client_order_ids=decision.cancels)
         run.canceled = [order.client_order_id for order in asked]
-    accepted = _within_share(parts, each, books, view, decision.orders, run)
+    prefix = await parts.store.desk.desk_prefix()
+    accepted = _within_share(parts, each, books, view, decision.orders, run, prefix)
     if accepted:
-        prefix = await parts.store.desk.desk_prefix()
         intents = {
-            client_order_id(
-                prefix, "strategy", each.name, order.intent.symbol, view[order.intent.symbol].candle_at, order.leg
-            ): replace(
+            _name(prefix, each, view, order.intent.symbol, order.leg): replace(
                 order.intent,
                 strategy=each.name,
                 candles_until=view[order.intent.symbol].candle_at + TIMEFRAMES[each.need.timeframe],
@@ -216,11 +214,18 @@ def _within_share(
     view: MarketView,
     orders: Sequence[StrategyOrder],
     run: StrategyRun,
+    prefix: str,
 ) -> list[StrategyOrder]:
-    share = Share(view, books, parts.config.units.max_positions)
+    share, closings = Share(view, books, parts.config.units.max_positions), Closings(books, each.name)
     accepted: list[StrategyOrder] = []
     for wanted in orders:
-        for order in netted(wanted, books, each.name, view[wanted.intent.symbol].market):
+        symbol = wanted.intent.symbol
+        names = [_name(prefix, each, view, symbol, leg) for leg in (wanted.leg, f"{wanted.leg}-net")]
+        found = closings.parts(wanted, view[symbol].market, names)
+        if isinstance(found, str):
+            _refuse(run, wanted, found)
+            continue
+        for order in found:
             reason = share.refusal(order.intent) if order.leg == wanted.leg else None
             market = view[order.intent.symbol].market
             closes = only_reduces(market, order.intent.side, reduce_only=order.intent.reduce_only)
@@ -232,15 +237,18 @@ def _within_share(
             if reason is None:
                 accepted.append(order)
             else:
-                run.refused.append(Refusal(order.intent.symbol, order.leg, reason))
-                log.info(
-                    "strategy order refused strategy=%s symbol=%s leg=%s reason=%s",
-                    each.name,
-                    order.intent.symbol,
-                    order.leg,
-                    reason,
-                )
+                _refuse(run, order, reason)
     return accepted
+
+
+def _name(prefix: str, each: Ready, view: MarketView, symbol: str, leg: str) -> str:
+    return client_order_id(prefix, "strategy", each.name, symbol, view[symbol].candle_at, leg)
+
+
+def _refuse(run: StrategyRun, order: StrategyOrder, reason: str) -> None:
+    symbol, leg = order.intent.symbol, order.leg
+    run.refused.append(Refusal(symbol, leg, reason))
+    log.info("strategy order refused strategy=%s symbol=%s leg=%s reason=%s", run.strategy, symbol, leg, reason)
 
 
 def _stop_price(parts: Parts, each: Ready, order: StrategyOrder, view: MarketView) -> Decimal | None:

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 
 from kontor.errors import KontorError
 from kontor.execution.parts import Parts
 from kontor.ports import Alert, HistoryMark, Notifier
+from kontor.trading.exits import WATCH
 from kontor.trading.stops import StopReport, keep_stops
 
 log = logging.getLogger(__name__)
@@ -20,7 +22,7 @@ class StopKeeper:
 
     def __init__(self, parts: Parts, notifier: Notifier | None = None) -> None:
         self._parts, self._notifier = parts, notifier
-        self._seen: HistoryMark | None = None
+        self._seen: tuple[HistoryMark, datetime | None] | None = None
         self._due = float("-inf")
 
     async def run(self) -> None:
@@ -37,7 +39,7 @@ class StopKeeper:
     async def look(self) -> StopReport | None:
         """Keep the stops when something happened since the last look, or it is time; None when there was no need."""
         parts = self._parts
-        now, mark = parts.clock.monotonic(), await parts.store.orders.history_end(parts.account)
+        now, mark = parts.clock.monotonic(), await self._mark()
         if mark == self._seen and now < self._due:
             return None
         report = await keep_stops(parts)
@@ -45,6 +47,12 @@ class StopKeeper:
         self._seen, self._due = mark, now + KEEP_SECONDS
         await self._tell(report.unprotected)
         return report
+
+    async def _mark(self) -> tuple[HistoryMark, datetime | None]:
+        """What moves a stop: orders and fills, and the best price that check-exits has seen."""
+        store, account = self._parts.store, self._parts.account
+        watch = await store.desk.attribute(account, WATCH)
+        return await store.orders.history_end(account), None if watch is None else watch.at
 
     async def _tell(self, unprotected: Mapping[str, str]) -> None:
         """Alert once for each position that has no stop, and say when all have one again."""

@@ -4,7 +4,7 @@ It stands when the desk is dead. It is an order like any other: queued through t
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from kontor.domain.intent import OrderIntent
 from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, reopen
 from kontor.domain.protection import Stop, brings_stop, is_crossed, plan, stop_price, waits_for_entry
-from kontor.domain.strategy_position import StrategyPosition, closing_of
+from kontor.domain.strategy_position import StrategyPosition
 from kontor.errors import KontorError, OrderNotFound
 from kontor.execution.cancel import request_cancels
 from kontor.execution.journal import Journal
@@ -26,12 +26,14 @@ from kontor.execution.submit import place
 from kontor.trading.books import Books, load_books
 from kontor.trading.consent import lacks_stops
 from kontor.trading.exits import WATCH, exit_rules, pause_after
+from kontor.trading.second_look import certain_quantity
 
 log = logging.getLogger(__name__)
 
 ACTOR = "protective stop"
 # Ahead of exits: it is what stands when everything else fails.
 PRIORITY = 1
+_CAME_TO_NOTHING = frozenset({OrderState.DENIED, OrderState.REJECTED, OrderState.EXPIRED})
 _SLACK = timedelta(minutes=1)
 # Entries may rest for long before they open the position; and how long their stop is asked for after the last fill.
 _ENTRIES_BACK = timedelta(days=30)
@@ -89,7 +91,9 @@ async def _keep(
         if market.kind is MarketKind.SPOT:
             return
         live += await _attached(parts, position)
-        wanted = _wanted(parts, books, position, rules, watch.get(key), market)
+        quantity = await certain_quantity(parts, books, position, market, live)
+        if quantity >= max(market.min_quantity, market.quantity_step):
+            wanted = Stop(quantity, _trigger(parts, position, rules, watch.get(key), market))
     todo = plan(wanted, live, entry_price=position.entry_price)
     if todo.cancel:
         asked = await request_cancels(parts, actor=ACTOR, client_order_ids=todo.cancel)
@@ -130,23 +134,14 @@ def _told(stored: Order, *, report: OrderReport) -> Order:
     return reopen(stored, report)
 
 
-def _wanted(
-    parts: Parts,
-    books: Books,
-    position: StrategyPosition,
-    rules: ExitRules,
-    watch: Mapping[str, Any] | None,
-    market: Market,
-) -> Stop | None:
-    """As much as the venue holds of it: what somebody closed by hand needs no stop any more."""
-    quantity = market.round_quantity(closing_of(position, books.positions, books.held(market)).reduce_only)
-    if quantity < max(market.min_quantity, market.quantity_step):
-        return None
+def _trigger(
+    parts: Parts, position: StrategyPosition, rules: ExitRules, watch: Mapping[str, Any] | None, market: Market
+) -> Decimal:
     is_mine = watch is not None and watch.get("opened_by") == position.opened_by and "best" in watch
     # Until check-exits has seen a price, the entry is the best there was.
     best = Decimal(watch["best"]) if watch is not None and is_mine else position.entry_price
     percent = parts.config.protection.stop_percent
-    return Stop(quantity, stop_price(position, rules, stop_percent=percent, best=best, market=market))
+    return stop_price(position, rules, stop_percent=percent, best=best, market=market)
 
 
 async def _place(
@@ -157,8 +152,9 @@ async def _place(
         report.unprotected[key] = f"the price is beyond {stop.trigger_price:f} already: check-exits closes the position"
         return
     earlier = await _earlier(parts, position)
-    if earlier and books.view.now - earlier[-1].created_at < pause_after(earlier):
-        report.unprotected[key] = f"its stop came to nothing: {earlier[-1].reason}"
+    refused = _refused(earlier)
+    if refused and books.view.now - refused[-1].created_at < pause_after(refused):
+        report.unprotected[key] = f"its stop came to nothing: {refused[-1].reason}"
         return
     prefix = await parts.store.desk.desk_prefix()
     name = client_order_id(prefix, "stop", position.strategy, position.symbol, position.opened_by, len(earlier))
@@ -177,6 +173,17 @@ async def _place(
         report.unprotected[key] = order.reason or "denied"
     else:
         report.placed.append(order.client_order_id)
+
+
+def _refused(stops: Sequence[Order]) -> list[Order]:
+    """Those that came to nothing since one stood at the venue; what is live or was replaced is no failure."""
+    refused: list[Order] = []
+    for stop in stops:
+        if stop.state in _CAME_TO_NOTHING:
+            refused.append(stop)
+        elif stop.venue_order_id is not None:
+            refused.clear()
+    return refused
 
 
 async def _earlier(parts: Parts, position: StrategyPosition) -> list[Order]:

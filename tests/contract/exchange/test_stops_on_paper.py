@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +26,10 @@ from kontor.paper.server import PaperServer
 from kontor.ports import Clock, Store
 from kontor.resilience.clock import SystemClock
 from kontor.store.memory import MemoryStore
+from kontor.trading.books import load_books
+from kontor.trading.exits import ExitReport, check_exits
 from kontor.trading.ledger import compare_with_bills
+from kontor.trading.monitor import RiskReport, monitor_risk
 from kontor.trading.setup import ACCOUNT_SETUP, check_setup, set_leverage
 from kontor.trading.stop_keeper import StopKeeper
 
@@ -242,6 +245,82 @@ async def test_the_ledger_equals_the_venues_bills_to_the_cent_through_a_funding_
     found = await compare_with_bills(parts)
     assert found is not None
     assert found.apart == {}, (found.ours, found.theirs)
+
+
+LIMITS = {"max_drawdown_percent": 5, "max_daily_loss": 2000, "max_exposure": 1_000_000, "max_open_orders": 10}
+
+
+async def one_look(parts: Parts) -> tuple[ExitReport, RiskReport]:
+    """What the updaters do in a minute: account and tickers, reconciliation, exits, and the portfolio's limits."""
+    await snapshots(parts)
+    tickers = await parts.exchange.fetch_tickers()
+    await parts.store.market.save_tickers(parts.account, list(tickers.values()), parts.clock.now())
+    report = await reconcile(parts)
+    assert (report.drift, report.foreign, report.unowned_fills) == ((), [], [])
+    return await check_exits(parts), await monitor_risk(parts)
+
+
+async def held(parts: Parts) -> dict[str, Decimal]:
+    """What each strategy holds, once it sums to what the venue holds, and nothing is anybody's by hand."""
+    await snapshots(parts)
+    books = await load_books(parts)
+    found = {name: each.quantity for (name, _), each in books.positions.items() if each.is_open}
+    theirs = [each.signed_quantity for each in await parts.exchange.fetch_positions() if each.symbol == SWAP]
+    assert (sum(found.values(), Decimal(0)), books.by_hand().get(SWAP)) == (sum(theirs, Decimal(0)), None)
+    return found
+
+
+async def stops_are(parts: Parts, quantities: Sequence[str]) -> None:
+    async def holds() -> bool:
+        await snapshots(parts)
+        there = [each for each in await parts.exchange.fetch_open_orders() if each.order_type is OrderType.STOP]
+        return sorted(each.quantity for each in there) == [Decimal(each) for each in quantities]
+
+    await until(holds)
+
+
+async def test_a_close_by_hand_a_withdrawal_and_funding_in_mid_position_flip_and_halt_nothing(
+    parts: Parts, paper: PaperServer, books: Any
+) -> None:
+    """Limits are set, and exits, stops and the watch of the limits run all the while."""
+    shared = {**STRATEGY, "capital_share_percent": 40}
+    parts.config = KontorConfig.model_validate({"strategies": {"one": shared, "two": shared}, "risk": LIMITS})
+    prefix = await parts.store.desk.desk_prefix()
+    _, before = await one_look(parts)
+    async with at_work(parts):
+        for name, quantity in (("one", "0.2"), ("two", "0.1")):
+            intent = OrderIntent(SWAP, Side.BUY, OrderType.MARKET, Decimal(quantity), strategy=name)
+            order = await place(parts, intent, client_order_id=client_order_id(prefix, name), actor="test")
+            assert order.state is S.INITIALIZED, order.reason
+        await stops_are(parts, ["0.1", "0.2"])
+        assert await held(parts) == {"one": Decimal("0.2"), "two": Decimal("0.1")}
+
+        await books.create_order(SWAP, "market", "sell", 12, None, {"reduceOnly": True, "tdMode": "cross"})
+        gone = (before.equity * Decimal("0.4")).quantize(Decimal(1))
+        paper.venue.deposit("paper", "USD", -gone, "withdrawal")
+        paper.venue.set_funding_rate("BTC-USD-SWAP", Decimal("0.001"))
+        paper.venue.pay_funding("BTC-USD-SWAP")
+        for _ in range(3):
+            exits, risk = await one_look(parts)
+            assert (exits.orders, exits.closing, exits.errors, exits.residue) == ([], {}, {}, {})
+            assert (risk.breaches, risk.halted) == ([], None)
+        assert abs(before.equity - gone - risk.equity) < before.equity / 100
+        await stops_are(parts, ["0.06", "0.12"])
+        assert await held(parts) == {"one": Decimal("0.12"), "two": Decimal("0.06")}
+        found = await compare_with_bills(parts)
+        assert found is not None
+        assert found.apart == {}, (found.ours, found.theirs)
+
+        await books.create_order(SWAP, "market", "sell", 18, None, {"reduceOnly": True, "tdMode": "cross"})
+        exits, risk = await one_look(parts)
+        assert (exits.watched, exits.orders, risk.halted) == (0, [], None)
+        await stops_are(parts, [])
+        assert await held(parts) == {}
+        found = await compare_with_bills(parts)
+        assert found is not None
+        assert found.apart == {}, (found.ours, found.theirs)
+    orders = await parts.store.orders.find(parts.account)
+    assert {each.state for each in orders} <= {S.FILLED, S.CANCELED}
 
 
 async def test_the_accounts_set_up_is_read_and_its_leverage_set(parts: Parts) -> None:

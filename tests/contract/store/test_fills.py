@@ -156,3 +156,29 @@ async def test_strategies_fills_come_with_their_strategy(store: Store) -> None:
         ("trend", replace(first, client_order_id="mine")),
         ("trend", replace(later, client_order_id="mine")),
     ]
+    [(_, newest)] = await store.orders.strategy_fills("paper", since=at(6))
+    assert newest == replace(later, client_order_id="mine")
+
+
+async def test_every_fill_comes_with_its_strategy_or_none(store: Store) -> None:
+    """Who holds what is folded from all of them: a trade by hand may close what a strategy holds."""
+    await enqueued(
+        store,
+        make_order("mine", strategy="trend", venue_order_id="v1"),
+        make_order("hand", venue_order_id="v2"),
+        make_order("adopted", strategy="EXTERNAL", venue_order_id="v3"),
+        make_order("elsewhere", strategy="trend", account="other", venue_order_id="v4"),
+    )
+    fills = [make_fill(f"t{n}", filled_at=at(n), venue_order_id=f"v{n}") for n in range(1, 5)]
+    await store.orders.save_fills("paper", fills[::-1])
+    await store.orders.save_fills("other", [make_fill("t9", client_order_id="mine")])
+    owners = [("trend", "mine"), (None, "hand"), (None, "adopted"), (None, None)]
+    expected = [
+        (strategy, replace(fill, client_order_id=name)) for (strategy, name), fill in zip(owners, fills, strict=True)
+    ]
+    assert await store.orders.owned_fills("paper") == expected
+    assert await store.orders.owned_fills("paper", since=at(3)) == expected[2:]
+    assert await store.orders.count_fills("paper") == (4, 3, 1)
+    await enqueued(store, make_order("late", strategy="trend", venue_order_id="v4"))
+    assert await store.orders.count_fills("paper") == (4, 4, 2)
+    assert await store.orders.count_fills("nobody") == (0, 0, 0)

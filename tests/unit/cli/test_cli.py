@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shlex
@@ -20,8 +21,11 @@ from deployments.desk_status import DeskStatus
 from deployments.home import Home
 from deployments.stores import opened
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
+from kontor.domain.fill import Fill
 from kontor.domain.health import UpdaterHealth
+from kontor.domain.order import Order, OrderType, Side
 from kontor.execution.halt import halt
+from tests.fakes.venue import MARKETS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -131,6 +135,34 @@ def test_config_check_says_ok_or_what_is_wrong(tmp_path: Path, capsys: pytest.Ca
     assert "risk.max_open_orders" in error
     assert "kontor.yaml line 1: risk.max_ordr_value: is not a known key" in error
     assert "did you mean max_order_value?" in error
+
+
+async def test_config_check_names_positions_that_no_strategy_would_manage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who takes a strategy out of the file reads it before the desk does."""
+    home = Home(tmp_path / "home")
+    home.make()
+    order = Order("k1", "paper", "BTC/USD", Side.BUY, OrderType.MARKET, Decimal(2), NOW, strategy="old")
+    fill = Fill("t1", "BTC/USD", Side.BUY, Decimal(2), Decimal(100), NOW, "v1", client_order_id="k1")
+    async with opened(home.default_store_url) as store:
+        await store.migrate()
+        await store.market.save_markets("paper", MARKETS, NOW)
+        await store.orders.enqueue([order], "test")
+        await store.orders.save_fills("paper", [fill])
+    file = tmp_path / "kontor.yaml"
+    file.write_text("risk: {max_open_orders: 3}")
+
+    def check() -> str:
+        assert main(["config", "check", "--file", str(file)]) == 0
+        return capsys.readouterr().err
+
+    assert await asyncio.to_thread(check) == (
+        "kontor: account paper: strategy old holds +2 BTC/USD and is not in kontor.yaml any more: it has no exit rules,"
+        " so nothing ends it; close it with close-position symbol=BTC/USD, or bring the strategy back\n"
+    )
+    file.write_text("strategies: {old: {use: sma_cross, symbols: [BTC/USD]}}")
+    assert await asyncio.to_thread(check) == ""
 
 
 def test_help_env_and_paper_do_not_load_prefect_or_ccxt() -> None:

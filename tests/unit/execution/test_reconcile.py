@@ -9,10 +9,12 @@ import pytest
 
 from kontor.domain.account import CurrencyBalance
 from kontor.domain.identity import EXTERNAL, client_order_id
+from kontor.domain.intent import OrderIntent
 from kontor.domain.order import OrderReport, OrderState, OrderType, Side
 from kontor.execution.cancel import close_position, request_cancels
 from kontor.execution.halt import halted
 from kontor.execution.reconcile import reconcile
+from kontor.execution.submit import place
 from tests.fakes.desk import BTC, ETH, FakeDesk
 from tests.fakes.exchange import Fault
 from tests.fakes.virtual_time import in_virtual_time
@@ -52,6 +54,27 @@ async def test_a_clean_account_reconciles_clean() -> None:
     assert report.is_clean, report
     assert report.open_orders == 1
     await desk.agree()
+
+
+@in_virtual_time
+async def test_cancels_of_everything_leave_the_protective_stops_unless_they_are_asked_for() -> None:
+    """A person who cancels all orders wants no entries; the position must not stand naked for it."""
+    desk = FakeDesk()
+    async with desk.executing():
+        await desk.until_state(await desk.want(quantity="2"), S.FILLED)
+        await reconcile(desk)
+        stop = OrderIntent(BTC, Side.SELL, OrderType.STOP, Decimal(2), reduce_only=True, trigger_price=Decimal(90))
+        order = await place(desk, stop, client_order_id="s" * 32, actor="test")
+        resting = await desk.want(ETH, price="90")
+        await desk.until_state(order, S.ACCEPTED)
+        await desk.until_state(resting, S.ACCEPTED)
+        asked = await request_cancels(desk, actor="operator")
+        assert [each.client_order_id for each in asked] == [resting.client_order_id]
+        assert await request_cancels(desk, actor="operator", symbol=BTC) == []
+        await desk.until_state(resting, S.CANCELED)
+        assert (await desk.order(order)).state is S.ACCEPTED
+        await request_cancels(desk, actor="operator", with_stops=True)
+        assert (await desk.until_state(order)).state is S.CANCELED
 
 
 @in_virtual_time

@@ -57,6 +57,34 @@ async def test_a_denied_intent_is_recorded_with_its_reason_and_stays_denied() ->
 
 
 @in_virtual_time
+async def test_prices_are_asked_for_before_the_gate_and_nobody_waits_there_for_ever() -> None:
+    """An exit must not stand behind an entry whose ticker does not come, nor behind a process that died at the gate."""
+    desk = FakeDesk(config=KontorConfig(risk=RiskSettings(max_open_orders=10)))
+    async with desk.executing():
+        await desk.until_state(await desk.want(), S.FILLED)
+        await desk.store.account.save_positions(desk.account, await desk.exchange.fetch_positions(), desk.clock.now())
+        desk.exchange.script("tickers", Fault.HANG_BEFORE)
+        entry = asyncio.create_task(desk.want(ETH, price="100"))
+        await asyncio.sleep(0.1)
+        begin = desk.clock.now()
+        leaving = OrderIntent(BTC, Side.SELL, OrderType.MARKET, Decimal("0.5"), reduce_only=True)
+        order = await place(desk, leaving, client_order_id="x" * 32, actor="exit")
+        assert (order.state, order.reason) == (S.INITIALIZED, None)
+        assert (desk.clock.now() - begin).total_seconds() < 1
+        # Without a price there is no entry.
+        assert str((await entry).reason).startswith("stale_ticker")
+        lease = await desk.store.desk.acquire_lease(
+            f"gate:{desk.account}", "dead", timedelta(seconds=60), desk.clock.now()
+        )
+        assert lease is not None
+        begin = desk.clock.now()
+        with pytest.raises(KontorError, match="waiting for the pre-trade gate: not done within 5 s"):
+            await place(desk, leaving, client_order_id="y" * 32, actor="exit")
+        assert (desk.clock.now() - begin).total_seconds() == pytest.approx(5, abs=0.1)
+        assert await desk.store.orders.get("y" * 32) is None
+
+
+@in_virtual_time
 async def test_intents_placed_together_count_each_other() -> None:
     """A burst must not slip past a limit that each of its orders keeps."""
     desk = FakeDesk(config=KontorConfig(risk=RiskSettings(max_exposure=Decimal(250))))

@@ -8,6 +8,7 @@ import pytest
 
 from kontor.domain.order import OrderState, Side
 from kontor.execution.halt import halt
+from kontor.execution.reconcile import reconcile
 from kontor.trading.exits import check_exits
 from tests.fakes.desk import BTC
 from tests.fakes.exchange import Fault
@@ -112,9 +113,10 @@ async def test_a_refused_exit_is_tried_again_after_a_pause() -> None:
 
 
 @in_virtual_time
-async def test_a_part_sold_by_hand_is_not_sold_again_and_the_residue_is_shown() -> None:
+async def test_a_part_sold_by_hand_is_not_sold_again_and_nothing_of_it_is_left() -> None:
     desk = TradingDesk({"one": holder(exits={"stop_loss_percent": 5})})
     async with desk.executing():
+        await reconcile(desk)
         await holding(desk)
         by_hand = await desk.want(BTC, Side.SELL, "1.5", reduce_only=True)
         await desk.booked(by_hand.client_order_id)
@@ -122,8 +124,7 @@ async def test_a_part_sold_by_hand_is_not_sold_again_and_the_residue_is_shown() 
         [name] = (await look(desk)).orders
         assert (await desk.booked(name)).quantity == Decimal("0.5")
         report = await look(desk)
-        assert report.orders == []
-        assert report.residue == {f"one {BTC}": "1.5 BTC: nothing of it can be traded"}
+        assert (report.watched, report.orders, report.residue) == (0, [], {})
     assert desk.venue.holding(BTC) == 0
 
 
@@ -140,6 +141,55 @@ async def test_resting_orders_are_canceled_before_the_exit() -> None:
         assert (await desk.booked(name)).quantity == 2
         assert (await desk.order(resting)).state is S.CANCELED
     assert desk.venue.holding(BTC) == 0
+
+
+@in_virtual_time
+async def test_slow_cancels_of_many_positions_delay_nobody_and_a_look_that_is_ended_forgets_nothing() -> None:
+    """Each waits up to four seconds for its resting orders; the flow has ten in all."""
+    names = ("one", "two", "three", "four")
+    share = {"capital_share_percent": 20}
+    desk = TradingDesk({name: {**holder(exits={"stop_loss_percent": 5}), **share} for name in names})
+    desk.move(BTC, "100", closes=[100.0] * 5)
+    async with desk.executing():
+        for run in (await desk.run()).values():
+            await desk.booked(run.placed[0])
+        for name in names:
+            resting = await desk.want(BTC, Side.SELL, "2", "120", reduce_only=True, strategy=name)
+            await desk.until_state(resting, S.ACCEPTED)
+    # Nobody carries the cancels out: every one is waited for in vain.
+    desk.move(BTC, "90")
+    await desk.refresh()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2):
+            await check_exits(desk)
+    desk.move(BTC, "100")
+    await desk.refresh()
+    begin = desk.clock.now()
+    report = await check_exits(desk)
+    assert (desk.clock.now() - begin).total_seconds() < 5
+    assert sorted(report.closing) == sorted(f"{name} {BTC}" for name in names)
+    async with desk.executing():
+        await asyncio.sleep(10)
+        await look(desk)
+        await desk.until(lambda: _flat(desk))
+
+
+async def _flat(desk: TradingDesk) -> bool:
+    await look(desk)
+    return desk.venue.holding(BTC) == 0
+
+
+@in_virtual_time
+async def test_exits_wait_neither_for_prices_nor_for_a_gate_that_somebody_holds() -> None:
+    desk = TradingDesk({"one": holder(exits={"max_hours": 1})})
+    async with desk.executing():
+        await holding(desk)
+        await asyncio.sleep(3700)
+        desk.exchange.script("tickers", *[Fault.HANG_BEFORE] * 4)
+        begin = desk.clock.now()
+        [name] = (await check_exits(desk)).orders
+        assert (desk.clock.now() - begin).total_seconds() < 8
+        await desk.booked(name)
 
 
 @in_virtual_time

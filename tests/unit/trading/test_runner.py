@@ -14,6 +14,7 @@ from tests.fakes.trading import TradingDesk
 from tests.fakes.virtual_time import in_virtual_time
 
 HERE = "tests.unit.trading.test_runner"
+SPOT = "BTC/USD"
 S = OrderState
 
 
@@ -21,6 +22,7 @@ class Parameters(StrategyParameters):
     leg: str = "enter"
     quantity: Decimal = Decimal(1)
     misdeed: str = ""
+    side: Side = Side.BUY
     count: int = 1
 
 
@@ -45,7 +47,7 @@ class Scripted(Strategy[Parameters]):
         if p.misdeed == "state":
             return Decision.of(state={"view": view})
         orders = [
-            market.at_market(f"{p.leg}-{number}", Side.BUY, p.quantity)
+            market.at_market(f"{p.leg}-{number}", p.side, p.quantity)
             for market in view.values()
             for number in range(p.count)
         ]
@@ -60,6 +62,17 @@ class Crossing(Strategy[Parameters]):
 
     def decide(self, view: MarketView) -> Decision:
         return Decision.of(o for m in view.values() for o in m.target(self.parameters.quantity, self.parameters.leg))
+
+
+class Closing(Strategy[Parameters]):
+    """Closes all of it at once, whatever rests."""
+
+    def needs(self) -> DataNeed:
+        return DataNeed("1m", 1)
+
+    def decide(self, view: MarketView) -> Decision:
+        held = [market for market in view.values() if market.quantity]
+        return Decision.of(m.at_market("close", Side.SELL, m.quantity, reduce_only=True) for m in held)
 
 
 def strategy(use: str = f"{HERE}:Scripted", symbols: tuple[str, ...] = (BTC,), **more: Any) -> dict[str, Any]:
@@ -238,6 +251,50 @@ async def test_a_part_closed_by_hand_is_not_sold_again() -> None:
         [name] = (await desk.run())["one"].placed
         assert (await desk.until_state(await desk.order(name))).filled_quantity == Decimal("0.5")
     assert desk.venue.holding(BTC) == 0
+
+
+@in_virtual_time
+async def test_a_sale_on_spot_never_takes_the_coins_of_people_or_of_another_strategy() -> None:
+    """A plain sell, not marked as closing: a strategy can only sell what it bought, and not twice."""
+    desk = desk_with({name: strategy(symbols=(SPOT,)) for name in ("one", "two")})
+    desk.move(SPOT, "100", closes=[100.0] * 10)
+    async with desk.executing():
+        mine = await desk.want(SPOT, quantity="5")
+        await desk.booked(mine.client_order_id)
+        for run in (await desk.run()).values():
+            await desk.booked(run.placed[0])
+        await asyncio.sleep(60)
+        idle = strategy(f"{HERE}:Crossing", symbols=(SPOT,), quantity=1)
+        selling = {"symbols": (SPOT,), "side": "sell", "leg": "out"}
+        desk.reconfigure(strategies={"one": strategy(**selling, quantity="0.75", count=3), "two": idle})
+        run = (await desk.run())["one"]
+        sold = [(await desk.booked(name)).quantity for name in run.placed]
+        assert sold == [Decimal("0.75"), Decimal("0.25")]
+        assert [(each.leg, each.reason) for each in run.refused] == [
+            ("out-2", f"own_position: of its 1 of {SPOT} nothing is left to close")
+        ]
+        await asyncio.sleep(60)
+        run = (await desk.run())["one"]
+        assert run.placed == []
+        assert run.refused[0].reason == f"own_position: one holds nothing of {SPOT} that a sell would close"
+    assert desk.venue.holding(SPOT) == 6
+
+
+@in_virtual_time
+async def test_what_rests_to_close_is_not_closed_a_second_time() -> None:
+    """On a swap too: the venue would take the second order from what another strategy holds."""
+    desk = desk_with({name: strategy() for name in ("one", "two")})
+    async with desk.executing():
+        for run in (await desk.run()).values():
+            await desk.booked(run.placed[0])
+        resting = await desk.want(BTC, Side.SELL, "0.6", "150", reduce_only=True, strategy="one")
+        await desk.until_state(resting, S.ACCEPTED)
+        await asyncio.sleep(60)
+        desk.reconfigure(strategies={"one": strategy(f"{HERE}:Closing"), "two": strategy(enabled=False)})
+        [name] = (await desk.run())["one"].placed
+        assert (await desk.booked(name)).quantity == Decimal("0.4")
+        # The same candle again: the same order, not another one of what is left.
+        assert (await desk.run())["one"].placed == []
 
 
 @in_virtual_time

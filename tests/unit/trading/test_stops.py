@@ -93,6 +93,48 @@ async def test_a_stop_follows_each_partial_fill_and_the_old_one_goes_when_the_ne
 
 
 @in_virtual_time
+async def test_each_of_several_quick_fills_and_the_trail_are_followed_within_a_second_and_no_alert() -> None:
+    """A stop that stands, or was replaced because it no longer fits, is no refusal that would have to be waited for."""
+    desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5, "trailing_percent": 5})})
+    async with desk.executing():
+        keeper = asyncio.create_task(StopKeeper(desk, desk.alerts).run())
+        await holding(desk)
+        more = await desk.want(BTC, Side.BUY, "5", "100", strategy="one")
+        placed = await desk.until_state(more, S.ACCEPTED)
+        for whole in range(3, 8):
+            desk.venue.fill(str(placed.venue_order_id), Decimal(1), desk.clock.now())
+            await desk.refresh()
+            await asyncio.sleep(1)
+            assert (Decimal(whole), Decimal(95)) in standing(desk)
+        for price, trigger in (("120", "114"), ("130", "123.5"), ("140", "133")):
+            desk.move(BTC, price)
+            await look(desk)
+            await asyncio.sleep(1)
+            assert standing(desk)[-1] == (Decimal(7), Decimal(trigger))
+        await asyncio.sleep(1)
+        assert standing(desk) == [(Decimal(7), Decimal(133))]
+        assert desk.alerts.sent == []
+        keeper.cancel()
+
+
+@in_virtual_time
+async def test_refusals_are_counted_since_a_stop_stood_last() -> None:
+    """Each refusal in a row doubles the pause; one that stood in between begins anew."""
+    desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+        for _ in range(2):
+            desk.exchange.script("create", Fault.REJECTED, Fault.REJECTED)
+            before = desk.clock.now()
+            await settled(desk, [(Decimal(2), Decimal(95))])
+            assert 30 <= (desk.clock.now() - before).total_seconds() < 32
+            [stop] = [stop for stop in await all_stops(desk) if stop.state is S.ACCEPTED]
+            await desk.exchange.cancel_order(BTC, venue_order_id=stop.venue_order_id, stop=True)
+            await desk.refresh()
+        await settled(desk, [(Decimal(2), Decimal(95))])
+
+
+@in_virtual_time
 async def test_the_stop_fires_without_the_desk_and_the_restarted_desk_books_it() -> None:
     """Everything of ours is dead; the venue closes, and under an id that we have never seen."""
     desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})
@@ -165,6 +207,28 @@ async def test_the_stop_goes_when_the_position_is_closed_and_shrinks_with_it() -
         rest = await desk.want(BTC, Side.SELL, "1.5", reduce_only=True, strategy="one")
         await desk.booked(rest.client_order_id)
         await settled(desk, [])
+
+
+@in_virtual_time
+async def test_one_snapshot_that_does_not_show_the_position_yet_takes_no_stop_away() -> None:
+    """A fill is told before the position that it makes; the snapshot in between says that nothing is held."""
+    desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})
+    async with desk.executing():
+        await holding(desk)
+        await settled(desk, [(Decimal(2), Decimal(95))])
+        for _ in range(3):
+            at = desk.clock.now()
+            await desk.store.account.save_positions(desk.account, [], at)
+            report = await keep_stops(desk)
+            assert (report.canceled, report.placed, report.unprotected) == ([], [], {})
+            # Even later, and again: the venue is asked, and has it.
+            await asyncio.sleep(2)
+        assert standing(desk) == [(Decimal(2), Decimal(95))]
+        desk.exchange.script("positions", Fault.NO_CONNECTION)
+        await desk.store.account.save_positions(desk.account, [], desk.clock.now())
+        await keep_stops(desk)
+        await asyncio.sleep(2)
+        assert (await keep_stops(desk)).canceled == []
 
 
 @in_virtual_time

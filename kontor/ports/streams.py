@@ -32,6 +32,10 @@ class Streams(Protocol):
         """The channel is subscribed, as far as one can see acknowledged, and every connection has been heard lately."""
         ...
 
+    def left_out(self, channel: str) -> frozenset[str]:
+        """Symbols the channel was asked for and does not deliver, such as a market the venue has only just listed."""
+        ...
+
     async def tickers(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:
         """The newest ticker of each symbol that has changed; other symbols than last time are subscribed or dropped."""
         ...

@@ -43,6 +43,11 @@ class FakeStreams:
         del channel
         return self._lost_at is not None and self._clock.monotonic() < self._lost_at
 
+    def left_out(self, channel: str) -> frozenset[str]:
+        """Every market is streamed."""
+        del channel
+        return frozenset()
+
     async def tickers(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:
         """Every market, a little off its price."""
         await self._listen(seconds)

@@ -10,8 +10,8 @@ from kontor.exchange.session import Session
 from kontor.ports import ExchangeSettings, Streams
 from kontor.resilience.connection_budget import ConnectionBudget
 from kontor.resilience.connection_gate import ConnectionGate
-from kontor.streams.account import AccountStreamer
 from kontor.streams import freshness
+from kontor.streams.account import AccountStreamer
 from kontor.streams.market import MarketStreamer
 from kontor.streams.only_one import run_alone
 from kontor.streams.streamer import Streamer, StreamParts

@@ -107,6 +107,16 @@ class StreamChannels:
         """How many gaps there have been so far."""
         return self.events.breaks
 
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Messages nobody understood, by their kind."""
+        return self.events.unknown
+
+    @property
+    def unreadable(self) -> int:
+        """Messages that could not be read."""
+        return self.events.unreadable
+
     def is_live(self, channel: str) -> bool:
         """The channel is subscribed, its subscriptions acknowledged, and as many sockets as ever are up and heard."""
         return self._channels[channel].is_begun and self._all_sockets_up() and not self.events.waits_for(channel)

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import ccxt
 
+from kontor.exchange.message_kinds import kind_of
 from kontor.exchange.redaction import redact
 from kontor.resilience.circuit_breaker import Permit, Verdict
 from kontor.resilience.connection_gate import ConnectionGate
@@ -19,8 +20,6 @@ logger = logging.getLogger(__name__)
 # Both ends say something this often, whether or not there is news.
 KEEP_ALIVE_MS = 5_000
 CONNECT_TIMEOUT_MS = 4_000
-# Signs of the protocol itself: answers to subscriptions, greetings, heartbeats.
-CONTROL = frozenset({"event", "op", "id", "result", "method", "success", "type", "code", "status", "connId", "reqid"})
 MOST_KINDS = 100
 # What a venue's own name of a channel contains, where it is not ours.
 TOPICS = {"candles": "candle", "fills": "orders", "balance": "account"}
@@ -99,20 +98,22 @@ class StreamEvents:
         waiting[:] = [topic for topic in waiting if not topic.items() <= acknowledged.items()]
 
     def not_understood(self, message: Any) -> None:
-        """Count a message that led to nothing, and log its keys the first time."""
-        if not isinstance(message, Mapping) or not CONTROL.isdisjoint(message):
+        """Count a message that led to nothing by its kind, and log each kind once."""
+        kind = kind_of(message)
+        if kind is None:
             return
-        keys = ",".join(sorted(map(str, message)))
-        if keys not in self.unknown:
-            if len(self.unknown) >= MOST_KINDS:
-                keys = "(others)"
-            logger.warning("stream_message_unknown name=%s keys=%s", self.gate.name, keys)
-        self.unknown[keys] += 1
+        if kind not in self.unknown and len(self.unknown) >= MOST_KINDS:
+            kind = "(others)"
+        if kind not in self.unknown:
+            logger.warning("stream_message_unknown name=%s keys=%s", self.gate.name, kind)
+        self.unknown[kind] += 1
 
     def not_readable(self, message: Any, error: Exception) -> None:
         """Count a message that broke its reader: something was said that we have not heard."""
         self.unreadable += 1
         self.breaks += 1
+        if self.unreadable & (self.unreadable - 1):
+            return  # told of the 1st, 2nd, 4th, 8th and so on: a market may send such messages for days
         logger.warning(
             "stream_message_unreadable name=%s count=%d error=%s: %s length=%d",
             self.gate.name,

@@ -12,6 +12,7 @@ from kontor.errors import AuthenticationFailed, StoreError, StreamBroken
 from kontor.ports import Clock, Exchange, Store, Streams
 from kontor.resilience.supervisor import RestartPolicy, Supervisor
 from kontor.streams.freshness import Freshness
+from kontor.streams.messages import MESSAGES, StreamMessages, to_json
 from kontor.streams.pace import Pace
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Streamer:
         self.freshness = Freshness(parts.store.desk, parts.account, self.name, clock=parts.clock)
         self._supervisor = Supervisor(self.name, clock=parts.clock)
         self._beaten_at = float("-inf")
+        self._messages: StreamMessages | None = None
         # Why the newest read of a channel failed, while it does.
         self.troubles: dict[str, str] = {}
         self._well_since: dict[str, float] = {}
@@ -173,6 +175,13 @@ class Streamer:
             except StoreError as error:
                 logger.warning("stream_goodbye_not_stored name=%s error=%s", self.name, error)
 
+    async def _tell_messages(self) -> None:
+        now = StreamMessages.of(self.parts.streams)
+        if now != self._messages:
+            value, at = {self.name: to_json(now)}, self.parts.clock.now()
+            await self.parts.store.desk.set_attribute(self.parts.account, MESSAGES, value, at, merge=True)
+            self._messages = now
+
     async def _beat(self) -> None:
         parts = self.parts
         while True:
@@ -184,6 +193,7 @@ class Streamer:
                 if now - self._beaten_at >= HEARTBEAT_SECONDS:
                     self._beaten_at = now
                     await parts.store.desk.beat(parts.account, self.name, parts.clock.now())
+                    await self._tell_messages()
             except StoreError as error:
                 logger.warning("stream_beat_not_stored name=%s error=%s", self.name, error)
             is_well = all(self.freshness.is_fresh(channel) for channel in self.channels())

@@ -43,6 +43,7 @@ RESERVED = frozenset(
         "reconciled",
         "risk_marks",
         "strategies_in_trouble",
+        "stream_messages",
         "streams",
         "telegram_offset",
         "told",

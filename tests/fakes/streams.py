@@ -30,7 +30,8 @@ class FakeStreams:
         self, venue: Venue, clock: Clock, gate: ConnectionGate, rng: random.Random, *, lasts: float = 600.0
     ) -> None:
         self._venue, self._clock, self._gate, self._rng, self._lasts = venue, clock, gate, rng, lasts
-        self.breaks = 0
+        self.breaks = self.unreadable = 0
+        self.unknown: dict[str, int] = {}
         self._lost_at: float | None = None
         self._connecting = False
         self._seen_orders: dict[str, OrderReport] = {}

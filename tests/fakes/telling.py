@@ -30,7 +30,8 @@ class TellingStreams:
 
     def __init__(self, *channels: str) -> None:
         self.channels: frozenset[str] = frozenset(channels)
-        self.breaks = 0
+        self.breaks = self.unreadable = 0
+        self.unknown: dict[str, int] = {}
         self.is_up = True
         self.missing: frozenset[str] = frozenset()
         self.subscribed: dict[str, tuple[str, ...]] = {}

@@ -9,6 +9,7 @@ from kontor.errors import Rejected
 from kontor.resilience.supervisor import GaveUp, flatten
 from kontor.streams.freshness import load_channels, not_streamed
 from kontor.streams.market import MarketStreamer
+from kontor.streams.messages import load_messages
 from tests.fakes.desk import ACCOUNT, BTC, ETH, SOL
 from tests.fakes.telling import ToldDesk
 from tests.fakes.virtual_time import in_virtual_time
@@ -107,3 +108,18 @@ async def test_prices_that_are_missed_again_and_again_are_not_asked_for_four_tim
         desk.streams.breaks += 1
         await desk.clock.sleep(1.5)
         assert await desk.is_fresh("tickers"), "after a quiet minute the first gap is closed at once"
+
+
+@in_virtual_time
+async def test_messages_that_came_to_nothing_are_there_for_the_status() -> None:
+    """A count that only a process knows that nobody asks is none."""
+    desk = await a_desk("tickers")
+    async with desk.streaming(MarketStreamer):
+        desk.streams.unknown = {f"kind{number:02}": number for number in range(30)}
+        desk.streams.unreadable = 3
+        await desk.clock.sleep(12)
+    [(name, told)] = (await load_messages(desk.store.desk, ACCOUNT)).items()
+    assert name == "stream-market"
+    assert told.unreadable == 3
+    assert sum(told.unknown.values()) == sum(range(30))
+    assert (len(told.unknown), told.unknown["kind29"], told.unknown["(others)"]) == (21, 29, sum(range(10)))

@@ -13,7 +13,7 @@ import ccxt
 from kontor.exchange.message_kinds import kind_of
 from kontor.exchange.redaction import redact
 from kontor.resilience.circuit_breaker import Permit, Verdict
-from kontor.resilience.connection_gate import ConnectionGate
+from kontor.resilience.connection_gate import ConnectionGate, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class StreamEvents:
         self.unacknowledged: dict[str, list[Mapping[str, Any]]] = {}
         # Sockets on their way to the venue, or waiting for their turn to be.
         self.opening: set[asyncio.Task[Any]] = set()
-        self._secrets = secrets
+        self.secrets = secrets
         self.is_closing = False
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -72,7 +72,7 @@ class StreamEvents:
         self.breaks += 1
         self.heard_at.pop(url, None)
         self.unacknowledged.pop(url, None)
-        self.gate.lost(url, redact(reason, self._secrets))
+        self.gate.lost(url, redact(reason, self.secrets))
 
     def said(self, url: str, message: Any) -> None:
         """Note what is subscribed, where the protocol names each subscription as OKX's does; others tell nobody."""
@@ -119,7 +119,7 @@ class StreamEvents:
             self.gate.name,
             self.unreadable,
             type(error).__name__,
-            redact(str(error), self._secrets)[:200],
+            redact(str(error), self.secrets)[:200],
             len(getattr(message, "data", None) or ""),
         )
 
@@ -247,10 +247,9 @@ def _tell(client: Any, events: StreamEvents, permit: Permit, now: Callable[[], f
         permit.end(Verdict.NOTHING)
     else:
         cause = client.error.args[0] if client.error.args else None
-        if isinstance(cause, aiohttp.ClientConnectorError):
-            # It never reached the venue, and counts for nothing there.
-            events.gate.budget.give_back()
-        events.gate.failed(permit, f"{client.url}: {client.error}")
+        reached = not isinstance(cause, aiohttp.ClientConnectorError)
+        reason = f"{address_of(client.url)}: {type(client.error).__name__} {redact(str(client.error), events.secrets)}"
+        events.gate.failed(client.url, permit, reason, reached=reached)
 
 
 def break_silent(client: Any, limit: float, events: StreamEvents, now: float) -> int:

@@ -124,7 +124,7 @@ class FakeStreams:
             permit = await self._gate.enter(URL)
             await self._clock.sleep(0.1)
             if self._rng.random() < 0.3:
-                self._gate.failed(permit, "reset")
+                self._gate.failed(URL, permit, "reset")
                 raise StreamBroken("reset")
             self._gate.connected(URL, permit)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,7 +24,9 @@ from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH
 from kontor.execution.halt import Halt, halted
 from kontor.ports import Store
 from kontor.resilience.breaker_state import ReportedBreaker, load_breakers
+from kontor.streams import messages
 from kontor.streams.freshness import ChannelState, load_channels
+from kontor.streams.messages import StreamMessages
 from kontor.trading.books import UNITS
 
 # An equity older than this is not the account's any more.
@@ -47,6 +49,8 @@ class DeskStatus:
     balance: Balance | None
     breakers: tuple[ReportedBreaker, ...] = ()
     streams: tuple[ChannelState, ...] = ()
+    # By stream: messages nobody understood, or could read.
+    stream_messages: Mapping[str, StreamMessages] = field(default_factory=dict)
     # Why no new order goes out; None while trading.
     halt: Halt | None = None
     # How long the oldest order of unknown outcome has been one.
@@ -83,6 +87,7 @@ class DeskStatus:
             "initial_capital": _number(self.initial_capital),
             "remarks": list(self.remarks),
             "page_url": self.page_url or None,
+            "stream_messages": {name: messages.to_json(each) for name, each in self.stream_messages.items()},
         }
 
 
@@ -133,6 +138,7 @@ async def status_of(
         clock_drift=await _noted(store, account, CLOCK_DRIFT),
         dead_mans_switch=await _noted(store, account, DEAD_MANS_SWITCH),
         streams=tuple((await load_channels(store.desk, account, now)).values()),
+        stream_messages=await messages.load_messages(store.desk, account),
         oldest_unknown=await _oldest_unknown(store, account, now),
         remarks=remarks,
         units=units.value if units else None,
@@ -226,6 +232,7 @@ def _channel(state: ChannelState) -> dict[str, Any]:
         "fresh": state.is_fresh,
         "since": state.since.isoformat(),
         "reason": state.reason,
+        "left_out": list(state.left_out),
     }
 
 

@@ -18,7 +18,7 @@ from tasks.market_data import (
     select_watchlist,
     watched,
 )
-from tasks.streams import skip_if_streamed
+from tasks.streams import not_streamed
 
 
 @flow(
@@ -52,8 +52,7 @@ async def update_watchlist(account: str = "paper") -> dict[str, Any]:
 async def update_tickers(account: str = "paper") -> dict[str, Any]:
     """Store the last price of every watched market with its time; a missing price keeps the old one."""
     async with open_desk(account, updater="update-tickers") as desk:
-        await skip_if_streamed(desk, "tickers")
-        symbols = await watched(desk)
+        symbols = await not_streamed(desk, "tickers", await watched(desk))
         missing = await refresh_tickers(desk, symbols)
     return {"tickers": len(symbols) - len(missing), "without_price": list(missing)}
 
@@ -73,7 +72,7 @@ async def update_candles(account: str = "paper") -> dict[str, Any]:
     async with open_desk(account, updater="update-candles") as desk:
         symbols = await watched(desk)
         if not await late_candles(desk, symbols):
-            await skip_if_streamed(desk, "candles")
+            symbols = await not_streamed(desk, "candles", symbols)
         updated, failed = await refresh_candles(desk, symbols)
     return {"updated": updated, "failed": failed}
 

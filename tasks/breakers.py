@@ -85,13 +85,14 @@ class BreakerReporter:
 def breaker_alert(account: str, status: BreakerStatus, at: datetime) -> Alert | None:
     """What people are told of a change; nothing of a mere trial. A stream's breaker is the stream."""
     is_stream, state = "stream" in status.name, status.state.value
-    if state == "half-open":
+    name = status.name if status.told_as is None else status.told_as
+    if state == "half-open" or not name:
         return None
     if state == "closed":
         if is_stream:
-            return news.stream_recovered(account, at, stream=status.name)
-        return news.breaker_closed(account, at, breaker=status.name)
+            return news.stream_recovered(account, at, stream=name)
+        return news.breaker_closed(account, at, breaker=name)
     if is_stream:
-        return news.stream_degraded(account, at, stream=status.name, reason=status.reason)
+        return news.stream_degraded(account, at, stream=name, reason=status.reason)
     retry_in = status.retry_at - at if status.retry_at else None
-    return news.breaker_opened(account, at, breaker=status.name, reason=status.reason, retry_in=retry_in)
+    return news.breaker_opened(account, at, breaker=name, reason=status.reason, retry_in=retry_in)

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from kontor.config import CandleSettings
 from kontor.desk import Desk
-from kontor.domain.market import TIMEFRAMES, Candles, Ticker
+from kontor.domain.market import TIMEFRAMES, Candles, Ticker, missing_since
 from kontor.domain.ranges import RANGE_CANDLES, RANGE_TIMEFRAMES, Range, nearest_levels
 from kontor.domain.watchlist import ConditionLike, select
 from kontor.errors import ConfigError, ExchangeError
@@ -104,12 +104,11 @@ async def refresh_candles(
     limit = asyncio.Semaphore(settings.fan_out)
 
     async def fetch(symbol: str) -> Candles:
-        last = known.get(symbol)
         async with limit:
             return await desk.exchange.fetch_candles(
                 symbol,
                 settings.timeframe,
-                since=last + span if last and now - last < settings.keep * span else None,
+                since=missing_since(known.get(symbol), now, span, settings.keep),
                 limit=settings.keep,
             )
 

@@ -116,7 +116,7 @@ class Resources:
             self._resets[account] = number
             self.sessions.reset_breakers(account)
             for gate in self.gates:
-                gate.breaker.reset()
+                gate.reset()
 
     def breaker_changed(self, account: str, status: BreakerStatus) -> None:
         """Tell store and Prefect how one of the account's breakers stands now, without making anybody wait."""

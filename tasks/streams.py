@@ -1,6 +1,6 @@
 """Steps of the streams: open one for an account, be the only one, and let updaters know what need not be fetched."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from functools import partial
@@ -10,8 +10,8 @@ from kontor.exchange.session import Session
 from kontor.ports import ExchangeSettings, Streams
 from kontor.resilience.connection_budget import ConnectionBudget
 from kontor.resilience.connection_gate import ConnectionGate
+from kontor.streams import freshness
 from kontor.streams.account import AccountStreamer
-from kontor.streams.freshness import raise_if_fresh
 from kontor.streams.market import MarketStreamer
 from kontor.streams.only_one import run_alone
 from kontor.streams.streamer import Streamer, StreamParts
@@ -56,4 +56,9 @@ async def stream(desk: Desk, kind: type[Streamer], owner: str) -> None:
 
 async def skip_if_streamed(desk: Desk, channel: str) -> None:
     """End this run as a success, named `Streamed`, when a stream delivers what it would fetch."""
-    await raise_if_fresh(desk.store.desk, desk.account, channel, desk.clock.now())
+    await freshness.raise_if_fresh(desk.store.desk, desk.account, channel, desk.clock.now())
+
+
+async def not_streamed(desk: Desk, channel: str, symbols: Sequence[str]) -> Sequence[str]:
+    """The symbols this run has to fetch: those no stream delivers. Where that is none, it ends as `Streamed`."""
+    return await freshness.not_streamed(desk.store.desk, desk.account, channel, symbols, desk.clock.now())

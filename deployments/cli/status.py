@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from kontor.domain.account import Balance
     from kontor.domain.health import UpdaterHealth
     from kontor.resilience.breaker_state import ReportedBreaker
+
+# Symbols that are named in one line.
+MOST_NAMED = 5
 
 
 def status(
@@ -134,8 +137,17 @@ def render(found: DeskStatus) -> Group:
 def _streams(found: DeskStatus) -> Text:
     fresh = ", ".join(each.channel for each in found.streams if each.is_fresh)
     stale = [f"{each.channel} stale ({each.reason}), by REST" for each in found.streams if not each.is_fresh]
+    without = [
+        f"{each.channel} without {len(each.left_out)} symbols, which are left to REST: {_some(each.left_out)}"
+        for each in found.streams
+        if each.is_fresh and each.left_out
+    ]
     line = Text(f"streams   {fresh or 'none'}")
-    return line.append("".join(f"\n          {each}" for each in stale), style="yellow")
+    return line.append("".join(f"\n          {each}" for each in [*stale, *without]), style="yellow")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
 
 
 def _breaker(reported: ReportedBreaker) -> str:

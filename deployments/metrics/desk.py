@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from deployments.desk_status import DeskStatus, read_status
 from deployments.home import Home
-from deployments.metrics.families import gauge
+from deployments.metrics.families import counter, gauge
 from kontor.errors import KontorError
 
 Look = Callable[[str], Awaitable[DeskStatus]]
@@ -134,6 +134,11 @@ def _connections(status: DeskStatus, now: datetime) -> Iterator[Metric]:
     age = [([who, each.channel], max((now - each.at).total_seconds(), 0.0)) for each in status.streams]
     yield gauge("kontor_stream_age_seconds", "Since the stream last said so.", ["account", "channel"], age)
     yield gauge("kontor_stream_fresh", "1 while the stream delivers.", ["account", "channel"], fresh)
+    told = status.stream_messages.items()
+    unknown = [([who, name, kind], float(count)) for name, each in told for kind, count in each.unknown.items()]
+    yield counter("kontor_stream_unknown", "Messages nobody understood.", ["account", "stream", "keys"], unknown)
+    unreadable = [([who, name], float(each.unreadable)) for name, each in told]
+    yield counter("kontor_stream_unreadable", "Messages that broke a reader.", ["account", "stream"], unreadable)
     drift = (status.clock_drift or {}).get("seconds")
     if drift is not None:
         yield gauge("kontor_clock_drift_seconds", "Exchange minus this machine.", ["account"], [([who], float(drift))])

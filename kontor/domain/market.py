@@ -79,6 +79,14 @@ class Ticker:
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
+def missing_since(last: datetime | None, now: datetime, span: timedelta, keep: int) -> datetime | None:
+    """From which open time on candles are asked for: behind the newest known; None, the newest `keep`, without one.
+
+    A newest one that is older than all that is kept counts as none.
+    """
+    return last + span if last is not None and now - last < keep * span else None
+
+
 def _to_step(value: Decimal, step: Decimal, rounding: str) -> Decimal:
     if step <= 0:
         return value

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_PAUSE = timedelta(seconds=1)
 # A measured difference to the venue's clock is believed this long.
 OFFSET_SECONDS = 60.0
+# How long a symbol that was no market here is not looked for again, and how long no other one is.
+LOOK_AGAIN_SECONDS, LOOK_SECONDS = 60.0, 5.0
 PRIORITY = {
     Asked.READ: Priority.MARKET_DATA,
     Asked.LOOKUP: Priority.ACCOUNT,
@@ -43,6 +45,8 @@ class Connection:
         self.profile = venue_profile(self.client, self.venue)
         self.markets: Mapping[str, Market] = {}
         self._loading = asyncio.Lock()
+        # What was no market here when that was looked up last.
+        self._looking, self._looked_at, self._unknown = asyncio.Lock(), float("-inf"), frozenset[str]()
         # How far the venue's clock is ahead of ours, and when that was measured.
         self.offset = timedelta(0)
         self.offset_at: float | None = None
@@ -99,15 +103,41 @@ class Connection:
     async def market(self, symbol: str) -> Market:
         """One market; raises Rejected, with the nearest symbol, when there is none to trade."""
         markets = await self.load_markets()
+        if symbol not in markets:
+            markets = await self.look_for((symbol,))
         if symbol in markets:
             return markets[symbol]
         raw = (self.client.markets or {}).get(symbol)
         raise unknown_symbol(symbol, self.settings.exchange_id, raw, markets)
 
+    async def look_for(self, symbols: Iterable[str]) -> Mapping[str, Market]:
+        """The markets, loaded anew for symbols the venue may have listed since; once a minute for the same ones."""
+        async with self._looking:
+            unknown, now = frozenset(symbols) - (self.client.markets or {}).keys(), self.clock.monotonic()
+            age = now - self._looked_at
+            if not unknown or age < LOOK_SECONDS or (age < LOOK_AGAIN_SECONDS and unknown <= self._unknown):
+                return self.markets
+            self._looked_at = now
+            self._unknown = unknown if age >= LOOK_AGAIN_SECONDS else self._unknown | unknown
+            where, named = self.settings.exchange_id, ",".join(sorted(unknown))
+            try:
+                markets = await self.load_markets(reload=True)
+            except ExchangeError as error:
+                logger.warning("markets_not_reloaded exchange=%s unknown=%s error=%s", where, named, error)
+                return self.markets
+            found = unknown & markets.keys()
+            logger.info("markets_reloaded exchange=%s unknown=%s found=%s", where, named, ",".join(sorted(found)))
+            return markets
+
+    @property
+    def offset_is_old(self) -> bool:
+        """The venue's clock can be asked for, and has not been in the last minute."""
+        age = None if self.offset_at is None else self.clock.monotonic() - self.offset_at
+        return bool(self.client.has.get("fetchTime")) and (age is None or age > OFFSET_SECONDS)
+
     async def venue_now(self) -> datetime:
         """The moment by the venue's clock, as far as it could be measured in the last minute."""
-        age = None if self.offset_at is None else self.clock.monotonic() - self.offset_at
-        if self.client.has.get("fetchTime") and (age is None or age > OFFSET_SECONDS):
+        if self.offset_is_old:
             # Noted first: a venue that does not answer is not asked again by every caller.
             self.offset_at = self.clock.monotonic()
             try:

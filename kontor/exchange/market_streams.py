@@ -43,7 +43,9 @@ class MarketStreams(StreamChannels):
         self._client.options.setdefault("OHLCVLimit", KEPT_CANDLES)
         channel = await self._prepare("candles", symbols)
         step = TIMEFRAMES[timeframe].total_seconds() * 1000
-        now = (await self.connection.venue_now()).timestamp() * 1000
+        if self.connection.offset_is_old:
+            self._aside.run(self.connection.venue_now())
+        now = (self._clock.now() + self.connection.offset).timestamp() * 1000
 
         def fresh() -> dict[str, Candles]:
             found: dict[str, Candles] = {}

@@ -18,6 +18,7 @@ import ccxt
 
 from kontor.domain.market import Market
 from kontor.errors import AuthenticationFailed, ExchangeError, NotSupported, Rejected, StreamBroken
+from kontor.exchange.aside import Aside
 from kontor.exchange.connection import Connection
 from kontor.exchange.error_table import Asked
 from kontor.exchange.stream_client import (
@@ -53,6 +54,8 @@ UNWATCH: Mapping[str, Method] = {
     "candles": ("unWatchOHLCVForSymbols", "un_watch_ohlcv_for_symbols"),
     "trades": ("unWatchTradesForSymbols", "un_watch_trades_for_symbols"),
 }
+# What trying again does not change.
+FINAL = (AuthenticationFailed, Rejected)
 # What a connection may fail with besides ccxt's own errors.
 LOST = (aiohttp.ClientError, OSError, TimeoutError)
 # No connection is expected to be heard more seldom: both sides ping.
@@ -66,6 +69,9 @@ class _Channel:
     """One reader's state: the watch under way, the symbols it is for, and what has been handed out."""
 
     symbols: tuple[str, ...] = ()
+    # Wanted, and not subscribed: no markets here as far as we know, or on their way out.
+    left_out: frozenset[str] = frozenset()
+    dropping: set[str] = field(default_factory=set)
     pending: asyncio.Task[Any] | None = None
     seen: dict[str, Any] = field(default_factory=dict)
     breaks: int = 0
@@ -83,7 +89,10 @@ class StreamChannels:
         self._client.kontor_now = clock.monotonic
         self._client.newUpdates = True
         self._channels = {name: _Channel() for name in METHODS}
-        self._left_out: set[str] = set()
+        self._not_markets: set[str] = set()
+        self._aside = Aside(settings.exchange_id)
+        # Wanted symbols that were no market when they were looked for, and whether that is being done.
+        self._unknown, self._is_looking = frozenset[str](), False
         # The most sockets that were up at once, and when there were as many last.
         self._sockets, self._complete_at = 0, clock.monotonic()
 
@@ -98,9 +107,23 @@ class StreamChannels:
         """How many gaps there have been so far."""
         return self.events.breaks
 
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Messages nobody understood, by their kind."""
+        return self.events.unknown
+
+    @property
+    def unreadable(self) -> int:
+        """Messages that could not be read."""
+        return self.events.unreadable
+
     def is_live(self, channel: str) -> bool:
         """The channel is subscribed, its subscriptions acknowledged, and as many sockets as ever are up and heard."""
         return self._channels[channel].is_begun and self._all_sockets_up() and not self.events.waits_for(channel)
+
+    def left_out(self, channel: str) -> frozenset[str]:
+        """What the channel was asked for and does not deliver."""
+        return self._channels[channel].left_out
 
     def _all_sockets_up(self) -> bool:
         """A socket that is lost leaves ccxt's list: how many there should be is remembered here."""
@@ -126,41 +149,72 @@ class StreamChannels:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+        await self._aside.close()
         await close_streams(self._client, self.events)
 
     async def _prepare(self, name: str, symbols: Collection[str]) -> _Channel:
         """The channel, for these symbols from now on: new ones are subscribed by the next watch, others dropped now."""
         if name not in self.channels:
             raise NotSupported(f"{self.connection.settings.exchange_id} does not stream {name}")
-        await self.connection.load_markets()
+        try:
+            await self.connection.load_markets()
+        except ExchangeError as error:
+            raise error if isinstance(error, FINAL) else StreamBroken(str(error)) from None
         channel = self._channels[name]
         if channel.breaks != self.events.breaks:
             channel.breaks = self.events.breaks
             if name == "candles":
                 # What was said of the unfinished ones may have been missed in part.
                 self._client.ohlcvs.clear()
-        wanted = tuple(dict.fromkeys(symbols))
+        wanted = self._streamable(name, tuple(dict.fromkeys(symbols)))
         if wanted != channel.symbols:
             gone = [symbol for symbol in channel.symbols if symbol not in set(wanted)]
             await _end(channel)
             channel.symbols = wanted
-            await self._unwatch(name, gone)
             for symbol in gone:
                 channel.seen.pop(symbol, None)
+            if gone and self._client.has.get(UNWATCH.get(name, ("", ""))[0]):
+                channel.dropping.update(gone)
+                self._aside.run(self._unwatch(name, gone))
         return channel
 
+    def _streamable(self, name: str, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Those that are markets here; for others, listed since, the markets are loaded anew beside the stream.
+
+        One unknown symbol makes ccxt refuse all of them. One that is just being dropped is taken up again after that.
+        """
+        channel, markets = self._channels[name], self.connection.markets
+        unknown = frozenset(symbol for symbol in symbols if symbol not in markets)
+        channel.left_out = unknown | (channel.dropping & frozenset(symbols))
+        if unknown and not self._is_looking:
+            self._is_looking = True
+            self._aside.run(self._look_for(unknown))
+        return tuple(symbol for symbol in symbols if symbol not in channel.left_out)
+
+    async def _look_for(self, unknown: frozenset[str]) -> None:
+        try:
+            left = unknown - (await self.connection.look_for(unknown)).keys()
+        finally:
+            self._is_looking = False
+        if left and left != self._unknown:
+            logger.warning(
+                "stream_symbols_left_out exchange=%s symbols=%s reason=no markets here; REST is to serve them",
+                self.connection.settings.exchange_id,
+                ",".join(sorted(left)),
+            )
+        self._unknown = left
+
     async def _unwatch(self, name: str, symbols: Sequence[str]) -> None:
-        """Stop hearing of some symbols, where the venue lets us; what comes all the same is not looked at."""
-        can, method = UNWATCH.get(name, ("", ""))
-        if not symbols or not self._client.has.get(can):
-            return
-        request = getattr(self._client, method)
+        """Stop hearing of some symbols; what comes all the same is not looked at."""
+        request = getattr(self._client, UNWATCH[name][1])
         wanted = [[symbol, timeframe] for symbol in symbols for timeframe in self._timeframes(symbol)]
         try:
             async with asyncio.timeout(LIVELY_SECONDS):
                 await request(wanted if name == "candles" else list(symbols))
         except Exception as error:  # noqa: BLE001 - too many prices are no reason to stop hearing the others
             logger.info("stream_not_dropped channel=%s count=%d error=%s", name, len(symbols), type(error).__name__)
+        finally:
+            self._channels[name].dropping.difference_update(symbols)
 
     def _timeframes(self, symbol: str) -> Sequence[str]:
         return list(self._client.ohlcvs.get(symbol, {}))
@@ -168,14 +222,21 @@ class StreamChannels:
     async def _read(
         self, name: str, fresh: Callable[[], dict[str, T]], watch: Callable[[], Awaitable[Any]], seconds: float
     ) -> Mapping[str, T]:
-        """What is new in the cache; waits for the next message when nothing is."""
-        found = fresh()
-        if not self._channels[name].symbols:
+        """What is new in the cache; waits for the next message when nothing is.
+
+        A watch that has failed is looked at first, however much news there is: other symbols' prices must not hide
+        that some are not subscribed.
+        """
+        channel = self._channels[name]
+        if not channel.symbols:
             await self._clock.sleep(seconds)
             return {}
-        if found and self._channels[name].pending is not None:
-            return found
-        await self._wait(name, watch, 0.0 if found else seconds)
+        # One that has brought something is kept: with thousands of messages a second it is begun anew far less often.
+        if channel.pending is None or _has_failed(channel.pending):
+            await self._wait(name, watch, 0.0)
+        found = fresh()
+        if not found:
+            await self._wait(name, watch, seconds)
         return found or fresh()
 
     async def _wait(self, name: str, watch: Callable[[], Awaitable[Any]], seconds: float) -> Any:
@@ -203,7 +264,7 @@ class StreamChannels:
     def _explain(self, name: str, error: Exception) -> Exception:
         """A lost connection is StreamBroken; a refusal stays one."""
         found = self.connection.explain(error, Asked.READ, f"stream of {name}")
-        is_final = isinstance(found, (AuthenticationFailed, Rejected)) and not isinstance(error, ccxt.NetworkError)
+        is_final = isinstance(found, FINAL) and not isinstance(error, ccxt.NetworkError)
         return found if is_final else StreamBroken(str(found))
 
     async def _watch_symbols(self, name: str, symbols: Sequence[str], timeframe: str = "") -> Any:
@@ -228,8 +289,8 @@ class StreamChannels:
         for entry in raw:
             market = markets.get(str(entry.get("symbol")))
             if market is None:
-                if what not in self._left_out:
-                    self._left_out.add(what)
+                if what not in self._not_markets:
+                    self._not_markets.add(what)
                     logger.warning("left_out what=%s symbol=%s reason=not a market here", what, entry.get("symbol"))
                 continue
             try:
@@ -238,6 +299,10 @@ class StreamChannels:
                 self.events.breaks += 1
                 logger.warning("stream_entry_unreadable what=%s error=%s keys=%s", what, error, sorted(entry))
         return found
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 async def _end(channel: _Channel) -> None:

@@ -10,17 +10,16 @@ from typing import Any
 import aiohttp
 import ccxt
 
+from kontor.exchange.message_kinds import kind_of
 from kontor.exchange.redaction import redact
 from kontor.resilience.circuit_breaker import Permit, Verdict
-from kontor.resilience.connection_gate import ConnectionGate
+from kontor.resilience.connection_gate import ConnectionGate, address_of
 
 logger = logging.getLogger(__name__)
 
 # Both ends say something this often, whether or not there is news.
 KEEP_ALIVE_MS = 5_000
 CONNECT_TIMEOUT_MS = 4_000
-# Signs of the protocol itself: answers to subscriptions, greetings, heartbeats.
-CONTROL = frozenset({"event", "op", "id", "result", "method", "success", "type", "code", "status", "connId", "reqid"})
 MOST_KINDS = 100
 # What a venue's own name of a channel contains, where it is not ours.
 TOPICS = {"candles": "candle", "fills": "orders", "balance": "account"}
@@ -42,7 +41,7 @@ class StreamEvents:
         self.unacknowledged: dict[str, list[Mapping[str, Any]]] = {}
         # Sockets on their way to the venue, or waiting for their turn to be.
         self.opening: set[asyncio.Task[Any]] = set()
-        self._secrets = secrets
+        self.secrets = secrets
         self.is_closing = False
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -73,7 +72,7 @@ class StreamEvents:
         self.breaks += 1
         self.heard_at.pop(url, None)
         self.unacknowledged.pop(url, None)
-        self.gate.lost(url, redact(reason, self._secrets))
+        self.gate.lost(url, redact(reason, self.secrets))
 
     def said(self, url: str, message: Any) -> None:
         """Note what is subscribed, where the protocol names each subscription as OKX's does; others tell nobody."""
@@ -99,26 +98,28 @@ class StreamEvents:
         waiting[:] = [topic for topic in waiting if not topic.items() <= acknowledged.items()]
 
     def not_understood(self, message: Any) -> None:
-        """Count a message that led to nothing, and log its keys the first time."""
-        if not isinstance(message, Mapping) or not CONTROL.isdisjoint(message):
+        """Count a message that led to nothing by its kind, and log each kind once."""
+        kind = kind_of(message)
+        if kind is None:
             return
-        keys = ",".join(sorted(map(str, message)))
-        if keys not in self.unknown:
-            if len(self.unknown) >= MOST_KINDS:
-                keys = "(others)"
-            logger.warning("stream_message_unknown name=%s keys=%s", self.gate.name, keys)
-        self.unknown[keys] += 1
+        if kind not in self.unknown and len(self.unknown) >= MOST_KINDS:
+            kind = "(others)"
+        if kind not in self.unknown:
+            logger.warning("stream_message_unknown name=%s keys=%s", self.gate.name, kind)
+        self.unknown[kind] += 1
 
     def not_readable(self, message: Any, error: Exception) -> None:
         """Count a message that broke its reader: something was said that we have not heard."""
         self.unreadable += 1
         self.breaks += 1
+        if self.unreadable & (self.unreadable - 1):
+            return  # told of the 1st, 2nd, 4th, 8th and so on: a market may send such messages for days
         logger.warning(
             "stream_message_unreadable name=%s count=%d error=%s: %s length=%d",
             self.gate.name,
             self.unreadable,
             type(error).__name__,
-            redact(str(error), self._secrets)[:200],
+            redact(str(error), self.secrets)[:200],
             len(getattr(message, "data", None) or ""),
         )
 
@@ -246,10 +247,9 @@ def _tell(client: Any, events: StreamEvents, permit: Permit, now: Callable[[], f
         permit.end(Verdict.NOTHING)
     else:
         cause = client.error.args[0] if client.error.args else None
-        if isinstance(cause, aiohttp.ClientConnectorError):
-            # It never reached the venue, and counts for nothing there.
-            events.gate.budget.give_back()
-        events.gate.failed(permit, f"{client.url}: {client.error}")
+        reached = not isinstance(cause, aiohttp.ClientConnectorError)
+        reason = f"{address_of(client.url)}: {type(client.error).__name__} {redact(str(client.error), events.secrets)}"
+        events.gate.failed(client.url, permit, reason, reached=reached)
 
 
 def break_silent(client: Any, limit: float, events: StreamEvents, now: float) -> int:

@@ -28,8 +28,22 @@ class Streams(Protocol):
         """How many gaps there have been so far."""
         ...
 
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Messages nobody understood, by their kind: how many so far."""
+        ...
+
+    @property
+    def unreadable(self) -> int:
+        """Messages that could not be read so far."""
+        ...
+
     def is_live(self, channel: str) -> bool:
         """The channel is subscribed, as far as one can see acknowledged, and every connection has been heard lately."""
+        ...
+
+    def left_out(self, channel: str) -> frozenset[str]:
+        """Symbols the channel was asked for and does not deliver, such as a market the venue has only just listed."""
         ...
 
     async def tickers(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:

@@ -67,6 +67,8 @@ class BreakerStatus:
     since: datetime | None = None
     retry_at: datetime | None = None
     reason: str = ""
+    # What people are told of where it is one of several: the whole. Empty: nothing, others of it are still open.
+    told_as: str | None = None
 
 
 Judge = Callable[[BaseException], Verdict]

@@ -51,6 +51,13 @@ class ConnectionBudget:
         due = newest + (more_at - newest) / max(left - OTHERS + 1, 1)
         return max(due - self._clock.monotonic(), 0.0)
 
+    def seconds_until_more_than(self, reserve: int) -> float:
+        """How long until more than `reserve` are left; 0 when there are."""
+        missing = reserve + 1 - self.left
+        if missing <= 0:
+            return 0.0
+        return max(self._opened[min(missing, len(self._opened)) - 1] + self.seconds - self._clock.monotonic(), 0.0)
+
     async def acquire(self) -> None:
         """Take one, waiting until there is one; a waiter that is canceled has taken nothing."""
         async with self._turn:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 
@@ -22,6 +22,10 @@ CHANNELS = ("orders", "fills", "positions", "balance")
 SETTLE_SECONDS = 0.5
 # Every balance that is stored is a line of its history: marks that move a little are told now and then only.
 BALANCE_SECONDS = 30.0
+# A position told by one message may not contain what another one, still on its way, tells of other symbols: a snapshot
+# is stamped this long before it was heard, and once more when nothing has changed since. Until then the gate adds the
+# fills in between to it, twice rather than never.
+LAG = timedelta(seconds=2)
 # More changes than this are not told during one request.
 MOST_TOLD = 1000
 MATERIAL = Decimal("0.001")
@@ -37,10 +41,12 @@ class AccountStreamer(Streamer):
         self._journal = Journal(parts.store.orders, parts.clock, self.name)
         self._open: dict[tuple[str, str], OrderReport] = {}
         self._positions: dict[str, tuple[Position, ...]] = {}
-        self._reconciled_breaks = -1
+        self._reconciled_gaps, self._not_reconciled = -1, ""
         self._reconciled_at = float("-inf")
         self._connected_at: float | None = None
         self._balance: Balance | None = None
+        # Since when positions have been as they are, until that is stored.
+        self._positions_at: datetime | None = None
         # What the streams have told while a reconciliation was under way: newer than what it is about to be answered.
         self._told_orders: list[OrderReport] = []
         self._told_positions: dict[str, tuple[Position, ...]] = {}
@@ -50,7 +56,7 @@ class AccountStreamer(Streamer):
         return tuple(name for name in CHANNELS if name in self.parts.streams.channels)
 
     def readers(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """One reader for each channel."""
+        """One reader for each channel, and one who asks by REST."""
         reads: Mapping[str, Callable[[], Awaitable[None]]] = {
             "orders": self._read_orders,
             "fills": self._read_fills,
@@ -61,71 +67,81 @@ class AccountStreamer(Streamer):
         def reader(channel: str) -> Callable[[], Awaitable[None]]:
             return lambda: self.reading(channel, reads[channel])
 
-        return {channel: reader(channel) for channel in self.channels()}
+        children = {channel: reader(channel) for channel in self.channels()}
+        return {**children, "REST": lambda: self.catching_up(self._is_behind, self._reconcile)}
 
     async def second(self) -> None:
         """Fresh is: connected, subscribed, and reconciled since the last gap."""
-        parts, now = self.parts, self.parts.clock.monotonic()
-        breaks = parts.streams.breaks
-        if not all(parts.streams.is_live(channel) for channel in self.channels()):
+        if not self._delivers():
             self._connected_at = None
-            self._all_stale("not connected")
-            return
-        if self.troubles:
-            self._all_stale("; ".join(self.troubles.values()))
-            return
-        if self._connected_at is None:
-            self._connected_at = now
-        has_gap = breaks != self._reconciled_breaks
-        if has_gap:
-            self._all_stale("reconciling after a gap")
-        if (has_gap and now - self._connected_at >= SETTLE_SECONDS) or self._is_due(now):
-            await self._reconcile(breaks)
-        elif not has_gap:
+            self._all_stale("; ".join(self.troubles.values()) or "not connected")
+        elif self._reconciled_gaps != self.gaps:
+            self._all_stale(self._not_reconciled or "reconciling after a gap")
+        else:
             self._all_fresh()
 
-    def _is_due(self, now: float) -> bool:
+    def _delivers(self) -> bool:
+        """Every channel is heard: what happens from now on will be."""
+        return not self.troubles and all(self.parts.streams.is_live(channel) for channel in self.channels())
+
+    def _is_behind(self) -> bool:
+        """Something was missed and the streams stand, or it is time to compare anyway."""
+        now = self.parts.clock.monotonic()
+        if not self._delivers():
+            return False
+        if self._connected_at is None:
+            self._connected_at = now
+        if self._reconciled_gaps != self.gaps:
+            return now - self._connected_at >= SETTLE_SECONDS
         return now - self._reconciled_at >= self.parts.config.streams.reconcile_seconds
 
-    async def _reconcile(self, breaks: int) -> None:
+    async def _reconcile(self) -> None:
         """Ask the venue for everything that is streamed; what happened in a gap is never told."""
-        parts = self.parts
+        parts, gaps = self.parts, self.gaps
         try:
             await self._ask_orders()
             await track(parts, actor=self.name)
             await self._ask_positions()
             await self._save_balance(await parts.exchange.fetch_balance())
         except ExchangeError as error:
-            self._all_stale(f"not reconciled: {error}")
+            if self._reconciled_gaps != gaps:
+                self._not_reconciled = f"not reconciled: {error}"
+            else:
+                # Nothing was missed as far as we know: the streams are believed, and compared the next time round.
+                logger.warning("stream_not_compared account=%s error=%s", parts.account, error)
+                self._reconciled_at = parts.clock.monotonic()
             return
         oldest = parts.clock.now() - timedelta(days=parts.config.history.balances_days)
         await parts.store.account.prune_balances(parts.account, before=oldest)
-        if breaks != self._reconciled_breaks:
-            logger.info("stream_reconciled account=%s open_orders=%d breaks=%d", parts.account, len(self._open), breaks)
-        self._reconciled_breaks, self._reconciled_at = breaks, parts.clock.monotonic()
-        if parts.streams.breaks == breaks:
-            self._all_fresh()
+        if gaps != self._reconciled_gaps:
+            logger.info("stream_reconciled account=%s open_orders=%d gaps=%d", parts.account, len(self._open), gaps)
+        self._reconciled_gaps, self._not_reconciled = gaps, ""
+        self._reconciled_at = parts.clock.monotonic()
 
     async def _ask_orders(self) -> None:
         self._told_orders.clear()
+        # The moment before the request counts: an order sent while the answer is under way may be missing from it.
+        asked_at = self.parts.clock.now()
         orders = await self.parts.exchange.fetch_open_orders()
         self._open = {_order_of(order): order for order in orders}
         self._note_orders(self._told_orders)
-        await self._save_open_orders()
+        await self._save_open_orders(asked_at)
 
     async def _ask_positions(self) -> None:
         self._told_positions.clear()
+        asked_at = self.parts.clock.now()
         self._positions = _by_symbol(await self.parts.exchange.fetch_positions())
         self._positions |= self._told_positions
-        await self._save_positions()
+        await self._save_positions(asked_at)
 
     async def _read_orders(self) -> None:
         reports = await self.parts.streams.orders(seconds=LOOK_SECONDS)
+        heard_at = self.parts.clock.now()
         if reports:
             await self._apply(reports)
             self._told_orders = [*self._told_orders, *reports][-MOST_TOLD:]
             self._note_orders(reports)
-            await self._save_open_orders()
+            await self._save_open_orders(heard_at)
 
     def _note_orders(self, reports: Sequence[OrderReport]) -> None:
         for report in reports:
@@ -134,9 +150,9 @@ class AccountStreamer(Streamer):
             else:
                 self._open[_order_of(report)] = report
 
-    async def _save_open_orders(self) -> None:
+    async def _save_open_orders(self, at: datetime) -> None:
         parts = self.parts
-        await parts.store.account.save_open_orders(parts.account, list(self._open.values()), parts.clock.now())
+        await parts.store.account.save_open_orders(parts.account, list(self._open.values()), at)
 
     async def _apply(self, reports: Sequence[OrderReport]) -> None:
         """Bring our orders to what the venue says; those of others are none of ours."""
@@ -178,15 +194,20 @@ class AccountStreamer(Streamer):
 
     async def _read_positions(self) -> None:
         changed = await self.parts.streams.positions(seconds=LOOK_SECONDS)
-        if not changed:
-            return
-        self._told_positions |= changed
-        self._positions |= changed
-        await self._save_positions()
+        now = self.parts.clock.now()
+        if changed:
+            self._told_positions |= changed
+            self._positions |= changed
+            self._positions_at = now
+            await self._save_positions(now - LAG)
+        elif self._positions_at is not None and now - self._positions_at >= LAG:
+            at, self._positions_at = self._positions_at, None
+            await self._save_positions(at)
 
-    async def _save_positions(self) -> None:
+    async def _save_positions(self, at: datetime) -> None:
+        """Store them, true at `at`: each fill until then is in them."""
         parts, held = self.parts, list(chain.from_iterable(self._positions.values()))
-        await parts.store.account.save_positions(parts.account, held, parts.clock.now())
+        await parts.store.account.save_positions(parts.account, held, at)
 
     async def _read_balance(self) -> None:
         balance = await self.parts.streams.balance(seconds=LOOK_SECONDS)

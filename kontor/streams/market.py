@@ -4,10 +4,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from kontor.domain.market import TIMEFRAMES, Ticker
+from kontor.domain.market import Ticker
 from kontor.domain.trade import Trade
 from kontor.errors import ExchangeError
 from kontor.resilience.watchdog import FellSilent, Watchdog
+from kontor.streams.candles import CandleKeeper
 from kontor.streams.recent_trades import RecentTrades
 from kontor.streams.streamer import LOOK_SECONDS, Streamer, StreamParts
 
@@ -15,8 +16,6 @@ logger = logging.getLogger(__name__)
 
 # Venues that stream trades give prices sooner than their tickers do.
 CHANNELS = ("tickers", "candles", "trades")
-# Old candles go only now and then.
-PRUNE_SECONDS = 300.0
 
 
 class MarketStreamer(Streamer):
@@ -29,8 +28,10 @@ class MarketStreamer(Streamer):
         self._symbols: tuple[str, ...] = ()
         self._tickers: dict[str, Ticker] = {}
         self._news: dict[str, Ticker] = {}
-        self._breaks: dict[str, int] = {}
-        self._pruned_at = float("-inf")
+        # Up to which gap prices have been asked for since, and why that has not worked.
+        self._priced_gaps = -1
+        self._not_priced = ""
+        self._candles = CandleKeeper(parts, lambda: self.gaps)
         keep = parts.config.streams.trades_kept
         self._recent = RecentTrades(parts.store.desk, parts.account, keep=keep, clock=parts.clock)
         self._price_dog = Watchdog("tickers", parts.config.streams.data_silence_seconds, clock=parts.clock)
@@ -42,7 +43,7 @@ class MarketStreamer(Streamer):
         return tuple(name for name in CHANNELS if asked[name] and name in self.parts.streams.channels)
 
     def readers(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """One reader for each channel, and the one that writes prices."""
+        """One reader for each channel, and for those that are asked for by REST after a gap, one who does that."""
         reads: Mapping[str, Callable[[], Awaitable[None]]] = {
             "tickers": self._read_tickers,
             "candles": self._read_candles,
@@ -52,7 +53,12 @@ class MarketStreamer(Streamer):
         def reader(channel: str) -> Callable[[], Awaitable[None]]:
             return lambda: self.reading(channel, reads[channel])
 
-        return {channel: reader(channel) for channel in self.channels()}
+        children = {channel: reader(channel) for channel in self.channels()}
+        if "tickers" in children:
+            children["tickers by REST"] = lambda: self.catching_up(self._prices_are_behind, self._fetch_prices)
+        if "candles" in children:
+            children["candles by REST"] = lambda: self.catching_up(self._candles_are_behind, self._candles.catch_up)
+        return children
 
     async def second(self) -> None:
         """Follow the watchlist; judge what is fresh."""
@@ -65,12 +71,11 @@ class MarketStreamer(Streamer):
             )
             self._symbols = symbols
             self._recent.follow(symbols)
-            # A new symbol has no candles yet.
-            self._breaks.pop("candles", None)
+        self._candles.follow(self._streamed("candles"))
         for channel in self.channels():
-            await self._judge(channel)
+            self._judge(channel)
 
-    async def _judge(self, channel: str) -> None:
+    def _judge(self, channel: str) -> None:
         """Fresh is: connected, and everything missed in the last gap fetched since."""
         streams = self.parts.streams
         if not self._symbols:
@@ -84,41 +89,54 @@ class MarketStreamer(Streamer):
             # Connected, subscribed as far as we know, and mute: only a new connection helps.
             streams.drop_silent(0.0)
             self._price_dog.heard()
-        elif self._breaks.get(channel) != streams.breaks:
-            await self._reconcile(channel, streams.breaks)
+        elif channel == "tickers" and self._priced_gaps != self.gaps:
+            self.freshness.stale(channel, self._not_priced or "asking by REST what was missed")
         else:
-            self.freshness.fresh(channel)
+            self._judge_symbols(channel)
 
-    async def _reconcile(self, channel: str, breaks: int) -> None:
-        """Fetch by REST what may have been missed; the channel is fresh when that has worked."""
-        try:
-            if channel == "tickers":
-                tickers = await self.parts.exchange.fetch_tickers(self._symbols)
-                self._take(tickers)
-                await self._flush()
-            elif channel == "candles":
-                await self._fetch_missing_candles()
-        except ExchangeError as error:
-            self.freshness.stale(channel, f"not reconciled: {error}")
+    def _judge_symbols(self, channel: str) -> None:
+        """A channel is fresh without the symbols it does not deliver, unless those are all."""
+        left_out = self.parts.streams.left_out(channel)
+        failed = self._candles.failed if channel == "candles" else {}
+        if channel == "candles":
+            left_out |= self._candles.due
+        if left_out < frozenset(self._symbols):
+            self.freshness.fresh(channel, left_out)
             return
-        self._breaks[channel] = breaks
-        self.freshness.fresh(channel)
-        logger.info("stream_reconciled account=%s channel=%s breaks=%d", self.parts.account, channel, breaks)
+        reason = "asking by REST what was missed"
+        if failed:
+            first = next(iter(failed))
+            reason = f"not reconciled: {len(failed)} symbols failed, {first}: {failed[first]}"
+        elif channel != "candles":
+            reason = "none of the watched markets is streamed"
+        self.freshness.stale(channel, reason)
 
-    async def _fetch_missing_candles(self) -> None:
-        parts, settings = self.parts, self.parts.config.candles
-        span, now = TIMEFRAMES[settings.timeframe], parts.clock.now()
-        known = await parts.store.market.last_candle_at(parts.account, settings.timeframe)
-        late = [symbol for symbol in self._symbols if symbol not in known or now - known[symbol] >= 2 * span]
-        found = {}
-        for symbol in late:
-            last = known.get(symbol)
-            since = last + span if last and now - last < settings.keep * span else None
-            candles = await parts.exchange.fetch_candles(symbol, settings.timeframe, since=since, limit=settings.keep)
-            if len(candles):
-                found[symbol] = candles
-        if found:
-            await parts.store.market.save_candles(parts.account, settings.timeframe, found)
+    def _streamed(self, channel: str) -> tuple[str, ...]:
+        left_out = self.parts.streams.left_out(channel)
+        return tuple(symbol for symbol in self._symbols if symbol not in left_out)
+
+    def _delivers(self, channel: str) -> bool:
+        """What is missed from now on will be heard: only then it makes sense to ask for what was missed before."""
+        return bool(self._symbols) and channel not in self.troubles and self.parts.streams.is_live(channel)
+
+    def _prices_are_behind(self) -> bool:
+        return self._priced_gaps != self.gaps and self._delivers("tickers")
+
+    def _candles_are_behind(self) -> bool:
+        return self._delivers("candles") and self._candles.is_behind
+
+    async def _fetch_prices(self) -> None:
+        """Ask for every price once; the channel is fresh when that has worked."""
+        gaps = self.gaps
+        try:
+            tickers = await self.parts.exchange.fetch_tickers(self._streamed("tickers"))
+        except ExchangeError as error:
+            self._not_priced = f"not reconciled: {error}"
+            return
+        self._take(tickers)
+        await self._flush()
+        self._priced_gaps, self._not_priced = gaps, ""
+        logger.info("stream_reconciled account=%s channel=tickers gaps=%d", self.parts.account, gaps)
 
     async def _read_tickers(self) -> None:
         symbols = self._symbols
@@ -140,19 +158,12 @@ class MarketStreamer(Streamer):
         await self._rest(bool(self._symbols))
 
     async def _read_candles(self) -> None:
-        parts, timeframe = self.parts, self.parts.config.candles.timeframe
-        candles = await parts.streams.candles(self._symbols, timeframe, seconds=LOOK_SECONDS)
+        candles = await self.parts.streams.candles(
+            self._symbols, self.parts.config.candles.timeframe, seconds=LOOK_SECONDS
+        )
         if candles:
-            await parts.store.market.save_candles(parts.account, timeframe, candles)
-            await self._prune(timeframe)
+            await self._candles.take(candles)
         await self._rest(bool(self._symbols))
-
-    async def _prune(self, timeframe: str) -> None:
-        now = self.parts.clock.monotonic()
-        if now - self._pruned_at >= PRUNE_SECONDS:
-            self._pruned_at = now
-            keep = self.parts.config.candles.keep
-            await self.parts.store.market.prune_candles(self.parts.account, timeframe, keep=keep)
 
     def _take(self, tickers: Mapping[str, Ticker]) -> None:
         for symbol, ticker in tickers.items():

@@ -45,6 +45,7 @@ RESERVED = frozenset(
         "reconciled",
         "risk_marks",
         "strategies_in_trouble",
+        "stream_messages",
         "streams",
         "telegram_offset",
         "told",

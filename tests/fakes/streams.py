@@ -30,7 +30,8 @@ class FakeStreams:
         self, venue: Venue, clock: Clock, gate: ConnectionGate, rng: random.Random, *, lasts: float = 600.0
     ) -> None:
         self._venue, self._clock, self._gate, self._rng, self._lasts = venue, clock, gate, rng, lasts
-        self.breaks = 0
+        self.breaks = self.unreadable = 0
+        self.unknown: dict[str, int] = {}
         self._lost_at: float | None = None
         self._connecting = False
         self._seen_orders: dict[str, OrderReport] = {}
@@ -42,6 +43,11 @@ class FakeStreams:
         """Whether the socket is up."""
         del channel
         return self._lost_at is not None and self._clock.monotonic() < self._lost_at
+
+    def left_out(self, channel: str) -> frozenset[str]:
+        """Every market is streamed."""
+        del channel
+        return frozenset()
 
     async def tickers(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Ticker]:
         """Every market, a little off its price."""
@@ -118,7 +124,7 @@ class FakeStreams:
             permit = await self._gate.enter(URL)
             await self._clock.sleep(0.1)
             if self._rng.random() < 0.3:
-                self._gate.failed(permit, "reset")
+                self._gate.failed(URL, permit, "reset")
                 raise StreamBroken("reset")
             self._gate.connected(URL, permit)
         finally:

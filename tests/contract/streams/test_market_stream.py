@@ -4,12 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import ccxt
 import pytest
 
 from kontor.config import KontorConfig
 from kontor.errors import StreamIsFresh
 from kontor.paper.faults import FaultKind
-from kontor.streams.freshness import BELIEVED, load_channels, raise_if_fresh
+from kontor.streams.freshness import BELIEVED, load_channels, not_streamed, raise_if_fresh
 from kontor.streams.market import MarketStreamer
 from tests.support.streaming import ACCOUNT, SYMBOLS, StreamingDesk
 
@@ -202,3 +203,75 @@ async def test_a_subscription_that_is_not_acknowledged_is_not_fresh(desk: Stream
         assert await desk.is_fresh("trades")
         desk.streams.events.answered(url, {"event": "subscribe", "arg": {**asked, "more": "of theirs"}, "connId": "1"})
         await desk.until(lambda: desk.is_fresh("tickers"), seconds=5)
+
+
+async def test_a_market_that_is_listed_while_the_stream_runs_is_streamed_too(desk: StreamingDesk) -> None:
+    """The streaming client loads its markets once; one symbol it does not know made ccxt refuse all the others."""
+    new, market = "XRP/USD:USD", desk.paper.venue._engine.state.market
+    market.relist(market.instrument("XRP-USD-SWAP"), "expired", None)
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        connections = desk.connections()
+        assert new not in desk.streams.connection.markets
+        market.relist(market.instrument("XRP-USD-SWAP"), "live", None)
+        # What update-watchlist does, in a process of its own.
+        assert new in await desk.exchange.load_markets(reload=True)
+        await desk.store.market.save_watchlist(ACCOUNT, (*SYMBOLS, new), desk.clock.now())
+
+        async def has_news() -> bool:
+            stored = await desk.store.market.candles(ACCOUNT, "1m", [new], limit=50)
+            return new in await prices(desk) and len(stored.get(new, ())) == 50
+
+        await desk.until(has_news)
+
+        async def nothing_is_left_out() -> bool:
+            found = await load_channels(desk.store.desk, ACCOUNT, desk.clock.now())
+            return all(found[name].is_fresh and not found[name].left_out for name in CHANNELS)
+
+        await desk.until(nothing_is_left_out)
+        assert desk.connections() == connections
+
+
+async def test_a_symbol_that_is_no_market_is_left_out_and_disables_nothing(
+    desk: StreamingDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not while the socket is busy, and not after the next disconnect: REST is told to serve it."""
+    watched = (*SYMBOLS, "NEW/USD:USD")
+    await desk.store.market.save_watchlist(ACCOUNT, watched, desk.clock.now())
+
+    async def is_well() -> bool:
+        found = await load_channels(desk.store.desk, ACCOUNT, desk.clock.now())
+        return (
+            all(name in found and found[name].is_fresh for name in CHANNELS)
+            and [found[name].left_out for name in ("tickers", "candles")] == [("NEW/USD:USD",)] * 2
+        )
+
+    async with desk.running(MarketStreamer):
+        await desk.until(is_well)
+        assert await not_streamed(desk.store.desk, ACCOUNT, "tickers", watched, desk.clock.now()) == ["NEW/USD:USD"]
+        breaks = desk.streams.breaks
+        desk.befall(FaultKind.WS_DROP, "/ws/*", times=1)
+        await desk.until(lambda: _breaks(desk, breaks + 1))
+        assert await desk.until(is_well) < 5
+        assert set(await prices(desk)) == set(SYMBOLS)
+    told = [record.message for record in caplog.records if "stream_symbols_left_out" in record.message]
+    assert len(told) == 1
+    assert "NEW/USD:USD" in told[0]
+
+
+async def test_a_watch_that_has_failed_is_seen_although_other_markets_are_busy(desk: StreamingDesk) -> None:
+    """News of those that are subscribed must not hide that some are not: they would get no price from anybody."""
+    async with desk.running(MarketStreamer) as streamer:
+        await desk.until(lambda: desk.is_fresh("tickers"))
+        client = desk.streams._client
+        watch = client.watch_tickers
+
+        async def refused(*_: object) -> None:
+            raise ccxt.BadSymbol("okx does not have market symbol NEW/USD")
+
+        client.watch_tickers = refused
+        await desk.store.market.save_watchlist(ACCOUNT, SYMBOLS[:3], desk.clock.now())
+        await desk.until(lambda: _not(desk.is_fresh("tickers")), seconds=5)
+        assert "NEW/USD" in streamer.troubles["tickers"]
+        client.watch_tickers = watch
+        await desk.until(lambda: desk.is_fresh("tickers"))

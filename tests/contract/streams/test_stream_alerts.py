@@ -19,7 +19,7 @@ async def test_a_stream_that_is_refused_is_told_degraded_and_recovered(desk: Str
     async def has_told(event: str) -> bool:
         return any(alert.event == event for alert in told)
 
-    desk.gate.breaker._on_change = changed
+    desk.gate.on_change = changed
     async with desk.running(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers"), seconds=60)
         before = desk.connections()

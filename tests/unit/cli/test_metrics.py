@@ -40,6 +40,7 @@ from kontor.resilience.breaker_state import ReportedBreaker
 from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
 from kontor.store.memory import MemoryStore
 from kontor.streams.freshness import ChannelState
+from kontor.streams.messages import StreamMessages
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PRICES = (Decimal("0.1"), Decimal(50000), Decimal(50100), Decimal(10))
@@ -61,6 +62,7 @@ def status() -> DeskStatus:
         Balance("USD", Decimal("9500.5"), Decimal("9000.5"), Decimal(500), NOW, {}),
         breakers=(ReportedBreaker("orders", BreakerStatus("okx orders", BreakerState.OPEN), NOW),),
         streams=(ChannelState("tickers", "market", is_fresh=True, at=NOW - timedelta(seconds=2), since=NOW),),
+        stream_messages={"stream-market": StreamMessages({"arg,notice": 7}, 2)},
         halt=Halt("the key was refused", "updater", NOW),
         oldest_unknown=timedelta(seconds=42),
         clock_drift={"seconds": -0.25},
@@ -91,6 +93,8 @@ def test_every_figure_of_the_status_is_a_gauge() -> None:
     assert found["kontor_unrealized_pnl", "paper", "BTC/USD:USD", "long"] == 10
     assert found["kontor_breaker_not_closed", "paper", "orders", "okx orders", "open"] == 1
     assert found["kontor_stream_fresh", "paper", "tickers"] == 1
+    assert found["kontor_stream_unknown_total", "paper", "stream-market", "arg,notice"] == 7
+    assert found["kontor_stream_unreadable_total", "paper", "stream-market"] == 2
     assert found["kontor_clock_drift_seconds", "paper"] == -0.25
     assert found["kontor_stream_age_seconds", "paper", "tickers"] == 2
     assert found["kontor_equity", "paper"] == 10100.5

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+from itertools import pairwise
 
-from kontor.resilience.circuit_breaker import BreakerState, Verdict
+from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus, Verdict
 from kontor.resilience.connection_budget import ConnectionBudget
 from kontor.resilience.connection_gate import LONGEST_PAUSE, ConnectionGate
 from tests.fakes.virtual_time import LoopClock, in_virtual_time
@@ -29,7 +30,7 @@ class Away:
                 self.back[url] = self.clock.monotonic()
                 gate.connected(url, permit)
             else:
-                gate.failed(permit, "503")
+                gate.failed(url, permit, "503")
 
 
 @in_virtual_time
@@ -43,7 +44,7 @@ async def test_refused_connections_make_no_storm_and_end_within_seconds() -> Non
         await asyncio.gather(*(venue.connect(gate, url) for url in URLS))
         assert len(venue.tries) <= 150
         assert max(venue.back.values()) - venue.until < 5
-        assert gate.breaker.state is BreakerState.CLOSED
+        assert all(breaker.state is BreakerState.CLOSED for breaker in gate.breakers)
 
 
 @in_virtual_time
@@ -67,9 +68,9 @@ async def test_the_first_three_tries_come_at_once() -> None:
     clock = LoopClock()
     gate = ConnectionGate("okx", clock=clock)
     for _ in range(3):
-        gate.failed(await gate.enter(URLS[0]), "reset")
+        gate.failed(URLS[0], await gate.enter(URLS[0]), "reset")
     assert clock.monotonic() == 0
-    gate.failed(await gate.enter(URLS[0]), "reset")
+    gate.failed(URLS[0], await gate.enter(URLS[0]), "reset")
     assert 1.0 <= clock.monotonic() <= 1.1
 
 
@@ -109,14 +110,106 @@ async def test_one_who_is_canceled_at_the_gate_blocks_nobody() -> None:
     clock = LoopClock()
     gate = ConnectionGate("okx", clock=clock, budget=ConnectionBudget(clock=clock, limit=3, seconds=600))
     for _ in range(3):
-        gate.failed(await gate.enter(URLS[0]), "reset")
+        gate.failed(URLS[0], await gate.enter(URLS[0]), "reset")
     waiter = asyncio.create_task(gate.enter(URLS[0]))
     await clock.sleep(10)
-    assert gate.breaker.state is BreakerState.HALF_OPEN
+    [breaker] = gate.breakers
+    assert breaker.state is BreakerState.HALF_OPEN
     waiter.cancel()
     await asyncio.gather(waiter, return_exceptions=True)
     await clock.sleep(600)
-    permit = await gate.enter(URLS[1])
+    permit = await gate.enter(URLS[0])
     assert permit.is_probe
     permit.end(Verdict.SUCCESS)
-    assert gate.breaker.state is BreakerState.CLOSED
+    assert all(breaker.state is BreakerState.CLOSED for breaker in gate.breakers)
+
+
+@in_virtual_time
+async def test_a_dead_address_holds_back_no_other() -> None:
+    """Candles and prices come from two addresses; with one of them gone for good the other reconnects at once."""
+    clock = LoopClock()
+    gate = ConnectionGate("okx", clock=clock, budget=ConnectionBudget(clock=clock, limit=100), rng=random.Random(1))
+    prices, candles = URLS[0], URLS[1]
+    gate.connected(prices, await gate.enter(prices))
+    dead = Away(clock, until=float("inf"))
+    trying = asyncio.create_task(dead.connect(gate, candles))
+    slowest = 0.0
+    for _ in range(20):
+        # An hour of it: the budget is never eaten up by the one that does not come through.
+        await clock.sleep(180)
+        gate.lost(prices, "gone")
+        began = clock.monotonic()
+        gate.connected(prices, await gate.enter(prices))
+        slowest = max(slowest, clock.monotonic() - began)
+    trying.cancel()
+    assert slowest == 0
+    assert max(sum(1 for at in dead.tries if start <= at < start + 600) for start in dead.tries) <= 67
+    [well, ill] = gate.breakers
+    assert well.state is BreakerState.CLOSED
+    assert ill.state is not BreakerState.CLOSED
+    assert [breaker.name for breaker in gate.breakers] == ["okx venue/public", "okx venue/business"]
+
+
+@in_virtual_time
+async def test_an_outage_in_which_one_address_dies_keeps_the_other_away_for_seconds_only() -> None:
+    """Whichever it is: the one that was up last tries for all, the others have their turns."""
+    clock = LoopClock()
+    for dead, well in (URLS[:2], URLS[1::-1]):
+        gate = ConnectionGate("okx", clock=clock, rng=random.Random(2))
+        for url in URLS[:2]:
+            gate.connected(url, await gate.enter(url))
+            gate.lost(url, "gone")
+            await clock.sleep(1)
+        gone = asyncio.create_task(Away(clock, until=float("inf")).connect(gate, dead))
+        back = Away(clock, until=clock.monotonic() + 120)
+        await back.connect(gate, well)
+        gone.cancel()
+        assert back.back[well] - back.until < 60
+
+
+@in_virtual_time
+async def test_who_gets_through_takes_the_others_along() -> None:
+    """Nobody waits out a pause of an outage that another socket knows to be over."""
+    clock = LoopClock()
+    gate = ConnectionGate("okx", clock=clock, rng=random.Random(3))
+    venue = Away(clock, until=120.0)
+    await asyncio.gather(*(venue.connect(gate, url) for url in URLS))
+    moments = sorted(venue.back.values())
+    assert moments[-1] - moments[0] < 0.1
+    after_start = [at for at in venue.tries if 20 < at < 120]
+    pauses = [later - sooner for sooner, later in pairwise(after_start)]
+    assert min(pauses) >= LONGEST_PAUSE
+
+
+@in_virtual_time
+async def test_people_are_told_of_the_stream_and_the_status_of_each_address() -> None:
+    """One alert when a part of it is away, one when nothing is; a listen key is in neither."""
+    clock, told = LoopClock(), list[BreakerStatus]()
+    key = "pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61cv6a81va65sdf19v8a65a1"
+    urls = (f"wss://stream.venue.com:9443/ws/{key}?token={key}", "wss://stream.venue.com:9443/ws/0")
+    gate = ConnectionGate("binance stream-account", clock=clock, on_change=told.append)
+    for url in urls:
+        for _ in range(3):
+            gate.failed(url, await gate.enter(url), "503")
+    assert [status.name for status in told] == [
+        "binance stream-account stream.venue.com:9443/ws/...",
+        "binance stream-account stream.venue.com:9443/ws/0",
+    ]
+    assert {status.told_as for status in told} == {gate.name}
+    told.clear()
+    first, second = gate.breakers
+    first.reset()
+    assert [status.told_as for status in told] == [""]
+    second.reset()
+    assert told[-1].told_as == gate.name
+    assert key not in str(told)
+
+
+@in_virtual_time
+async def test_a_connection_that_never_reached_the_venue_counts_for_nothing_there() -> None:
+    """A closed port is no connection: after an hour of it the whole budget is left."""
+    clock = LoopClock()
+    gate = ConnectionGate("okx", clock=clock)
+    while clock.monotonic() < 3600:
+        gate.failed(URLS[0], await gate.enter(URLS[0]), "refused", reached=False)
+    assert gate.budget.left == gate.budget.limit

@@ -79,7 +79,7 @@ def test_shutdown_ends_live_runs_and_initialize_takes_the_account_up_again(desk:
     assert [name for name, each in channels.items() if each["fresh"]] == []
     refused = desk.run("place-order/paper", symbol=SWAP, side="buy", quantity=0.1, order_type="market")
     assert refused["state_type"] == "FAILED"
-    assert "halted" in refused["state"]["message"]
+    assert "the flow 'initialize' opens the gate" in refused["state"]["message"]
     # Neither a trigger nor the desk's own watch starts again what a person has stopped.
     later = desk.run("update-balance/paper")
     assert later["state_name"] == "Waiting"

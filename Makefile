@@ -24,7 +24,7 @@ MINUTES ?= 4
 HOURS ?= 1
 CHAOS ?=
 # Campaigns of `make chaos` that bring up desks of their own.
-DESKS ?= nights alerts upgrade doctor stops
+DESKS ?= nights alerts upgrade doctor stops killed
 
 .PHONY: help up down test check docs bench chaos soak clean lock browser venv
 

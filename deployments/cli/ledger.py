@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -54,22 +55,21 @@ def ledger(
 
     """
     from kontor.config import load_config
+    from kontor.domain.ledger import profit_and_loss
 
     first, last = _day(begin, "--from"), _day(end, "--to")
     zone = ZoneInfo(load_config(Project.find().config_file).risk.trading_day_zone)
-    entries = asyncio.run(_read(account))
+    entries, opening = asyncio.run(_read(account))
     if out is not None:
         written = write_rows(out, account, entries, zone, first, last)
         print(f"{written} rows of {account} in {out}")  # noqa: T201
         return
-    show(account, entries, zone, by, first, last)
+    show(account, profit_and_loss(entries, zone, opening), by, first, last)
 
 
-def show(account: str, entries: Sequence[LedgerEntry], zone: ZoneInfo, by: str, first: str, last: str) -> None:
+def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last: str) -> None:
     """A table of profit and loss, and its sum."""
-    from kontor.domain.ledger import profit_and_loss
-
-    lines = [line for line in profit_and_loss(entries, zone) if first <= line.day <= last]
+    lines = [line for line in found if first <= line.day <= last]
     console = Console(width=None if sys.stdout.isatty() else UNCUT)
     if not lines:
         console.print(f"the ledger of {account} has nothing there")
@@ -142,8 +142,9 @@ def _day(text: str | None, where: str) -> str:
         raise ConfigError(f"{text!r} is no day such as 2026-01-31", where=where) from None
 
 
-async def _read(account: str) -> Sequence[LedgerEntry]:
+async def _read(account: str) -> tuple[Sequence[LedgerEntry], Mapping[str, Decimal] | None]:
     from deployments.desk_status import desk_store
+    from kontor.trading.positions import opening_holdings
 
     async with desk_store(Home.from_environment()) as store:
-        return await store.account.ledger(account)
+        return await store.account.ledger(account), await opening_holdings(store, account)

@@ -10,6 +10,7 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 
+from kontor.domain.attribution import share_out
 from kontor.domain.fill import Fill, FillCause
 
 _NOTHING = Decimal(0)
@@ -160,21 +161,26 @@ class ProfitAndLoss:
         return self.realized - self.fees + self.funding
 
 
-def profit_and_loss(entries: Iterable[LedgerEntry], zone: tzinfo) -> list[ProfitAndLoss]:
+def profit_and_loss(
+    entries: Iterable[LedgerEntry], zone: tzinfo, opening: Mapping[str, Decimal] | None = None
+) -> list[ProfitAndLoss]:
     """By day in a time zone, strategy and symbol; `entries` from the first one on, oldest first.
+
+    With `opening`, what was held before the first entry by exposure key, a trade by hand that closes more than people
+    hold is the strategies' whose positions it closes, as their virtual positions say; None: nothing is shared out.
 
     Funding is shared out among the strategies by what each held on the symbol at that moment; what people hold by hand
     is a strategy named `manual`. Transfers are no profit and appear nowhere.
     """
-    book = _Book(zone)
+    book = _Book(zone, opening)
     for entry in entries:
         book.add(entry)
     return sorted(book.lines.values(), key=lambda line: (line.day, line.strategy, line.symbol))
 
 
 class _Book:
-    def __init__(self, zone: tzinfo) -> None:
-        self._zone = zone
+    def __init__(self, zone: tzinfo, opening: Mapping[str, Decimal] | None = None) -> None:
+        self._zone, self._opening = zone, opening
         self._holdings: dict[tuple[str, str], Holding] = {}
         self.lines: dict[tuple[str, str, str], ProfitAndLoss] = {}
 
@@ -186,12 +192,28 @@ class _Book:
 
     def _trade(self, entry: LedgerEntry, symbol: str, quantity: Decimal, price: Decimal) -> None:
         strategy = entry.strategy or MANUAL
-        line = self._line(entry.at, strategy, symbol)
         change = quantity - base_fee(entry)
-        line.realized += self._holding(strategy, symbol).trade(change, price)
-        line.trades += 1
-        line.turnover += abs(quantity) * price
-        self._fee(entry, symbol, price, line)
+        # Who trades how much: one, but for a close by hand of what strategies hold.
+        parts = {(strategy, symbol): change}
+        if entry.strategy is None and self._opening is not None:
+            parts = self._closed_by_hand(symbol, change, self._opening)
+        for (name, where), part in parts.items():
+            line = self._line(entry.at, name, where)
+            line.realized += self._holding(name, where).trade(part, price)
+            line.trades += 1
+            line.turnover += abs(part if len(parts) > 1 else quantity) * price
+        # Whoever closed pays.
+        self._fee(entry, symbol, price, self._line(entry.at, *next(iter(parts))))
+
+    def _closed_by_hand(
+        self, symbol: str, change: Decimal, opening: Mapping[str, Decimal]
+    ) -> dict[tuple[str, str], Decimal]:
+        key = _exposure(symbol)
+        here = {name: each.quantity for name, each in self._holdings.items() if _exposure(name[1]) == key}
+        by_hand = opening.get(key, _NOTHING) + sum((q for (name, _), q in here.items() if name == MANUAL), _NOTHING)
+        taken, _ = share_out(change, by_hand, {name: q for name, q in here.items() if q and name[0] != MANUAL})
+        left = change - sum(taken.values(), _NOTHING)
+        return ({(MANUAL, symbol): left} if left or not taken else {}) | taken
 
     @staticmethod
     def _fee(entry: LedgerEntry, symbol: str, price: Decimal, line: ProfitAndLoss) -> None:
@@ -228,6 +250,12 @@ class _Book:
     def _line(self, at: datetime, strategy: str, symbol: str) -> ProfitAndLoss:
         key = at.astimezone(self._zone).date().isoformat(), strategy, symbol
         return self.lines.setdefault(key, ProfitAndLoss(*key))
+
+
+def _exposure(symbol: str) -> str:
+    """What a holding is counted under: a swap by its symbol, a coin by its name."""
+    pair = Pair.of(symbol)
+    return pair.base if pair.settle is None else symbol
 
 
 def base_fee(entry: LedgerEntry) -> Decimal:

@@ -92,12 +92,13 @@ async def _still_true(
 
 async def stored_holders(store: Store, account: str, markets: Mapping[str, Market]) -> Shared:
     """Who holds what by a store alone, read at once; fills of unknown orders count as nobody's."""
-    opening = await _opening(store, account)
+    opening = await opening_holdings(store, account)
     fills = await store.orders.owned_fills(account)
     return shared_out(fills, await _moves(store, account, opening), markets, opening)
 
 
-async def _opening(store: Store, account: str) -> Mapping[str, Decimal] | None:
+async def opening_holdings(store: Store, account: str) -> Mapping[str, Decimal] | None:
+    """What was held before the first fill, by exposure key; None before the first reconciliation."""
     stored = await store.desk.attribute(account, OPENING)
     return None if stored is None else {name: Decimal(value) for name, value in stored.value.items()}
 
@@ -122,7 +123,7 @@ async def _all(
     marks: tuple[datetime | None, datetime | None],
     markets: Mapping[str, Market],
 ) -> _Known:
-    opening = await _opening(parts.store, parts.account)
+    opening = await opening_holdings(parts.store, parts.account)
     moves = await _moves(parts.store, parts.account, opening)
     fills = await parts.store.orders.owned_fills(parts.account)
     strays, counted = _strays(parts, fills)

@@ -117,6 +117,18 @@ def test_a_liquidation_is_a_row_of_its_kind_and_a_transfer_is_no_profit() -> Non
     assert money_moved(entries) == {"USD": Decimal(-550)}
 
 
+def test_what_people_close_of_a_strategys_position_is_the_strategys_profit() -> None:
+    """First what is held by hand, from before the desk too; then the strategies, pro rata."""
+    entries = [trade("2", "100"), trade("1", "100", strategy="two"), trade("-3.5", "110", strategy=None, fee="7")]
+    found = {line.strategy: line for line in profit_and_loss(entries, UTC, {BTC: Decimal("0.5")})}
+    assert {name: line.realized for name, line in found.items()} == {"one": 20, "two": 10, "manual": 0}
+    assert sum(line.fees for line in found.values()) == 7
+    assert sum(line.turnover for line in found.values()) == 300 + 385
+    entries.append(trade("1", "120", strategy="two", symbol=SPOT))
+    entries.append(trade("-1", "130", strategy=None, symbol=SPOT))
+    assert summed(profit_and_loss(entries, UTC, {}))["two"] == 10 + 10
+
+
 TRADES = st.lists(
     st.tuples(
         st.sampled_from(["one", "two", None]),

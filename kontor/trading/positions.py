@@ -18,6 +18,8 @@ from kontor.ports import FillCounts, Store
 
 # So long a fill may wait to be linked to its order; then it is nobody's of this desk.
 PATIENCE = timedelta(minutes=10)
+# And so long the positions of its symbol are left alone for it: exits must not wait longer.
+STRAY_PATIENCE = timedelta(minutes=1)
 Owned = tuple[str | None, Fill]
 
 
@@ -81,7 +83,7 @@ async def _still_true(
     parts: Parts, known: _Known | None, marks: tuple[datetime | None, datetime | None]
 ) -> _Known | None:
     """What is known, unless a stray has waited long enough, or reconciliation has booked something."""
-    if known is None or any(parts.clock.now() - at >= PATIENCE for at in known.strays.values()):
+    if known is None or any(parts.clock.now() - at >= STRAY_PATIENCE for at in known.strays.values()):
         return None
     if known.marks == marks:
         return known
@@ -156,7 +158,7 @@ def _strays(parts: Parts, fills: Sequence[Owned]) -> tuple[dict[str, datetime], 
     strays: dict[str, datetime] = {}
     counted: list[Owned] = []
     for name, fill in fills:
-        if fill.client_order_id is None and parts.clock.now() - fill.filled_at < PATIENCE:
+        if fill.client_order_id is None and parts.clock.now() - fill.filled_at < STRAY_PATIENCE:
             strays.setdefault(fill.symbol, fill.filled_at)
         else:
             counted.append((name, fill))

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 UNPROTECTED = "unprotected"
 LOOK_SECONDS = 0.25
 KEEP_SECONDS = 10.0
+# When the venue's positions do not show yet what the fills say.
+AGAIN_SECONDS = 1.0
 
 
 class StopKeeper:
@@ -44,7 +46,7 @@ class StopKeeper:
             return None
         report = await keep_stops(parts)
         # What changes from here on is looked at next: a stop that stands now, so that the one it replaces can go.
-        self._seen, self._due = mark, now + KEEP_SECONDS
+        self._seen, self._due = mark, now + (AGAIN_SECONDS if report.capped else KEEP_SECONDS)
         await self._tell(report.unprotected)
         return report
 

@@ -49,6 +49,8 @@ class StopReport:
     canceled: list[str] = field(default_factory=list)
     # Positions without a stop at the venue, and why.
     unprotected: dict[str, str] = field(default_factory=dict)
+    # Positions of which the venue holds less, or does not show all yet.
+    capped: list[str] = field(default_factory=list)
 
 
 async def keep_stops(parts: Parts) -> StopReport:
@@ -92,6 +94,8 @@ async def _keep(
             return
         live += await _attached(parts, position)
         quantity = await certain_quantity(parts, books, position, market, live)
+        if quantity < market.round_quantity(abs(position.quantity)):
+            report.capped.append(key)
         if quantity >= max(market.min_quantity, market.quantity_step):
             wanted = Stop(quantity, _trigger(parts, position, rules, watch.get(key), market))
     todo = plan(wanted, live, entry_price=position.entry_price)

@@ -1,5 +1,6 @@
 """People and the venue close what strategies hold: no phantom of it is left, no exit touches what is not its own."""
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -183,6 +184,23 @@ async def test_while_nobody_knows_whose_a_fill_is_no_position_of_its_symbol_is_t
         [adopted] = [each for each in await desk.store.orders.find(desk.account) if each.strategy == EXTERNAL]
         assert adopted.filled_quantity == 1
         # Its own half, and not what was sold by hand already.
+        assert (await desk.booked(name)).quantity == 1
+        assert await held(desk) == {}
+
+
+@in_virtual_time
+async def test_a_fill_whose_order_nobody_knows_counts_as_somebody_elses_after_a_minute() -> None:
+    """Exits cannot wait for ever to hear whose it was."""
+    desk = desk_of(one=2)
+    async with desk.executing():
+        await open_all(desk)
+        fill = replace(by_hand(desk, "h1", "-1"), client_order_id=None)
+        del desk.venue.orders["h1"]
+        await desk.store.orders.save_fills(desk.account, [fill])
+        desk.move(BTC, "90")
+        assert (await look(desk)).orders == []
+        await asyncio.sleep(61)
+        [name] = (await look(desk)).orders
         assert (await desk.booked(name)).quantity == 1
         assert await held(desk) == {}
 

@@ -232,6 +232,27 @@ async def test_one_snapshot_that_does_not_show_the_position_yet_takes_no_stop_aw
 
 
 @in_virtual_time
+async def test_a_position_that_the_venue_shows_later_than_its_fill_is_protected_as_soon_as_it_does() -> None:
+    """Nothing happens to orders or fills when the position comes at last: the keeper looks again by itself."""
+    desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})
+    async with desk.executing():
+        keeper = asyncio.create_task(StopKeeper(desk, desk.alerts).run())
+        desk.move(BTC, "100", closes=[100.0] * 5)
+        [name] = (await desk.run())["one"].placed
+        await desk.until_state(await desk.order(name), S.FILLED)
+        # The stream has stored positions since, for another symbol: this one is not among them.
+        await desk.refresh()
+        await desk.store.account.save_positions(desk.account, [], desk.clock.now())
+        await asyncio.sleep(0.5)
+        assert standing(desk) == []
+        await desk.store.account.save_positions(desk.account, await desk.exchange.fetch_positions(), desk.clock.now())
+        await asyncio.sleep(1.5)
+        assert standing(desk) == [(Decimal(2), Decimal(95))]
+        assert desk.alerts.sent == []
+        keeper.cancel()
+
+
+@in_virtual_time
 async def test_an_exit_leaves_a_reached_stop_to_the_venue_and_closes_when_that_does_nothing() -> None:
     """Two orders at one price would close twice what two strategies hold together."""
     desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})

@@ -66,6 +66,22 @@ async def check_exits(parts: Parts) -> ExitReport:
     books = await load_books(parts)
     rules = await exit_rules(parts)
     report = ExitReport(orphans=orphans(parts.config, books.positions, rules, books.view.markets))
+    seen, todo = _look_at_all(parts, books, rules, watch, report)
+    # Known before anything is waited for: what was decided stays decided though this look ends early.
+    await _save(parts, watch, seen)
+    saved = dict(seen)
+    holds = await asyncio.gather(*(_end(parts, books, each, report) for each in todo))
+    for decided in (each for each, is_held in zip(todo, holds, strict=True) if not is_held):
+        # What somebody buys later must not be closed by what was decided before.
+        seen[decided.key] = {name: value for name, value in decided.watch.items() if name not in _DECISION}
+    await _save(parts, saved, seen)
+    return report
+
+
+def _look_at_all(
+    parts: Parts, books: Books, rules: Mapping[str, ExitRules], watch: Mapping[str, Any], report: ExitReport
+) -> tuple[dict[str, dict[str, str]], "list[_Decided]"]:
+    """What is kept of each open position, and those that are to be closed."""
     seen, todo = dict[str, dict[str, str]](), list[_Decided]()
     for (name, symbol), position in books.positions.items():
         if not position.is_open:
@@ -80,17 +96,7 @@ async def check_exits(parts: Parts) -> ExitReport:
                 todo.append(decided)
         if key in report.errors and key in watch:
             seen[key] = watch[key]
-    # Known before anything is waited for: what was decided stays decided though this look ends early.
-    await _save(parts, watch, seen)
-    saved = dict(seen)
-    for decided, holds in zip(
-        todo, await asyncio.gather(*(_end(parts, books, each, report) for each in todo)), strict=True
-    ):
-        if not holds:
-            # What somebody buys later must not be closed by what was decided before.
-            seen[decided.key] = {name: value for name, value in decided.watch.items() if name not in _DECISION}
-    await _save(parts, saved, seen)
-    return report
+    return seen, todo
 
 
 async def _save(parts: Parts, before: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
@@ -232,8 +238,10 @@ async def _close(parts: Parts, books: Books, position: StrategyPosition, report:
         if quantity >= smallest
     }
     if not intents:
+        if not (closing.reduce_only or closing.plain):
+            return False
         report.residue[key] = f"{abs(position.quantity):f} {market.base}: nothing of it can be traded"
-        return bool(closing.reduce_only or closing.plain)
+        return True
     for order in await place_all(parts, intents, actor=f"exit of {position.strategy}"):
         if order.state is OrderState.DENIED:
             report.errors[key] = order.reason or "denied"

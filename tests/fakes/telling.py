@@ -108,7 +108,7 @@ class CandleVenue(FakeExchange):
         self.requests["candles"] += 1
         self.requests[f"candles {symbol}"] += 1
         await self.clock.sleep(self.takes)
-        if symbol in self.fails:
+        if symbol in self.fails or (self.random_faults and self.random_faults[1] >= 1.0):
             raise ExchangeError(f"{symbol}: 502")
         newest = int((self.clock.now().timestamp() - self.lags) * 1000) // STEP * STEP - STEP
         first = newest - (limit - 1) * STEP if since is None else int(since.timestamp() * 1000)

@@ -33,6 +33,7 @@ class TellingStreams:
         self.breaks = self.unreadable = 0
         self.unknown: dict[str, int] = {}
         self.is_up = True
+        self.dropped: list[float] = []
         self.missing: frozenset[str] = frozenset()
         self.subscribed: dict[str, tuple[str, ...]] = {}
         self._told: defaultdict[str, asyncio.Queue[Any]] = defaultdict(asyncio.Queue)
@@ -74,7 +75,7 @@ class TellingStreams:
         return await self._next("balance", seconds, None)
 
     def drop_silent(self, limit: float) -> int:
-        del limit
+        self.dropped.append(limit)
         return 0
 
     async def close(self) -> None:

@@ -60,14 +60,10 @@ class CandleKeeper:
         """Symbols of which something may be missing."""
         return frozenset(self._due)
 
-    @property
     def is_behind(self) -> bool:
         """There is something to ask for."""
         self._notice()
-        now = self._now()
-        late = {symbol for symbol, (_, check_at) in self._unproven.items() if now >= check_at}
-        self._due |= late
-        return bool(self._due)
+        return bool(self._due or self._late())
 
     def follow(self, symbols: Sequence[str]) -> None:
         """These are watched from now on; of new ones everything is missing."""
@@ -109,6 +105,7 @@ class CandleKeeper:
     async def catch_up(self) -> None:
         """Ask REST for what is missing of each due symbol; store what comes, one's failure is only its own."""
         self._notice()
+        self._due |= self._late()
         parts, asked, gaps = self._parts, tuple(sorted(self._due)), self._gaps
         known = await parts.store.market.last_candle_at(parts.account, self._timeframe)
         failed: dict[str, str] = {}
@@ -203,6 +200,11 @@ class CandleKeeper:
         end = self._end_before(answer.asked_at)
         is_there = newest is not None and newest >= end - self._step
         return np.concatenate([fetched, later]), is_there or end <= is_late
+
+    def _late(self) -> set[str]:
+        """Symbols of which the first candle to be streamed after REST was asked has not come."""
+        now = self._now()
+        return {symbol for symbol, (_, check_at) in self._unproven.items() if now >= check_at}
 
     def _notice(self) -> None:
         """After a gap everything is due."""

@@ -123,7 +123,7 @@ class MarketStreamer(Streamer):
         return self._priced_gaps != self.gaps and self._delivers("tickers")
 
     def _candles_are_behind(self) -> bool:
-        return self._delivers("candles") and self._candles.is_behind
+        return self._delivers("candles") and self._candles.is_behind()
 
     async def _fetch_prices(self) -> None:
         """Ask for every price once; the channel is fresh when that has worked."""

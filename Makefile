@@ -55,6 +55,7 @@ bench: venv ## Measure Kontor against what one would use instead
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
+	@$(BIN)/python -m tests.chaos.refused --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.streams --minutes $(MINUTES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.campaign --orders $(N) --seed $(SEED) $(CHAOS)
 	@$(BIN)/python -m tests.chaos.trading_day --hours 24 --seed $(SEED)

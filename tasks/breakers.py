@@ -64,14 +64,17 @@ class BreakerReporter:
                 process_sender().notify(alert)
 
     def _emit(self, account: str, status: BreakerStatus, alert: Alert | None) -> None:
+        # Whoever watches a stream watches one thing, however many addresses it has.
+        name = status.whole or status.name
         emit_event(
             EVENTS[status.state.value],
             resource={
-                "prefect.resource.id": f"kontor.breaker.{account}.{status.name.replace(' ', '-')}",
-                "prefect.resource.name": f"{account} {status.name}",
+                "prefect.resource.id": f"kontor.breaker.{account}.{name.replace(' ', '-')}",
+                "prefect.resource.name": f"{account} {name}",
                 "kontor.account": account,
             },
             payload={
+                "breaker": status.name,
                 "state": status.state.value,
                 "failures": status.failures,
                 "retry_at": status.retry_at.isoformat() if status.retry_at else None,
@@ -85,8 +88,8 @@ class BreakerReporter:
 def breaker_alert(account: str, status: BreakerStatus, at: datetime) -> Alert | None:
     """What people are told of a change; nothing of a mere trial. A stream's breaker is the stream."""
     is_stream, state = "stream" in status.name, status.state.value
-    name = status.name if status.told_as is None else status.told_as
-    if state == "half-open" or not name:
+    name = status.whole or status.name
+    if state == "half-open" or not status.is_news:
         return None
     if state == "closed":
         if is_stream:

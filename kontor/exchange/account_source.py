@@ -38,9 +38,10 @@ class AccountSource:
         self._left_out: set[tuple[str, str]] = set()
 
     async def balance(self) -> Balance:
-        """The account in its capital currency."""
+        """The account in its capital currency, as old as the question: what is filled meanwhile may be missing."""
+        asked_at = self._connection.clock.now()
         raw = await self._ask("fetch_balance", self._connection.client.fetch_balance)
-        return parse_balance(raw, self._connection.settings.capital_currency, self._connection.clock.now())
+        return parse_balance(raw, self._connection.settings.capital_currency, asked_at)
 
     async def positions(self) -> Sequence[Position]:
         """Open positions; none at a venue without swaps."""

@@ -75,7 +75,7 @@ class MarketStreams(StreamChannels):
                 if last is not None and channel.seen.get(symbol) is not last:
                     new = _since(cache, channel.seen.get(symbol))
                     channel.seen[symbol] = last
-                    found[symbol] = self._parse_all("trade", new, parse_trade)
+                    found[symbol] = self._parse_all("trade", new, parse_trade, is_missed=False)
             return found
 
         return await self._read("trades", fresh, lambda: self._watch_symbols("trades", channel.symbols), seconds)

@@ -283,8 +283,13 @@ class StreamChannels:
                 each.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
 
-    def _parse_all(self, what: str, raw: Sequence[Entry], parse: Callable[[Entry, Market, datetime], T]) -> list[T]:
-        """The entries in our words; one that cannot be read is logged with its keys, and counts as a gap."""
+    def _parse_all(
+        self, what: str, raw: Sequence[Entry], parse: Callable[[Entry, Market, datetime], T], *, is_missed: bool = True
+    ) -> list[T]:
+        """The entries in our words; one that cannot be read is told with its keys.
+
+        It counts as a gap where it `is_missed`: where REST is asked for what was not heard.
+        """
         markets, now, found = self.connection.markets, self._clock.now(), list[T]()
         for entry in raw:
             market = markets.get(str(entry.get("symbol")))
@@ -296,8 +301,7 @@ class StreamChannels:
             try:
                 found.append(parse(entry, market, now))
             except (KeyError, ValueError, TypeError, ExchangeError) as error:
-                self.events.breaks += 1
-                logger.warning("stream_entry_unreadable what=%s error=%s keys=%s", what, error, sorted(entry))
+                self.events.entry_not_readable(f"{what} with keys {sorted(entry)}", error, is_missed=is_missed)
         return found
 
 

@@ -110,17 +110,22 @@ class StreamEvents:
 
     def not_readable(self, message: Any, error: Exception) -> None:
         """Count a message that broke its reader: something was said that we have not heard."""
+        length = len(getattr(message, "data", None) or "")
+        self.entry_not_readable(f"message of length {length}", error, is_missed=True)
+
+    def entry_not_readable(self, what: str, error: Exception, *, is_missed: bool) -> None:
+        """Count something that could not be read, as a gap where it is missed."""
         self.unreadable += 1
-        self.breaks += 1
+        self.breaks += is_missed
         if self.unreadable & (self.unreadable - 1):
             return  # told of the 1st, 2nd, 4th, 8th and so on: a market may send such messages for days
         logger.warning(
-            "stream_message_unreadable name=%s count=%d error=%s: %s length=%d",
+            "stream_message_unreadable name=%s count=%d error=%s: %s what=%s",
             self.gate.name,
             self.unreadable,
             type(error).__name__,
             redact(str(error), self.secrets)[:200],
-            len(getattr(message, "data", None) or ""),
+            what,
         )
 
 

@@ -64,8 +64,8 @@ def _to_json(process: str, status: BreakerStatus, at: datetime) -> dict[str, Any
 
 
 def _from_json(value: Mapping[str, Any]) -> ReportedBreaker:
-    moments = {name: datetime.fromisoformat(value[name]) if value[name] else None for name in ("since", "retry_at")}
+    since, retry_at = (datetime.fromisoformat(value[name]) if value[name] else None for name in ("since", "retry_at"))
     status = BreakerStatus(
-        value["name"], BreakerState(value["state"]), value["failures"], **moments, reason=value["reason"]
+        value["name"], BreakerState(value["state"]), value["failures"], since, retry_at, value["reason"]
     )
     return ReportedBreaker(value["process"], status, datetime.fromisoformat(value["at"]))

@@ -67,8 +67,9 @@ class BreakerStatus:
     since: datetime | None = None
     retry_at: datetime | None = None
     reason: str = ""
-    # What people are told of where it is one of several: the whole. Empty: nothing, others of it are still open.
-    told_as: str | None = None
+    # What it is one of several of, which is what people are told of; and whether this change is news of that.
+    whole: str = ""
+    is_news: bool = True
 
 
 Judge = Callable[[BaseException], Verdict]

@@ -242,8 +242,8 @@ class ConnectionGate:
         if self.on_change is None:
             return
         is_well = all(breaker.state is BreakerState.CLOSED for breaker in self.breakers)
-        is_told = is_well or status.state is not BreakerState.CLOSED
-        self.on_change(replace(status, told_as=self.name if is_told else ""))
+        is_news = is_well or status.state is not BreakerState.CLOSED
+        self.on_change(replace(status, whole=self.name, is_news=is_news))
 
 
 def address_of(url: str) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -23,6 +24,16 @@ logger = logging.getLogger(__name__)
 LAG_SECONDS = 15.0
 # Old candles go only now and then.
 PRUNE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What REST said of one symbol when it was asked at a moment, epoch milliseconds."""
+
+    symbol: str
+    asked_at: float
+    candles: Candles = field(default_factory=NO_CANDLES.copy)
+    error: ExchangeError | None = None
 
 
 class CandleKeeper:
@@ -49,14 +60,10 @@ class CandleKeeper:
         """Symbols of which something may be missing."""
         return frozenset(self._due)
 
-    @property
     def is_behind(self) -> bool:
         """There is something to ask for."""
         self._notice()
-        now = self._now()
-        late = {symbol for symbol, (_, check_at) in self._unproven.items() if now >= check_at}
-        self._due |= late
-        return bool(self._due)
+        return bool(self._due or self._late())
 
     def follow(self, symbols: Sequence[str]) -> None:
         """These are watched from now on; of new ones everything is missing."""
@@ -98,15 +105,15 @@ class CandleKeeper:
     async def catch_up(self) -> None:
         """Ask REST for what is missing of each due symbol; store what comes, one's failure is only its own."""
         self._notice()
+        self._due |= self._late()
         parts, asked, gaps = self._parts, tuple(sorted(self._due)), self._gaps
         known = await parts.store.market.last_candle_at(parts.account, self._timeframe)
         failed: dict[str, str] = {}
         done = 0
         async with aclosing(self._fetch(asked, known)) as batches:
             async for batch in batches:
-                found = {symbol: each for symbol, each in batch.items() if not isinstance(each, ExchangeError)}
-                failed |= {symbol: str(each) for symbol, each in batch.items() if isinstance(each, ExchangeError)}
-                done += await self._store(found, known, gaps)
+                failed |= {each.symbol: str(each.error) for each in batch if each.error is not None}
+                done += await self._store([each for each in batch if each.error is None], known, gaps)
         is_news, self.failed = failed.keys() != self.failed.keys(), failed
         if failed and is_news:
             first = next(iter(failed))
@@ -121,69 +128,83 @@ class CandleKeeper:
         if done:
             logger.info("stream_candles_caught_up account=%s symbols=%d of=%d", parts.account, done, len(asked))
 
-    async def _fetch(
-        self, symbols: Sequence[str], known: Mapping[str, datetime]
-    ) -> AsyncGenerator[dict[str, Candles | ExchangeError]]:
+    async def _fetch(self, symbols: Sequence[str], known: Mapping[str, datetime]) -> AsyncGenerator[list[_Answer]]:
         """What is missing of each, as the answers come; at most `candles.fan_out` are asked for at once."""
-        parts, settings, now = self._parts, self._parts.config.candles, self._parts.clock.now()
-        span, slots = TIMEFRAMES[self._timeframe], asyncio.Semaphore(settings.fan_out)
+        parts, slots = self._parts, asyncio.Semaphore(self._parts.config.candles.fan_out)
+        span = TIMEFRAMES[self._timeframe]
 
-        async def ask(symbol: str) -> tuple[str, Candles | ExchangeError]:
+        async def ask(symbol: str) -> _Answer:
             last = known.get(symbol)
-            if last is not None and now - last < 2 * span:
-                return symbol, NO_CANDLES  # the next one is not over yet
-            since = missing_since(last, now, span, self._keep)
-            try:
-                async with slots:
-                    return symbol, await parts.exchange.fetch_candles(
-                        symbol, self._timeframe, since=since, limit=self._keep
-                    )
-            except ExchangeError as error:
-                return symbol, error
+            async with slots:
+                now, at = parts.clock.now(), self._now()
+                if last is not None and now - last < 2 * span:
+                    return _Answer(symbol, at)  # the next one is not over yet
+                since = missing_since(last, now, span, self._keep)
+                try:
+                    candles = await parts.exchange.fetch_candles(symbol, self._timeframe, since=since, limit=self._keep)
+                except ExchangeError as error:
+                    return _Answer(symbol, at, error=error)
+            return _Answer(symbol, at, candles)
 
         pending = {asyncio.create_task(ask(symbol), name=f"candles of {symbol}") for symbol in symbols}
         try:
             while pending:
                 ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                yield dict(task.result() for task in ended)
+                yield [task.result() for task in ended]
         finally:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _store(self, found: Mapping[str, Candles], known: Mapping[str, datetime], gaps: int) -> int:
+    async def _store(self, answers: Sequence[_Answer], known: Mapping[str, datetime], gaps: int) -> int:
         """Store what was fetched, and what was held back behind it; returns how many symbols are whole now.
 
         None is when there was another gap since they were asked for.
         """
-        rows: dict[str, Candles] = {}
-        whole: dict[str, float | None] = {}
-        held = {symbol: self._held.get(symbol, NO_CANDLES) for symbol in found}
-        for symbol, fetched in found.items():
-            last = fetched[-1, 0] if len(fetched) else _milliseconds(known.get(symbol))
-            later = held[symbol] if last is None else held[symbol][held[symbol][:, 0] > last]
-            if len(later) and last is not None and later[0, 0] > last + self._step:
-                # The venue's REST does not know yet what its stream has told.
-                rows[symbol] = fetched
-                continue
-            rows[symbol] = np.concatenate([fetched, later])
-            newest = float(rows[symbol][-1, 0]) if len(rows[symbol]) else last
-            if self._is_up_to_date(newest):
-                whole[symbol] = newest
-        new = {symbol: candles for symbol, candles in rows.items() if len(candles)}
+        held = {each.symbol: self._held.get(each.symbol, NO_CANDLES) for each in answers}
+        joined = {
+            each.symbol: self._join(each, _milliseconds(known.get(each.symbol)), held[each.symbol]) for each in answers
+        }
+        new = {symbol: candles for symbol, (candles, _) in joined.items() if len(candles)}
         if new:
             await self._parts.store.market.save_candles(self._parts.account, self._timeframe, new)
         self._notice()
         if gaps != self._gaps:
             return 0
-        check_at = self._last_end() + self._step + LAG_SECONDS * 1000
-        # What was streamed while this was stored is held back too, and the next round's.
-        done = [name for name in whole if name in self._symbols and self._held.get(name, NO_CANDLES) is held[name]]
-        for symbol in done:
-            self._held.pop(symbol, None)
-            self._due.discard(symbol)
-            self._unproven[symbol] = whole[symbol], check_at
-        return len(done)
+        done = 0
+        for each in answers:
+            symbol, (candles, is_whole) = each.symbol, joined[each.symbol]
+            # What was streamed while this was stored is held back too, and the next round's.
+            if is_whole and symbol in self._symbols and self._held.get(symbol, NO_CANDLES) is held[symbol]:
+                newest = float(candles[-1, 0]) if len(candles) else _milliseconds(known.get(symbol))
+                check_at = self._end_before(each.asked_at) + self._step + LAG_SECONDS * 1000
+                self._held.pop(symbol, None)
+                self._due.discard(symbol)
+                self._unproven[symbol] = newest, check_at
+                done += 1
+        return done
+
+    def _join(self, answer: _Answer, last: float | None, held: Candles) -> tuple[Candles, bool]:
+        """The fetched candles and those held back behind them, and whether nothing is missing in or behind them.
+
+        What REST does not know LAG_SECONDS after its end was no candle: some venues have none without a trade.
+        """
+        fetched, is_late = answer.candles, answer.asked_at - LAG_SECONDS * 1000
+        newest = float(fetched[-1, 0]) if len(fetched) else last
+        later = held if newest is None else held[held[:, 0] > newest]
+        if len(later):
+            first_end = float(later[0, 0]) + self._step
+            if newest is not None and first_end > newest + 2 * self._step and first_end > is_late:
+                return fetched, False
+            newest = float(later[-1, 0])
+        end = self._end_before(answer.asked_at)
+        is_there = newest is not None and newest >= end - self._step
+        return np.concatenate([fetched, later]), is_there or end <= is_late
+
+    def _late(self) -> set[str]:
+        """Symbols of which the first candle to be streamed after REST was asked has not come."""
+        now = self._now()
+        return {symbol for symbol, (_, check_at) in self._unproven.items() if now >= check_at}
 
     def _notice(self) -> None:
         """After a gap everything is due."""
@@ -192,13 +213,8 @@ class CandleKeeper:
             self._gaps = gaps
             self._due |= self._symbols
 
-    def _is_up_to_date(self, newest: float | None) -> bool:
-        """The last finished candle is there, or so long over that the venue has none of it."""
-        end = self._last_end()
-        return (newest is not None and newest >= end - self._step) or self._now() - end >= LAG_SECONDS * 1000
-
-    def _last_end(self) -> float:
-        return self._now() // self._step * self._step
+    def _end_before(self, moment: float) -> float:
+        return moment // self._step * self._step
 
     def _now(self) -> float:
         return self._parts.clock.now().timestamp() * 1000

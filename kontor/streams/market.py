@@ -7,7 +7,7 @@ from dataclasses import replace
 from kontor.domain.market import Ticker
 from kontor.domain.trade import Trade
 from kontor.errors import ExchangeError
-from kontor.resilience.watchdog import FellSilent, Watchdog
+from kontor.resilience.watchdog import Watchdog
 from kontor.streams.candles import CandleKeeper
 from kontor.streams.recent_trades import RecentTrades
 from kontor.streams.streamer import LOOK_SECONDS, Streamer, StreamParts
@@ -34,7 +34,7 @@ class MarketStreamer(Streamer):
         self._candles = CandleKeeper(parts, lambda: self.gaps)
         keep = parts.config.streams.trades_kept
         self._recent = RecentTrades(parts.store.desk, parts.account, keep=keep, clock=parts.clock)
-        self._price_dog = Watchdog("tickers", parts.config.streams.data_silence_seconds, clock=parts.clock)
+        self._price_dog = Watchdog(parts.config.streams.data_silence_seconds, clock=parts.clock)
 
     def channels(self) -> tuple[str, ...]:
         """What is wanted and the venue streams."""
@@ -84,8 +84,8 @@ class MarketStreamer(Streamer):
             self.freshness.stale(channel, self.troubles.get(channel, "not connected, or not subscribed yet"))
         elif channel in self.troubles:
             self.freshness.stale(channel, self.troubles[channel])
-        elif channel == "tickers" and self._price_dog.silence > self._price_dog.limit:
-            self.freshness.stale(channel, str(FellSilent("tickers", self._price_dog.silence)))
+        elif channel == "tickers" and self._price_dog.is_silent:
+            self.freshness.stale(channel, f"no price heard for {self._price_dog.silence:.0f} s")
             # Connected, subscribed as far as we know, and mute: only a new connection helps.
             streams.drop_silent(0.0)
             self._price_dog.heard()
@@ -123,7 +123,7 @@ class MarketStreamer(Streamer):
         return self._priced_gaps != self.gaps and self._delivers("tickers")
 
     def _candles_are_behind(self) -> bool:
-        return self._delivers("candles") and self._candles.is_behind
+        return self._delivers("candles") and self._candles.is_behind()
 
     async def _fetch_prices(self) -> None:
         """Ask for every price once; the channel is fresh when that has worked."""

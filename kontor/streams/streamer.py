@@ -116,6 +116,8 @@ class Streamer:
                 await read()
             except StreamBroken as error:
                 self._is_in_trouble(channel, error)
+                # A socket that is lost is seen to be: there is nothing that a good read could hide.
+                self._well_since[channel] = float("-inf")
                 await self.parts.clock.sleep(BROKEN_SECONDS)
             except AuthenticationFailed as error:
                 await self._was_refused(channel, error)

@@ -10,6 +10,8 @@ Fault = tuple[str, float, tuple[dict[str, Any], ...]]
 
 # Seconds after a fault's end within which every channel must be fresh again.
 FRESH_WITHIN = 5.0
+# How long nobody listens at the venue's port at all; five minutes of it are `tests.chaos.refused`.
+CLOSED_SECONDS = 15.0
 CHANNELS = ("tickers", "candles", "orders", "fills", "positions", "balance")
 # Name, seconds it lasts, rules.
 FAULTS: tuple[Fault, ...] = (
@@ -23,7 +25,7 @@ FAULTS: tuple[Fault, ...] = (
         ({"kind": K.HANG, "path": "/ws/*", "probability": 1.0}, {"kind": K.WS_DROP, "path": "/ws/*", "times": 3}),
     ),
     (
-        "refused connections",
+        "503 at the door",
         20,
         ({"kind": K.HTTP_503, "path": "/ws/*", "probability": 1.0}, {"kind": K.WS_DROP, "path": "/ws/*", "times": 3}),
     ),

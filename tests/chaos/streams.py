@@ -41,8 +41,8 @@ from kontor.streams.account import AccountStreamer
 from kontor.streams.freshness import load_channels
 from kontor.streams.market import MarketStreamer
 from kontor.streams.streamer import Streamer, StreamParts
-from tests.chaos.faults import CHANNELS, FAULTS, FRESH_WITHIN
-from tests.support.streaming import ACCOUNT, SYMBOLS, settings_of
+from tests.chaos.faults import CHANNELS, CLOSED_SECONDS, FAULTS, FRESH_WITHIN
+from tests.support.streaming import ACCOUNT, SYMBOLS, closed_port, settings_of
 
 
 @dataclass
@@ -109,6 +109,18 @@ class Campaign:
         await asyncio.sleep(seconds)
         plan.remove()
         self.paper._injection.let_go()
+        await self._recover(name)
+
+    async def lose_the_port(self) -> None:
+        """Connections that are refused before they reach the venue, REST's too: they count for nothing there."""
+        before = self.paper.services.stats.connected
+        async with closed_port(self.paper):
+            await asyncio.sleep(CLOSED_SECONDS)
+            if self.paper.services.stats.connected != before:
+                self.problems.append("somebody connected to a closed port")
+        await self._recover("refused connections")
+
+    async def _recover(self, name: str) -> None:
         took = await self.until_fresh(name)
         verdict = "ok" if took <= FRESH_WITHIN else "LATE"
         if took > FRESH_WITHIN:
@@ -239,6 +251,7 @@ async def run(minutes: float, seed: int, home: Path) -> int:
         while time.monotonic() < until or rounds == 0:
             rounds += 1
             print(f"round {rounds}", flush=True)
+            await made.lose_the_port()
             for fault in FAULTS:
                 await made.suffer(*fault)
                 if time.monotonic() >= until and rounds > 1:

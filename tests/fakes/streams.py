@@ -27,12 +27,23 @@ class FakeStreams:
     channels = frozenset({"tickers", "candles", "trades", "orders", "fills", "positions", "balance"})
 
     def __init__(
-        self, venue: Venue, clock: Clock, gate: ConnectionGate, rng: random.Random, *, lasts: float = 600.0
+        self,
+        venue: Venue,
+        clock: Clock,
+        gate: ConnectionGate,
+        rng: random.Random,
+        *,
+        lasts: float = 600.0,
+        fails: float = 0.3,
     ) -> None:
-        self._venue, self._clock, self._gate, self._rng, self._lasts = venue, clock, gate, rng, lasts
+        self._venue, self._clock, self.gate, self._rng, self._lasts = venue, clock, gate, rng, lasts
+        self._fails = fails
         self.breaks = self.unreadable = 0
         self.unknown: dict[str, int] = {}
         self._lost_at: float | None = None
+        # While it is, each connection is refused before it reaches the venue; when that was tried.
+        self.is_refused = False
+        self.tries: list[float] = []
         self._connecting = False
         self._seen_orders: dict[str, OrderReport] = {}
         self._seen_fills = len(venue.fills)
@@ -106,6 +117,12 @@ class FakeStreams:
     async def close(self) -> None:
         """Nothing to close."""
 
+    def refuse(self) -> None:
+        """Lose the socket, and let nobody in until `is_refused` is false again."""
+        self.is_refused = True
+        if self._lost_at is not None:
+            self._lost_at = self._clock.monotonic()
+
     async def _listen(self, seconds: float) -> None:
         if not self.is_live(""):
             await self._connect()
@@ -115,18 +132,22 @@ class FakeStreams:
         """What was told meanwhile is lost: nobody hears of it later."""
         if self._lost_at is not None and not self._connecting:
             self.breaks += 1
-            self._gate.lost(URL, "gone")
+            self.gate.lost(URL, "gone")
             self._lost_at = None
         if self._connecting:
             raise StreamBroken("not connected")
         self._connecting = True
         try:
-            permit = await self._gate.enter(URL)
+            permit = await self.gate.enter(URL)
+            self.tries.append(self._clock.monotonic())
+            if self.is_refused:
+                self.gate.failed(URL, permit, "connection refused", reached=False)
+                raise StreamBroken("connection refused")
             await self._clock.sleep(0.1)
-            if self._rng.random() < 0.3:
-                self._gate.failed(URL, permit, "reset")
+            if self._rng.random() < self._fails:
+                self.gate.failed(URL, permit, "reset")
                 raise StreamBroken("reset")
-            self._gate.connected(URL, permit)
+            self.gate.connected(URL, permit)
         finally:
             self._connecting = False
         self._lost_at = self._clock.monotonic() + self._rng.expovariate(1 / self._lasts)

@@ -33,6 +33,7 @@ class TellingStreams:
         self.breaks = self.unreadable = 0
         self.unknown: dict[str, int] = {}
         self.is_up = True
+        self.dropped: list[float] = []
         self.missing: frozenset[str] = frozenset()
         self.subscribed: dict[str, tuple[str, ...]] = {}
         self._told: defaultdict[str, asyncio.Queue[Any]] = defaultdict(asyncio.Queue)
@@ -74,7 +75,7 @@ class TellingStreams:
         return await self._next("balance", seconds, None)
 
     def drop_silent(self, limit: float) -> int:
-        del limit
+        self.dropped.append(limit)
         return 0
 
     async def close(self) -> None:
@@ -108,7 +109,7 @@ class CandleVenue(FakeExchange):
         self.requests["candles"] += 1
         self.requests[f"candles {symbol}"] += 1
         await self.clock.sleep(self.takes)
-        if symbol in self.fails:
+        if symbol in self.fails or (self.random_faults and self.random_faults[1] >= 1.0):
             raise ExchangeError(f"{symbol}: 502")
         newest = int((self.clock.now().timestamp() - self.lags) * 1000) // STEP * STEP - STEP
         first = newest - (limit - 1) * STEP if since is None else int(since.timestamp() * 1000)

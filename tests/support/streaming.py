@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from aiohttp import web
+
 from kontor.config import KontorConfig
 from kontor.exchange.guarded import GuardedExchange
 from kontor.exchange.opening import open_exchange
@@ -117,3 +119,19 @@ async def streaming_desk(paper: PaperServer, config: KontorConfig | None = None)
         desk = StreamingDesk(paper, exchange, streams, gate, config or KontorConfig())
         await desk.store.market.save_watchlist(ACCOUNT, SYMBOLS, clock.now())
         yield desk
+
+
+@asynccontextmanager
+async def closed_port(paper: PaperServer) -> AsyncIterator[None]:
+    """Nobody listens at the venue's port meanwhile, and every connection is gone: the next one is refused."""
+    runner = paper._runner
+    assert runner is not None
+    assert runner.server is not None
+    for site in list(runner.sites):
+        await site.stop()
+    for connection in list(runner.server.connections):
+        connection.force_close()
+    try:
+        yield
+    finally:
+        await web.TCPSite(runner, paper.settings.host, paper.port).start()

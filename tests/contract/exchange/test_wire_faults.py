@@ -476,3 +476,16 @@ async def test_a_capital_currency_nobody_trades_in_is_a_clear_error(open_at: Ope
     exchange = open_at(venue.url, capital_currency="USDX")
     with pytest.raises(ConfigError, match=r"account paper: okx trades nothing in USDX; .* such as USD"):
         await exchange.load_markets()
+
+
+async def test_a_balance_is_as_old_as_the_question(exchange: GuardedExchange, venue: FakeVenue) -> None:
+    """The gate adds the fills that are newer than it; one that happened while the answer was under way must be."""
+    answered_at: list[datetime] = []
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        answered_at.append(datetime.now(UTC))
+        return await fine({"details": [], "uTime": "1"})(request)
+
+    venue.answers["account/balance"] = slowly
+    balance = await exchange.fetch_balance()
+    assert balance.at < answered_at[0]

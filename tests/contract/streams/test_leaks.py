@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from kontor.paper.faults import FaultKind
+from kontor.resilience.circuit_breaker import BreakerState
 from kontor.streams.account import AccountStreamer
 from kontor.streams.market import MarketStreamer
-from tests.support.streaming import StreamingDesk, streaming_desk
+from tests.support.streaming import StreamingDesk, closed_port, streaming_desk
 
 
 def handles() -> int:
@@ -84,3 +85,26 @@ async def test_a_stop_leaves_no_socket_and_no_task(desk: StreamingDesk) -> None:
 
 async def _waits(desk: StreamingDesk) -> bool:
     return bool(desk.streams.events.opening) and not desk.streams.is_live("tickers")
+
+
+async def test_a_closed_port_costs_none_of_the_connections_a_venue_allows(desk: StreamingDesk) -> None:
+    """What is refused before it reaches the venue counts for nothing there: the budget is whole when it is back."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh("tickers", "candles"))
+        before, left = desk.connections(), desk.gate.budget.left
+        async with closed_port(desk.paper):
+            await desk.until(lambda: _is_refused(desk))
+            # The three tries at once are over, and the next ones too.
+            await asyncio.sleep(3)
+            assert desk.connections() == before
+            assert desk.gate.budget.left == left
+            assert not await desk.is_fresh("tickers")
+        assert await desk.until(lambda: desk.is_fresh("tickers", "candles")) < 5
+        assert left - desk.gate.budget.left == desk.connections() - before
+        assert all(breaker.state is BreakerState.CLOSED for breaker in desk.gate.breakers)
+
+
+async def _is_refused(desk: StreamingDesk) -> bool:
+    """Both addresses are known to be away, and the reason says how."""
+    states = [breaker.status for breaker in desk.gate.breakers]
+    return any(state.state is BreakerState.OPEN and "Cannot connect to host" in state.reason for state in states)

@@ -1,5 +1,6 @@
 """stream-market on a paper exchange: prices and candles arrive, gaps are filled, the watchlist changes on the way."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -275,3 +276,40 @@ async def test_a_watch_that_has_failed_is_seen_although_other_markets_are_busy(d
         assert "NEW/USD" in streamer.troubles["tickers"]
         client.watch_tickers = watch
         await desk.until(lambda: desk.is_fresh("tickers"))
+
+
+async def test_a_venue_that_does_not_confirm_what_is_dropped_keeps_nobody_from_hearing(
+    desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve seconds without a price, on a channel that counts as fresh, for a market nobody wants any more."""
+    async with desk.running(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        answered = asyncio.Event()
+
+        async def never(*_: object) -> None:
+            await answered.wait()
+
+        for method in ("un_watch_tickers", "un_watch_trades_for_symbols", "un_watch_ohlcv_for_symbols"):
+            monkeypatch.setattr(desk.streams._client, method, never)
+        await desk.store.market.save_watchlist(ACCOUNT, SYMBOLS[:2], desk.clock.now())
+
+        async def is_dropped() -> bool:
+            return all(desk.streams._channels[name].symbols == SYMBOLS[:2] for name in CHANNELS)
+
+        await desk.until(is_dropped, seconds=5)
+        told_at = (await desk.store.market.tickers(ACCOUNT))[SYMBOLS[0]].last_at
+
+        async def told_again() -> bool:
+            return (await desk.store.market.tickers(ACCOUNT))[SYMBOLS[0]].last_at > told_at
+
+        assert await desk.until(told_again) < 3
+        # Wanted again before it is dropped: it is taken up once that is done, and left to REST until then.
+        await desk.store.market.save_watchlist(ACCOUNT, SYMBOLS, desk.clock.now())
+        await desk.until(lambda: _is(desk.streams.left_out("tickers") == frozenset(SYMBOLS[2:])))
+        answered.set()
+        await desk.until(lambda: _is(not desk.streams.left_out("tickers")))
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+
+
+async def _is(answer: bool) -> bool:
+    return answer

@@ -195,13 +195,13 @@ async def test_people_are_told_of_the_stream_and_the_status_of_each_address() ->
         "binance stream-account stream.venue.com:9443/ws/...",
         "binance stream-account stream.venue.com:9443/ws/0",
     ]
-    assert {status.told_as for status in told} == {gate.name}
+    assert {(status.whole, status.is_news) for status in told} == {(gate.name, True)}
     told.clear()
     first, second = gate.breakers
     first.reset()
-    assert [status.told_as for status in told] == [""]
+    assert [status.is_news for status in told] == [False]
     second.reset()
-    assert told[-1].told_as == gate.name
+    assert told[-1].is_news
     assert key not in str(told)
 
 

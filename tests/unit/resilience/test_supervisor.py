@@ -54,8 +54,8 @@ async def test_one_childs_failure_neither_ends_its_siblings_nor_goes_unnoticed(
     assert {(name, error) for name, error, _ in failures} == {("strategy", "no price")}
 
 
-async def test_all_tasks_are_properly_canceled_on_shutdown(supervisor: Supervisor, clock: VirtualClock) -> None:
-    """Testing requirement 1 of the best-practices document."""
+async def test_a_stop_lets_every_child_clean_up_and_leaves_none(supervisor: Supervisor, clock: VirtualClock) -> None:
+    """What a child holds, a socket or a lease, it gives back before `run` returns."""
     cleaned: list[str] = []
 
     def child(name: str):  # noqa: ANN202

@@ -96,6 +96,7 @@ async def test_one_symbol_that_fails_keeps_no_other_waiting_and_is_left_to_rest(
         state = (await load_channels(desk.store.desk, ACCOUNT, desk.clock.now()))["candles"]
         assert state.left_out == (ETH,)
         asked = desk.exchange.requests[f"candles {ETH}"]
+        last = 0
         for _ in range(3):
             last = await minute(desk, BTC, SOL)
         assert await newest(desk) == {BTC: last, SOL: last}

@@ -123,3 +123,25 @@ async def test_messages_that_came_to_nothing_are_there_for_the_status() -> None:
     assert told.unreadable == 3
     assert sum(told.unknown.values()) == sum(range(30))
     assert (len(told.unknown), told.unknown["kind29"], told.unknown["(others)"]) == (21, 29, sum(range(10)))
+
+
+@in_virtual_time
+async def test_a_stream_of_prices_that_speaks_lives_for_ever_and_a_mute_one_does_not() -> None:
+    """A deadline around the message loop would kill the first one 120 times an hour, and never notice the second."""
+    desk = await a_desk("tickers")
+    ticker = desk.venue.tickers(desk.clock.now())[BTC]
+    async with desk.streaming(MarketStreamer):
+        await desk.until(lambda: desk.is_fresh("tickers"))
+        for _ in range(180):
+            desk.streams.tell("tickers", {BTC: ticker})
+            await desk.clock.sleep(20)
+            assert await desk.is_fresh("tickers")
+        assert 0.0 not in desk.streams.dropped
+        await desk.clock.sleep(8)
+        states = []
+        for _ in range(16):
+            await desk.clock.sleep(0.25)
+            states.append(await desk.is_fresh("tickers"))
+        assert False in states
+        # Every connection is broken, however alive it looks: only a new one helps.
+        assert 0.0 in desk.streams.dropped

@@ -36,3 +36,17 @@ def test_a_trial_is_not_told_and_open_and_closed_are_one_story() -> None:
     assert opened is not None
     assert closed is not None
     assert sameness(opened) == sameness(closed)
+
+
+def test_an_address_of_a_stream_is_told_as_the_stream_and_its_return_once_all_are_back() -> None:
+    """Two addresses are one story: nobody wants two alerts for one outage, or an all-clear halfway through it."""
+    name, stream = "okx stream-market ws.okx.com:8443/ws/v5/public", "okx stream-market"
+    opened = breaker_alert("paper", BreakerStatus(name, BreakerState.OPEN, reason="503", whole=stream), AT)
+    assert opened is not None
+    assert (opened.title, opened.event) == ("Stream degraded: okx stream-market", "stream.degraded")
+    half = BreakerStatus(name, BreakerState.CLOSED, whole=stream, is_news=False)
+    assert breaker_alert("paper", half, AT) is None
+    closed = breaker_alert("paper", BreakerStatus(name, BreakerState.CLOSED, whole=stream), AT)
+    assert closed is not None
+    assert closed.title == "Stream recovered: okx stream-market"
+    assert sameness(opened) == sameness(closed)

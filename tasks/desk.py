@@ -28,7 +28,6 @@ from kontor.errors import (
 from kontor.execution.halt import KEY_REFUSED, block
 from kontor.ports import Alert, Exchange, Lease
 from kontor.resilience.breaker_state import last_reset
-from tasks.budgets import tell_budget
 from tasks.hooks import REFUSED
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
 from tasks.resources import Resources
@@ -195,7 +194,6 @@ async def _heartbeat(desk: Desk, updater: str) -> AsyncIterator[None]:
         raise
     duration = timedelta(seconds=desk.clock.monotonic() - started)
     await desk.store.desk.beat(desk.account, updater, desk.clock.now(), duration=duration)
-    await tell_budget(desk)
 
 
 async def _report(desk: Desk, updater: str, error: str) -> None:

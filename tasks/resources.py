@@ -21,6 +21,7 @@ from kontor.store import open_store
 from kontor.strategies.hosts import IsolatingHost
 from tasks import KEEP_OPEN
 from tasks.breakers import BreakerReporter
+from tasks.budgets import BudgetKeepers
 
 CONFIG_VARIABLE = "KONTOR_CONFIG"
 # An edited block takes effect within this many seconds, without a restart.
@@ -39,8 +40,7 @@ class Resources:
     gates: set[ConnectionGate] = field(default_factory=set)
     # By account, the newest wish to close its breakers that this process has carried out.
     _resets: dict[str, int] = field(default_factory=dict)
-    # By account, when this process last said what it has left of its rate budget.
-    budgets_told: dict[str, float] = field(default_factory=dict)
+    _budgets: BudgetKeepers | None = None
     _stores: dict[str, Store] = field(default_factory=dict)
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
@@ -58,7 +58,10 @@ class Resources:
     def sessions(self) -> SessionPool:
         """The exchange sessions of this loop."""
         if self._sessions is None:
-            self._sessions = SessionPool(clock=self.clock, on_breaker=self.breaker_changed)
+            self._budgets = BudgetKeepers(self.store, self.clock)
+            self._sessions = SessionPool(
+                clock=self.clock, on_breaker=self.breaker_changed, admit=self._budgets.admit
+            )
         return self._sessions
 
     @property
@@ -140,6 +143,7 @@ class Resources:
             # It writes to the store that is closed next.
             await self._reporter.close()
         sessions, self._sessions = self._sessions, None
+        budgets, self._budgets = self._budgets, None
         strategies, self._strategies = self._strategies, None
         stores, self._stores = self._stores, {}
         self._store_url = None
@@ -148,6 +152,8 @@ class Resources:
             await strategies.close()
         if sessions is not None:
             await sessions.close()
+        if budgets is not None:
+            await budgets.close()
         for store in stores.values():
             await store.close()
 

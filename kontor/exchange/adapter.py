@@ -23,7 +23,7 @@ from kontor.exchange.key_permissions import KEY_PERMISSIONS, READERS
 from kontor.exchange.market_source import TickerSource
 from kontor.exchange.order_sender import OrderSender
 from kontor.ports import Clock, ExchangeSettings
-from kontor.resilience.rate_budget import Priority
+from kontor.resilience.rate_budget import Priority, RateBudget
 
 
 class CcxtExchange:
@@ -32,8 +32,8 @@ class CcxtExchange:
     A canceled create passes CancelledError on: the order's fate is unknown then, and the caller has to look it up.
     """
 
-    def __init__(self, settings: ExchangeSettings, *, clock: Clock) -> None:
-        self.connection = Connection(settings, clock)
+    def __init__(self, settings: ExchangeSettings, *, clock: Clock, budget: RateBudget | None = None) -> None:
+        self.connection = Connection(settings, clock, budget=budget)
         self._tickers = TickerSource(self.connection)
         self._candles = CandleSource(self.connection)
         self._account = AccountSource(self.connection)

@@ -158,11 +158,16 @@ async def _key_watch(desk: Desk, updater: str, *, gated: bool) -> AsyncIterator[
     except AuthenticationFailed as error:
         if not gated or not await _is_refused(desk):
             raise
-        actor, now = f"updater {updater}", desk.clock.now()
-        if await block(desk.store.desk, desk.account, str(error), actor=actor, at=now):
-            told = Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account, event="trading.halted")
-            desk.notifier.notify(told)
+        await block_account(desk, error, actor=f"updater {updater}")
         raise AccountBlocked(f"the exchange refuses the key of {desk.account}; the runbook says what to do") from error
+
+
+async def block_account(desk: Desk, error: AuthenticationFailed, *, actor: str) -> None:
+    """Halt an account whose key the exchange refuses, and tell it, unless somebody has."""
+    now = desk.clock.now()
+    if await block(desk.store.desk, desk.account, str(error), actor=actor, at=now):
+        told = Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account, event="trading.halted")
+        desk.notifier.notify(told)
 
 
 async def _is_refused(desk: Desk) -> bool:

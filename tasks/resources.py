@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -36,8 +37,8 @@ class Resources:
     users: int = 0
     _sessions: SessionPool | None = None
     _reporter: BreakerReporter | None = None
-    # What the streams that run here connect through.
-    gates: set[ConnectionGate] = field(default_factory=set)
+    # By account, exchange and stream, what it connects through: a restarted stream must know what was opened before.
+    _gates: dict[tuple[str, str, str], ConnectionGate] = field(default_factory=dict)
     # By account, the newest wish to close its breakers that this process has carried out.
     _resets: dict[str, int] = field(default_factory=dict)
     _budgets: BudgetKeepers | None = None
@@ -118,8 +119,20 @@ class Resources:
         if number > self._resets.setdefault(account, number):
             self._resets[account] = number
             self.sessions.reset_breakers(account)
-            for gate in self.gates:
-                gate.reset()
+            for (owner, *_), gate in self._gates.items():
+                if owner == account:
+                    gate.reset()
+
+    def gate(self, account: str, exchange_id: str, stream: str, limit: int) -> ConnectionGate:
+        """What a stream of the account connects through, `limit` times within 10 minutes; the same for each run."""
+        key = account, exchange_id, stream
+        if key not in self._gates:
+            self._gates[key] = ConnectionGate(
+                f"{exchange_id} {stream}", clock=self.clock, on_change=partial(self.breaker_changed, account)
+            )
+        gate = self._gates[key]
+        gate.budget.limit = limit
+        return gate
 
     def breaker_changed(self, account: str, status: BreakerStatus) -> None:
         """Tell store and Prefect how one of the account's breakers stands now, without making anybody wait."""

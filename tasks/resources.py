@@ -60,9 +60,7 @@ class Resources:
         """The exchange sessions of this loop."""
         if self._sessions is None:
             self._budgets = BudgetKeepers(self.store, self.clock)
-            self._sessions = SessionPool(
-                clock=self.clock, on_breaker=self.breaker_changed, admit=self._budgets.admit
-            )
+            self._sessions = SessionPool(clock=self.clock, on_breaker=self.breaker_changed, admit=self._budgets.admit)
         return self._sessions
 
     @property
@@ -136,9 +134,14 @@ class Resources:
 
     def breaker_changed(self, account: str, status: BreakerStatus) -> None:
         """Tell store and Prefect how one of the account's breakers stands now, without making anybody wait."""
+        self.reporter.changed(account, status)
+
+    @property
+    def reporter(self) -> BreakerReporter:
+        """Who tells of the breakers of this loop."""
         if self._reporter is None:
             self._reporter = BreakerReporter(self.store)
-        self._reporter.changed(account, status)
+        return self._reporter
 
     def enter(self) -> None:
         """Count one run in."""

@@ -28,14 +28,18 @@ async def open_stream(desk: Desk, name: str, settings: ExchangeSettings) -> Asyn
     from kontor.exchange.opening import open_streams
 
     limit = max(int(desk.config.streams.connections_per_10_minutes * SHARES[name]), 1)
-    gate = Resources.here().gate(desk.account, settings.exchange_id, name, limit)
+    resources = Resources.here()
+    gate = resources.gate(desk.account, settings.exchange_id, name, limit)
     await desk.exchange.load_markets()
     loaded = desk.exchange.client.exchange if isinstance(desk.exchange, Session) else desk.exchange
     streams = open_streams(settings, clock=desk.clock, gate=gate, loaded=loaded)
+    resources.reporter.note(desk.account, gate.breaker.status)
     try:
         yield streams
     finally:
         await streams.close()
+        # A stream that has ended connects no more: its gate would stand open in the status for nobody.
+        await resources.reporter.forget(desk.account, gate.breaker.name)
 
 
 async def stream(desk: Desk, kind: type[Streamer], owner: str) -> None:

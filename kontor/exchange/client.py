@@ -108,9 +108,7 @@ def exchange_class(exchange_id: str) -> Any:
     raise ConfigError(f"there is no exchange '{exchange_id}'; {hint}", where="exchange_id")
 
 
-def budget_for(
-    client: Any, settings: ExchangeSettings, clock: Clock, known: RateBudget | None = None
-) -> RateBudget:
+def budget_for(client: Any, settings: ExchangeSettings, clock: Clock, known: RateBudget | None = None) -> RateBudget:
     """The settings' rate, or the exchange's own; a second's worth may go out at once. A known budget gets that limit."""
     per_second = settings.requests_per_second or 1000 / max(float(client.rateLimit or 1000), 0.1)
     if known is None:

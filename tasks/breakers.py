@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 
 from prefect.events import emit_event
@@ -12,7 +12,7 @@ from prefect.events import emit_event
 from kontor.errors import KontorError
 from kontor.notify import news, redact
 from kontor.ports import Alert, Clock, Store
-from kontor.resilience.breaker_state import REPEATED, forget_breaker, save_breaker
+from kontor.resilience.breaker_state import REPEATED, save_breaker
 from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
 from kontor.resilience.clock import SystemClock
 from tasks.contexts import outside_of_any_run
@@ -62,17 +62,14 @@ class BreakerReporter:
                 self._repeat(), name="repeat breakers", context=outside_of_any_run()
             )
 
-    async def forget(self, account: str, name: str) -> None:
-        """Say no more of a breaker that nobody uses."""
-        self._standing.pop((account, name), None)
+    async def forget(self, account: str, names: Collection[str]) -> None:
+        """Say no more of breakers that nobody uses."""
+        standing = [name for name in names if self._standing.pop((account, name), None) is not None]
         if self._task is not None:
             # What is just being told would come after it.
             await asyncio.gather(self._task, return_exceptions=True)
-        try:
-            store = await self._store()
-            await forget_breaker(store.desk, account, self.process, name, self._clock.now())
-        except KontorError as error:
-            logger.warning("breaker_not_forgotten account=%s name=%s error=%s", account, name, error)
+        for name in standing:
+            await self._save(account, BreakerStatus(name, BreakerState.CLOSED))
 
     async def close(self) -> None:
         """Tell what is left."""

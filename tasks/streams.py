@@ -33,13 +33,14 @@ async def open_stream(desk: Desk, name: str, settings: ExchangeSettings) -> Asyn
     await desk.exchange.load_markets()
     loaded = desk.exchange.client.exchange if isinstance(desk.exchange, Session) else desk.exchange
     streams = open_streams(settings, clock=desk.clock, gate=gate, loaded=loaded)
-    resources.reporter.note(desk.account, gate.breaker.status)
+    for breaker in gate.breakers:
+        resources.reporter.note(desk.account, breaker.status)
     try:
         yield streams
     finally:
         await streams.close()
-        # A stream that has ended connects no more: its gate would stand open in the status for nobody.
-        await resources.reporter.forget(desk.account, gate.breaker.name)
+        # A stream that has ended connects no more: what it could not reach would stand open in the status for nobody.
+        await resources.reporter.forget(desk.account, {breaker.name for breaker in gate.breakers})
 
 
 async def stream(desk: Desk, kind: type[Streamer], owner: str) -> None:

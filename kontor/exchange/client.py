@@ -109,7 +109,7 @@ def exchange_class(exchange_id: str) -> Any:
 
 
 def budget_for(client: Any, settings: ExchangeSettings, clock: Clock, known: RateBudget | None = None) -> RateBudget:
-    """The settings' rate, or the exchange's own; a second's worth may go out at once. A known budget gets that limit."""
+    """The settings' rate, or the exchange's own; a second's worth may go out at once. `known` gets that limit."""
     per_second = settings.requests_per_second or 1000 / max(float(client.rateLimit or 1000), 0.1)
     if known is None:
         return RateBudget(per_second, max(per_second, 1.0), clock)

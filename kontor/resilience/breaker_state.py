@@ -27,7 +27,7 @@ class ReportedBreaker:
 
 
 async def save_breaker(state: DeskState, account: str, process: str, status: BreakerStatus, at: datetime) -> None:
-    """Note how a breaker stands; one that is closed again is forgotten, and so is what dead processes have left."""
+    """Note how a breaker stands; one that is closed is forgotten, and so is what dead processes have left."""
     key = f"{process} {status.name}"
     own = {} if status.state is BreakerState.CLOSED else {key: _to_json(process, status, at)}
 
@@ -36,11 +36,6 @@ async def save_breaker(state: DeskState, account: str, process: str, status: Bre
         return {name: row for name, row in others.items() if _is_remembered(row, at)} | own
 
     await state.update_attribute(account, BREAKERS, change, at)
-
-
-async def forget_breaker(state: DeskState, account: str, process: str, name: str, at: datetime) -> None:
-    """Nobody uses that breaker any more: how it stands says nothing about the venue."""
-    await save_breaker(state, account, process, BreakerStatus(name, BreakerState.CLOSED), at)
 
 
 async def load_breakers(state: DeskState, account: str, now: datetime) -> tuple[ReportedBreaker, ...]:
@@ -80,8 +75,8 @@ def _to_json(process: str, status: BreakerStatus, at: datetime) -> dict[str, Any
 
 
 def _from_json(value: Mapping[str, Any]) -> ReportedBreaker:
-    moments = {name: datetime.fromisoformat(value[name]) if value[name] else None for name in ("since", "retry_at")}
+    since, retry_at = (datetime.fromisoformat(value[name]) if value[name] else None for name in ("since", "retry_at"))
     status = BreakerStatus(
-        value["name"], BreakerState(value["state"]), value["failures"], **moments, reason=value["reason"]
+        value["name"], BreakerState(value["state"]), value["failures"], since, retry_at, value["reason"]
     )
     return ReportedBreaker(value["process"], status, datetime.fromisoformat(value["at"]))

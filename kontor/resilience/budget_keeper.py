@@ -19,8 +19,8 @@ from kontor.resilience.rate_shares import (
     Needs,
     floor_of,
     remembered,
-    target_of,
     taken_by,
+    target_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class BudgetKeeper:
                 self._known_pause = max(self._known_pause, row.paused_until)
 
     def _own_pause(self, now: datetime) -> datetime | None:
-        """The end of a pause that nobody else has told; what was heard is not told on, it would grow by each hearing."""
+        """The end of a pause that nobody else has told; what was heard is not told on: it would grow each time."""
         if (left := self.budget.paused_for) <= 0:
             return None
         ends_at = now + timedelta(seconds=left)

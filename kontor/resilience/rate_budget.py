@@ -145,7 +145,8 @@ class RateBudget:
         """What was spent since this was asked last."""
         for waiter in self._waiters:
             self._had_to_wait[waiter.priority is Priority.MARKET_DATA] = True
-        found = Spending(*self._spent, *self._had_to_wait)
+        (urgent, data), (urgent_waited, data_waited) = self._spent, self._had_to_wait
+        found = Spending(urgent, data, urgent_waited, data_waited)
         self._spent, self._had_to_wait = [0.0, 0.0], [False, False]
         return found
 

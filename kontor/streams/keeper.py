@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from kontor.errors import AuthenticationFailed, StoreError
 from kontor.execution.halt import halted
@@ -41,7 +41,7 @@ class Stream:
     needs_key: bool
 
 
-class StreamKeeper:
+class StreamKeeper(Generic[S]):
     """Runs one stream of an account with the settings of the moment; one object for each run of its flow."""
 
     def __init__(

@@ -91,7 +91,7 @@ def worst(moments: list[float]) -> float:
 
 
 async def test_two_processes_spend_one_limit_and_a_429_of_one_silences_both(tmp_path: Path, counting: Counting) -> None:
-    """Each with a budget of its own sent twice what the exchange allows, and went on where the other was told to wait."""
+    """Each with a budget of its own sent twice what is allowed, and went on where the other was told to wait."""
     async with processes(tmp_path, counting):
         began = time.monotonic()
         await asyncio.sleep(FLOOD_SECONDS)

@@ -235,7 +235,7 @@ async def test_closing_the_pool_closes_everything_once(pool: SessionPool, venue:
 async def test_a_replaced_client_spends_from_the_same_budget_and_keeps_its_pause(
     clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """restart-exchange runs every five minutes: a fresh bucket and a forgotten Retry-After each time get a desk banned."""
+    """restart-exchange runs every five minutes: each time a fresh bucket and a forgotten Retry-After, until the ban."""
     monkeypatch.setattr(CcxtExchange, "load_markets", FakeExchange("okx").load_markets)
     admitted: list[tuple[str, RateBudget]] = []
 

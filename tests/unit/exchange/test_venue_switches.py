@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import ccxt
+import ccxt.async_support
 import pytest
 
 from kontor.domain.market import MarketKind
@@ -32,7 +32,7 @@ class Wire:
     """An adapter whose requests end here."""
 
     def __init__(self, exchange_id: str) -> None:
-        keys = KEYS.get(exchange_id, {"api_key": "key", "secret": "secret", "password": "pass"})
+        keys: Mapping[str, Any] = KEYS.get(exchange_id, {"api_key": "key", "secret": "secret", "password": "pass"})
         settings = ExchangeSettings(exchange_id, "main", capital_currency="USD", requests_per_second=1000, **keys)
         self.exchange = CcxtExchange(settings, clock=VirtualClock())
         self.sent: list[tuple[str, dict[str, Any]]] = []

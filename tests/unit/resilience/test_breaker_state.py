@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kontor.resilience.breaker_state import BREAKERS, REMEMBERED, REPEATED, forget_breaker, load_breakers, save_breaker
+from kontor.resilience.breaker_state import BREAKERS, REMEMBERED, REPEATED, load_breakers, save_breaker
 from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
 from kontor.resilience.clock import VirtualClock
 from kontor.store.memory import MemoryStore
@@ -24,7 +24,7 @@ async def test_one_that_is_closed_again_and_those_of_dead_processes_leave_nothin
     stored = await state.attribute("paper", BREAKERS)
     assert stored is not None
     assert not any(key.startswith("host:19") for key in stored.value)
-    await forget_breaker(state, "paper", "host:18", OPEN.name, clock.now())
+    await save_breaker(state, "paper", "host:18", CLOSED, clock.now())
     assert {each.process for each in await load_breakers(state, "paper", clock.now())} == {"host:17"}
 
 

@@ -254,7 +254,10 @@ def test_however_they_come_go_and_fall_silent_the_sum_stays_within_the_limit(see
                 if rng.random() < 0.5:
                     await gone.keeper.leave()
             one = rng.choice(there)
-            (one.calm if rng.random() < 0.4 else lambda: one.flood(rng.choice(list(Priority)), 4))()
+            if rng.random() < 0.4:
+                one.calm()
+            else:
+                one.flood(rng.choice(list(Priority)), 4)
             for _ in range(8):
                 await asyncio.sleep(rng.uniform(0, 1.5) / 8)
                 assert sum(each.budget.share.rate for each in there) <= 1 + 1e-9

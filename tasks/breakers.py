@@ -36,12 +36,15 @@ class BreakerReporter:
         # Those that are not closed.
         self._standing: dict[tuple[str, str], BreakerStatus] = {}
         self._repeating: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._waiting: dict[tuple[str, str], tuple[str, BreakerStatus]] = {}
         self._task: asyncio.Task[None] | None = None
         self.process = f"{socket.gethostname()}:{os.getpid()}"
 
     def changed(self, account: str, status: BreakerStatus) -> None:
-        """Note a change; the newest one of each breaker is told, in the background."""
+        """Note a change; the newest one of each breaker is told, in the background. After `close` nothing is."""
+        if self._is_closed:
+            return
         self._waiting.pop((account, status.name), None)
         self._waiting[account, status.name] = account, status
         self.note(account, status)
@@ -54,6 +57,8 @@ class BreakerReporter:
 
     def note(self, account: str, status: BreakerStatus) -> None:
         """Say from now on how it stands, without making news of it."""
+        if self._is_closed:
+            return
         self._standing.pop((account, status.name), None)
         if status.state is not BreakerState.CLOSED:
             self._standing[account, status.name] = status
@@ -72,7 +77,9 @@ class BreakerReporter:
             await self._save(account, BreakerStatus(name, BreakerState.CLOSED))
 
     async def close(self) -> None:
-        """Tell what is left."""
+        """Tell what is left, and no more."""
+        # The breakers end with their sessions: what is opened next begins closed.
+        self._is_closed = True
         if self._repeating is not None:
             self._repeating.cancel()
             await asyncio.gather(self._repeating, return_exceptions=True)

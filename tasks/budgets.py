@@ -37,10 +37,11 @@ class BudgetKeepers:
         known = self._kept.get(account)
         if known is not None and known[0].budget is budget:
             return
-        if known is not None:
-            await self._end(account)
         keeper = BudgetKeeper((await self._store()).desk, account, self._process, budget, self._clock)
         await keeper.join()
+        if known is not None:
+            # The account is at another exchange now, whose limit is another one: what is left of the old budget drains.
+            known[1].cancel()
         context = outside_of_any_run()
         task = asyncio.get_running_loop().create_task(keeper.keep(), name=f"rate share {account}", context=context)
         self._kept[account] = keeper, task

@@ -156,7 +156,7 @@ class Resources:
     async def close(self) -> None:
         """Close sessions and stores; the next run opens them again."""
         if self._reporter is not None:
-            # It writes to the store that is closed next.
+            # It writes to the store that is closed next, and hears no more of sessions that are being closed.
             await self._reporter.close()
         sessions, self._sessions = self._sessions, None
         budgets, self._budgets = self._budgets, None
@@ -170,6 +170,7 @@ class Resources:
             await sessions.close()
         if budgets is not None:
             await budgets.close()
+        self._reporter = None
         for store in stores.values():
             await store.close()
 

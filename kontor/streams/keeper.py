@@ -22,6 +22,8 @@ from kontor.streams.streamer import HEARTBEAT_SECONDS
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+# Settings that cannot be read are asked for less often.
+UNREADABLE_SECONDS = 10.0
 # After a refusal of our own at least this long, unless the key changes: whoever blocks the account needs a moment.
 PATIENCE_SECONDS = 10.0
 # What they fetch, they fetch with the account's key.
@@ -58,6 +60,7 @@ class StreamKeeper(Generic[S]):
         self._stream, self._state, self._clock = stream, state, clock
         self._settings, self._run, self._refused = settings, run, refused
         self._beaten_at = float("-inf")
+        self._is_readable = True
 
     async def keep(self) -> None:
         """Stream until canceled or stopped; raises whatever ends a stream, except a refused key."""
@@ -99,11 +102,11 @@ class StreamKeeper(Generic[S]):
 
     async def _until_changed(self, settings: S) -> None:
         while not await self._is_other_than(settings):
-            await self._clock.sleep(LOOK_SECONDS)
+            await self._clock.sleep(LOOK_SECONDS if self._is_readable else UNREADABLE_SECONDS)
 
     async def _is_other_than(self, settings: S) -> bool:
         try:
-            return await self._settings() != settings
+            is_other = await self._settings() != settings
         except Exception as error:  # noqa: BLE001 - whatever reading them fails with, those in use are good
             logger.warning(
                 "stream_settings_not_read name=%s account=%s error=%s: %s",
@@ -112,7 +115,10 @@ class StreamKeeper(Generic[S]):
                 type(error).__name__,
                 error,
             )
+            self._is_readable = False
             return False
+        self._is_readable = True
+        return is_other
 
     async def _until_key_may_work(self, settings: S, *, refused_at: float | None = None) -> S:
         """Wait, without asking the exchange, while the key of `settings` is known to be refused."""

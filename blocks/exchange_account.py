@@ -75,7 +75,7 @@ class ExchangeAccount(KontorBlock):
     requests_per_second: float | None = Field(
         default=None,
         title="Requests per second",
-        description="What one process may spend; empty takes the exchange's own figure.",
+        description="What all processes of the desk may spend together; empty takes the exchange's own figure.",
         gt=0,
         le=1000,
     )

@@ -4,16 +4,17 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
 
 from prefect.events import emit_event
 
 from kontor.errors import KontorError
 from kontor.notify import news, redact
-from kontor.ports import Alert, Store
-from kontor.resilience.breaker_state import save_breaker
-from kontor.resilience.circuit_breaker import BreakerStatus
+from kontor.ports import Alert, Clock, Store
+from kontor.resilience.breaker_state import REPEATED, save_breaker
+from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
+from kontor.resilience.clock import SystemClock
 from tasks.contexts import outside_of_any_run
 from tasks.notifications import process_sender
 
@@ -25,18 +26,28 @@ MOST_WAITING = 100
 
 
 class BreakerReporter:
-    """Takes changes without making the call that caused them wait; belongs to one event loop."""
+    """Takes changes without making the call that caused them wait; belongs to one event loop.
 
-    def __init__(self, store: Callable[[], Awaitable[Store]]) -> None:
-        self._store = store
+    A breaker that is not closed is said again every minute: one that nobody calls stays open, and is to be seen.
+    """
+
+    def __init__(self, store: Callable[[], Awaitable[Store]], clock: Clock | None = None) -> None:
+        self._store, self._clock = store, clock or SystemClock()
+        # Those that are not closed.
+        self._standing: dict[tuple[str, str], BreakerStatus] = {}
+        self._repeating: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._waiting: dict[tuple[str, str], tuple[str, BreakerStatus]] = {}
         self._task: asyncio.Task[None] | None = None
         self.process = f"{socket.gethostname()}:{os.getpid()}"
 
     def changed(self, account: str, status: BreakerStatus) -> None:
-        """Note a change; the newest one of each breaker is told, in the background."""
+        """Note a change; the newest one of each breaker is told, in the background. After `close` nothing is."""
+        if self._is_closed:
+            return
         self._waiting.pop((account, status.name), None)
         self._waiting[account, status.name] = account, status
+        self.note(account, status)
         if len(self._waiting) > MOST_WAITING:
             self._waiting.pop(next(iter(self._waiting)))
         if self._task is None or self._task.done():
@@ -44,21 +55,56 @@ class BreakerReporter:
                 self._tell_all(), name="tell breakers", context=outside_of_any_run()
             )
 
+    def note(self, account: str, status: BreakerStatus) -> None:
+        """Say from now on how it stands, without making news of it."""
+        if self._is_closed:
+            return
+        self._standing.pop((account, status.name), None)
+        if status.state is not BreakerState.CLOSED:
+            self._standing[account, status.name] = status
+        if self._standing and (self._repeating is None or self._repeating.done()):
+            self._repeating = asyncio.get_running_loop().create_task(
+                self._repeat(), name="repeat breakers", context=outside_of_any_run()
+            )
+
+    async def forget(self, account: str, names: Collection[str]) -> None:
+        """Say no more of breakers that nobody uses."""
+        standing = [name for name in names if self._standing.pop((account, name), None) is not None]
+        if self._task is not None:
+            # What is just being told would come after it.
+            await asyncio.gather(self._task, return_exceptions=True)
+        for name in standing:
+            await self._save(account, BreakerStatus(name, BreakerState.CLOSED))
+
     async def close(self) -> None:
-        """Tell what is left."""
+        """Tell what is left, and no more."""
+        # The breakers end with their sessions: what is opened next begins closed.
+        self._is_closed = True
+        if self._repeating is not None:
+            self._repeating.cancel()
+            await asyncio.gather(self._repeating, return_exceptions=True)
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _repeat(self) -> None:
+        while self._standing:
+            await self._clock.sleep(REPEATED.total_seconds())
+            for (account, _), status in list(self._standing.items()):
+                await self._save(account, status)
+
+    async def _save(self, account: str, status: BreakerStatus) -> None:
+        try:
+            store = await self._store()
+            await save_breaker(store.desk, account, self.process, status, self._clock.now())
+        except KontorError as error:
+            logger.warning("breaker_not_stored account=%s name=%s error=%s", account, status.name, error)
 
     async def _tell_all(self) -> None:
         while self._waiting:
             key = next(iter(self._waiting))
             account, status = self._waiting.pop(key)
-            try:
-                store = await self._store()
-                await save_breaker(store.desk, account, self.process, status, datetime.now(UTC))
-            except KontorError as error:
-                logger.warning("breaker_not_stored account=%s name=%s error=%s", account, status.name, error)
-            alert = breaker_alert(account, status, datetime.now(UTC))
+            await self._save(account, status)
+            alert = breaker_alert(account, status, self._clock.now())
             self._emit(account, status, alert)
             if alert is not None:
                 process_sender().notify(alert)

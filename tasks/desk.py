@@ -28,7 +28,6 @@ from kontor.errors import (
 from kontor.execution.halt import KEY_REFUSED, block
 from kontor.ports import Alert, Exchange, Lease
 from kontor.resilience.breaker_state import last_reset
-from tasks.budgets import tell_budget
 from tasks.hooks import REFUSED
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
 from tasks.resources import Resources
@@ -159,11 +158,16 @@ async def _key_watch(desk: Desk, updater: str, *, gated: bool) -> AsyncIterator[
     except AuthenticationFailed as error:
         if not gated or not await _is_refused(desk):
             raise
-        actor, now = f"updater {updater}", desk.clock.now()
-        if await block(desk.store.desk, desk.account, str(error), actor=actor, at=now):
-            told = Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account, event="trading.halted")
-            desk.notifier.notify(told)
+        await block_account(desk, error, actor=f"updater {updater}")
         raise AccountBlocked(f"the exchange refuses the key of {desk.account}; the runbook says what to do") from error
+
+
+async def block_account(desk: Desk, error: AuthenticationFailed, *, actor: str) -> None:
+    """Halt an account whose key the exchange refuses, and tell it, unless somebody has."""
+    now = desk.clock.now()
+    if await block(desk.store.desk, desk.account, str(error), actor=actor, at=now):
+        told = Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account, event="trading.halted")
+        desk.notifier.notify(told)
 
 
 async def _is_refused(desk: Desk) -> bool:
@@ -195,7 +199,6 @@ async def _heartbeat(desk: Desk, updater: str) -> AsyncIterator[None]:
         raise
     duration = timedelta(seconds=desk.clock.monotonic() - started)
     await desk.store.desk.beat(desk.account, updater, desk.clock.now(), duration=duration)
-    await tell_budget(desk)
 
 
 async def _report(desk: Desk, updater: str, error: str) -> None:

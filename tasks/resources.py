@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -21,6 +22,7 @@ from kontor.store import open_store
 from kontor.strategies.hosts import IsolatingHost
 from tasks import KEEP_OPEN
 from tasks.breakers import BreakerReporter
+from tasks.budgets import BudgetKeepers
 
 CONFIG_VARIABLE = "KONTOR_CONFIG"
 # An edited block takes effect within this many seconds, without a restart.
@@ -35,12 +37,11 @@ class Resources:
     users: int = 0
     _sessions: SessionPool | None = None
     _reporter: BreakerReporter | None = None
-    # What the streams that run here connect through.
-    gates: set[ConnectionGate] = field(default_factory=set)
+    # By account, exchange and stream, what it connects through: a restarted stream must know what was opened before.
+    _gates: dict[tuple[str, str, str], ConnectionGate] = field(default_factory=dict)
     # By account, the newest wish to close its breakers that this process has carried out.
     _resets: dict[str, int] = field(default_factory=dict)
-    # By account, when this process last said what it has left of its rate budget.
-    budgets_told: dict[str, float] = field(default_factory=dict)
+    _budgets: BudgetKeepers | None = None
     _stores: dict[str, Store] = field(default_factory=dict)
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
@@ -58,7 +59,8 @@ class Resources:
     def sessions(self) -> SessionPool:
         """The exchange sessions of this loop."""
         if self._sessions is None:
-            self._sessions = SessionPool(clock=self.clock, on_breaker=self.breaker_changed)
+            self._budgets = BudgetKeepers(self.store, self.clock)
+            self._sessions = SessionPool(clock=self.clock, on_breaker=self.breaker_changed, admit=self._budgets.admit)
         return self._sessions
 
     @property
@@ -115,14 +117,31 @@ class Resources:
         if number > self._resets.setdefault(account, number):
             self._resets[account] = number
             self.sessions.reset_breakers(account)
-            for gate in self.gates:
-                gate.reset()
+            for (owner, *_), gate in self._gates.items():
+                if owner == account:
+                    gate.reset()
+
+    def gate(self, account: str, exchange_id: str, stream: str, limit: int) -> ConnectionGate:
+        """What a stream of the account connects through, `limit` times within 10 minutes; the same for each run."""
+        key = account, exchange_id, stream
+        if key not in self._gates:
+            self._gates[key] = ConnectionGate(
+                f"{exchange_id} {stream}", clock=self.clock, on_change=partial(self.breaker_changed, account)
+            )
+        gate = self._gates[key]
+        gate.budget.limit = limit
+        return gate
 
     def breaker_changed(self, account: str, status: BreakerStatus) -> None:
         """Tell store and Prefect how one of the account's breakers stands now, without making anybody wait."""
+        self.reporter.changed(account, status)
+
+    @property
+    def reporter(self) -> BreakerReporter:
+        """Who tells of the breakers of this loop."""
         if self._reporter is None:
             self._reporter = BreakerReporter(self.store)
-        self._reporter.changed(account, status)
+        return self._reporter
 
     def enter(self) -> None:
         """Count one run in."""
@@ -137,9 +156,10 @@ class Resources:
     async def close(self) -> None:
         """Close sessions and stores; the next run opens them again."""
         if self._reporter is not None:
-            # It writes to the store that is closed next.
+            # It writes to the store that is closed next, and hears no more of sessions that are being closed.
             await self._reporter.close()
         sessions, self._sessions = self._sessions, None
+        budgets, self._budgets = self._budgets, None
         strategies, self._strategies = self._strategies, None
         stores, self._stores = self._stores, {}
         self._store_url = None
@@ -148,6 +168,9 @@ class Resources:
             await strategies.close()
         if sessions is not None:
             await sessions.close()
+        if budgets is not None:
+            await budgets.close()
+        self._reporter = None
         for store in stores.values():
             await store.close()
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from kontor.domain.market import MarketKind
+
 
 @dataclass(frozen=True, slots=True)
 class VenueProfile:
@@ -16,7 +18,9 @@ class VenueProfile:
     lookup_by_client_order_id: bool = False
     client_order_id_on_create: bool = False
     batch_limit: int = 1
+    # Its dead man's switch can be armed, renewed and disarmed by this desk; and whose orders it cancels.
     cancel_all_after: bool = False
+    cancel_all_after_kinds: frozenset[MarketKind] = frozenset(MarketKind)
     # It is known that such a cancel leaves stop orders alone that protect a position.
     cancel_all_after_spares_stops: bool = False
     # It holds reduce-only stops itself, and this desk can place, find and cancel them by an id of ours.

@@ -22,8 +22,9 @@ from kontor.exchange.connection import Connection
 from kontor.exchange.key_permissions import KEY_PERMISSIONS, READERS
 from kontor.exchange.market_source import TickerSource
 from kontor.exchange.order_sender import OrderSender
+from kontor.exchange.venue_switches import SWITCHES
 from kontor.ports import Clock, ExchangeSettings
-from kontor.resilience.rate_budget import Priority
+from kontor.resilience.rate_budget import Priority, RateBudget
 
 
 class CcxtExchange:
@@ -32,8 +33,8 @@ class CcxtExchange:
     A canceled create passes CancelledError on: the order's fate is unknown then, and the caller has to look it up.
     """
 
-    def __init__(self, settings: ExchangeSettings, *, clock: Clock) -> None:
-        self.connection = Connection(settings, clock)
+    def __init__(self, settings: ExchangeSettings, *, clock: Clock, budget: RateBudget | None = None) -> None:
+        self.connection = Connection(settings, clock, budget=budget)
         self._tickers = TickerSource(self.connection)
         self._candles = CandleSource(self.connection)
         self._account = AccountSource(self.connection)
@@ -126,13 +127,13 @@ class CcxtExchange:
 
     async def cancel_all_after(self, seconds: float) -> None:
         """Have the venue cancel every order unless this is called again in time; 0 disarms it."""
-        self._require("cancelAllOrdersAfter")
+        switch = SWITCHES.get(self.profile.exchange_id)
+        if switch is None:
+            raise NotSupported(f"{self.profile.exchange_id} has no dead man's switch that this desk can keep")
         await self.load_markets()
-        client, milliseconds = self.connection.client, int(seconds * 1000)
+        client = self.connection.client
         await self.connection.ask(
-            f"cancel_all_after {seconds:g} s",
-            lambda: client.cancel_all_orders_after(milliseconds),
-            priority=Priority.CANCEL,
+            f"cancel_all_after {seconds:g} s", lambda: switch.set(client, seconds), priority=Priority.CANCEL
         )
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kontor.domain.market import MarketKind
 from kontor.domain.venue_profile import VenueProfile
+from kontor.exchange.venue_switches import SWITCHES
 from kontor.exchange.venues import Venue
 
 # What the desk uses a method for; `VenueProfile.lacks(NEEDED)` gives one sentence for each that is missing.
@@ -20,7 +21,7 @@ NEEDED: Mapping[str, str] = {
     "createOrder": "no order can be sent",
     "createOrders": "orders are sent one at a time",
     "cancelOrder": "no order can be canceled",
-    "cancelAllOrdersAfter": "there is no dead man's switch: orders stay when the desk dies",
+    "cancelAllOrdersAfter": "there is no dead man's switch that this desk can keep: orders stay when it dies",
     "setLeverage": "leverage is set on the venue's own page",
     "fetchTime": "this machine's clock is not checked against the venue's",
 }
@@ -31,6 +32,9 @@ DEFAULT_CANDLES = 100
 def venue_profile(client: Any, venue: Venue) -> VenueProfile:
     """What this client's venue can do; unknown limits are taken low."""
     has = {name: bool(value) for name, value in client.has.items()}
+    # That ccxt has a request for it does not say that it can be disarmed, nor which orders it takes.
+    switch = SWITCHES.get(client.id)
+    has["cancelAllOrdersAfter"] = switch is not None
     return VenueProfile(
         exchange_id=client.id,
         capabilities=has,
@@ -38,7 +42,8 @@ def venue_profile(client: Any, venue: Venue) -> VenueProfile:
         lookup_by_client_order_id=has.get("fetchOrder", False) and mentions_client_id(client, "fetch_order"),
         client_order_id_on_create=mentions_client_id(client, "create_order"),
         batch_limit=max(batch_limits(client).values()),
-        cancel_all_after=has.get("cancelAllOrdersAfter", False),
+        cancel_all_after=switch is not None,
+        cancel_all_after_kinds=switch.kinds if switch is not None else frozenset(),
         cancel_all_after_spares_stops=venue.stop_orders,
         stop_orders=venue.stop_orders,
         attached_stops=venue.attached_stops,

@@ -73,17 +73,20 @@ class Instrumented:
         return []
 
 
-def create_client(settings: ExchangeSettings, venue: Venue, clock: Clock, *mixins: type) -> Any:
+def create_client(
+    settings: ExchangeSettings, venue: Venue, clock: Clock, *mixins: type, budget: RateBudget | None = None
+) -> Any:
     """A ccxt client for REST and streams; opens no connection. Raises ConfigError for what cannot work.
 
-    `mixins` are classes that go before the exchange's own.
+    `mixins` are classes that go before the exchange's own. It spends from `budget`, whose limit is set to what the
+    settings or the exchange say, or from one of its own.
     """
     kind = exchange_class(settings.exchange_id)
     made: Any = type(settings.exchange_id, (*mixins, Instrumented, kind), {})
     client = made(_config(settings, venue))
     client.kontor_venue, client.kontor_clock = venue, clock
     client.kontor_flat_cost = settings.requests_per_second is not None
-    client.kontor_budget = budget_for(client, settings, clock)
+    client.kontor_budget = budget_for(client, settings, clock, budget)
     _apply_sandbox(client, settings)
     _apply_credentials(client, settings)
     if settings.urls:
@@ -105,10 +108,13 @@ def exchange_class(exchange_id: str) -> Any:
     raise ConfigError(f"there is no exchange '{exchange_id}'; {hint}", where="exchange_id")
 
 
-def budget_for(client: Any, settings: ExchangeSettings, clock: Clock) -> RateBudget:
-    """The settings' rate, or the exchange's own; a second's worth may go out at once."""
+def budget_for(client: Any, settings: ExchangeSettings, clock: Clock, known: RateBudget | None = None) -> RateBudget:
+    """The settings' rate, or the exchange's own; a second's worth may go out at once. `known` gets that limit."""
     per_second = settings.requests_per_second or 1000 / max(float(client.rateLimit or 1000), 0.1)
-    return RateBudget(per_second, max(per_second, 1.0), clock)
+    if known is None:
+        return RateBudget(per_second, max(per_second, 1.0), clock)
+    known.set_limit(per_second, max(per_second, 1.0))
+    return known
 
 
 def _config(settings: ExchangeSettings, venue: Venue) -> dict[str, Any]:

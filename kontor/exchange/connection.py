@@ -36,12 +36,13 @@ PRIORITY = {
 class Connection:
     """A ccxt client with what belongs to it. Markets of another connection to the same venue may be shared."""
 
-    def __init__(self, settings: ExchangeSettings, clock: Clock, *mixins: type) -> None:
+    def __init__(
+        self, settings: ExchangeSettings, clock: Clock, *mixins: type, budget: RateBudget | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.venue = venue_of(settings.exchange_id)
-        self.client: Any = create_client(settings, self.venue, clock, *mixins)
-        self.budget: RateBudget = self.client.kontor_budget
+        self.client: Any = create_client(settings, self.venue, clock, *mixins, budget=budget)
         self.profile = venue_profile(self.client, self.venue)
         self.markets: Mapping[str, Market] = {}
         self._loading = asyncio.Lock()
@@ -51,6 +52,11 @@ class Connection:
         self.offset = timedelta(0)
         self.offset_at: float | None = None
         self._is_skewed = False
+
+    @property
+    def budget(self) -> RateBudget:
+        """What each request of the client takes its tokens from."""
+        return self.client.kontor_budget
 
     async def ask(
         self,

@@ -14,12 +14,15 @@ from kontor.resilience.rate_budget import RateBudget
 READ_SHARE = 3
 
 
-def open_exchange(settings: ExchangeSettings, *, clock: Clock, breakers: Breakers | None = None) -> GuardedExchange:
+def open_exchange(
+    settings: ExchangeSettings, *, clock: Clock, breakers: Breakers | None = None, budget: RateBudget | None = None
+) -> GuardedExchange:
     """The guarded exchange of one account; nothing is sent yet. Raises ConfigError for settings that cannot work.
 
-    `breakers` outlive the exchange: what replaces it should know how the venue has been.
+    `breakers` and `budget` outlive the exchange: what replaces it should know how the venue has been, what was spent,
+    and how long the venue wants to be left alone.
     """
-    inner = CcxtExchange(settings, clock=clock)
+    inner = CcxtExchange(settings, clock=clock, budget=budget)
     limits = Limits(write=settings.request_timeout, read=READ_SHARE * settings.request_timeout)
     return GuardedExchange(inner, clock=clock, limits=limits, breakers=breakers)
 
@@ -27,8 +30,11 @@ def open_exchange(settings: ExchangeSettings, *, clock: Clock, breakers: Breaker
 def open_streams(
     settings: ExchangeSettings, *, clock: Clock, gate: ConnectionGate, loaded: Exchange | None = None
 ) -> CcxtStreams:
-    """The streams of one account; nothing is connected yet. The markets of `loaded` are used where they fit."""
-    streams = CcxtStreams(settings, clock=clock, gate=gate)
+    """The streams of one account; nothing is connected yet.
+
+    The markets of `loaded`, an exchange of the same account, are used where they fit, and its rate budget is theirs.
+    """
+    streams = CcxtStreams(settings, clock=clock, gate=gate, budget=None if loaded is None else budget_of(loaded))
     inner = loaded.inner if isinstance(loaded, GuardedExchange) else loaded
     if isinstance(inner, CcxtExchange) and inner.connection.markets:
         streams.connection.share_markets(inner.connection)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from kontor.errors import KontorError
 from kontor.exchange.breakers import Breakers
@@ -10,6 +10,7 @@ from kontor.exchange.key_permissions import require_no_withdrawals
 from kontor.exchange.session import Session, SharedClient
 from kontor.ports import Clock, Exchange, ExchangeSettings
 from kontor.resilience.circuit_breaker import BreakerStatus
+from kontor.resilience.rate_budget import RateBudget
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ RETRY_SECONDS = 30.0
 Opener = Callable[[ExchangeSettings, Sequence[Exchange]], Exchange]
 # (account, how one of its breakers stands now)
 OnBreaker = Callable[[str, BreakerStatus], None]
+# (account, its rate budget): awaited before the first request, so that the budget can get its share of the limit.
+Admission = Callable[[str, RateBudget], Awaitable[None]]
 
 
 class SessionPool:
@@ -26,10 +29,19 @@ class SessionPool:
 
     A session's client is replaced when `get` brings a higher generation or other settings (a rotated key): the new one
     is opened and has its markets before it takes over, and the old one is closed when its last call has ended.
+    Circuit breakers and rate budget are the account's, whichever client it has.
     """
 
-    def __init__(self, *, clock: Clock, opener: Opener | None = None, on_breaker: OnBreaker | None = None) -> None:
-        self._clock, self._on_breaker = clock, on_breaker
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        opener: Opener | None = None,
+        on_breaker: OnBreaker | None = None,
+        admit: Admission | None = None,
+    ) -> None:
+        self._clock, self._on_breaker, self._admit = clock, on_breaker, admit
+        self._budgets: dict[tuple[str, str], RateBudget] = {}
         self._breakers: dict[tuple[str, str], Breakers] = {}
         self._open = opener or self._open_from_ccxt
         self._sessions: dict[str, Session] = {}
@@ -109,6 +121,9 @@ class SessionPool:
         donors = [] if session is not None else [other.client.exchange for other in self._sessions.values()]
         exchange = self._open(settings, donors)
         try:
+            budget = self._budgets.get((account, settings.exchange_id))
+            if self._admit is not None and budget is not None:
+                await self._admit(account, budget)
             await exchange.load_markets()
             await require_no_withdrawals(exchange, settings)
         except BaseException:
@@ -142,9 +157,12 @@ class SessionPool:
 
     def _open_from_ccxt(self, settings: ExchangeSettings, donors: Sequence[Exchange]) -> Exchange:
         # ccxt takes half a second and 100 MB: only a process that reaches an exchange pays for it.
-        from kontor.exchange.opening import open_exchange, share_markets
+        from kontor.exchange.opening import budget_of, open_exchange, share_markets
 
-        breakers = self.breakers(settings.account, settings.exchange_id)
-        exchange = open_exchange(settings, clock=self._clock, breakers=breakers)
+        key = settings.account, settings.exchange_id
+        known = self._budgets.get(key)
+        exchange = open_exchange(settings, clock=self._clock, breakers=self.breakers(*key), budget=known)
+        if known is None and (made := budget_of(exchange)) is not None:
+            self._budgets[key] = made
         any(share_markets(exchange, donor) for donor in donors)
         return exchange

@@ -31,6 +31,7 @@ from kontor.exchange.stream_client import (
 )
 from kontor.ports import Clock, ExchangeSettings
 from kontor.resilience.connection_gate import ConnectionGate
+from kontor.resilience.rate_budget import RateBudget
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,10 @@ class _Channel:
 class StreamChannels:
     """The channels of one account at one venue; connects on first use, and again by itself when a connection breaks."""
 
-    def __init__(self, settings: ExchangeSettings, *, clock: Clock, gate: ConnectionGate) -> None:
-        self.connection = Connection(settings, clock, Streaming)
+    def __init__(
+        self, settings: ExchangeSettings, *, clock: Clock, gate: ConnectionGate, budget: RateBudget | None = None
+    ) -> None:
+        self.connection = Connection(settings, clock, Streaming, budget=budget)
         self._clock, self._client = clock, self.connection.client
         secrets = (settings.api_key, settings.secret, settings.password)
         self.events = self._client.kontor_events = StreamEvents(gate, secrets)

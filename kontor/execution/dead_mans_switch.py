@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from kontor.config import OrderSettings
+from kontor.domain.market import MarketKind
 from kontor.errors import ExchangeError, LeaseLost, NotSupported, StoreError
 from kontor.execution.lease import HeldLease
 from kontor.ports import Clock, Exchange, Store
@@ -24,6 +25,10 @@ LOOK_SECONDS = 1.0
 # The switch is renewed this many times before it would fire.
 RENEWALS = 3
 LET_GO_SECONDS = 3.0
+# A venue that refuses it is asked again after pauses that double up to this.
+LONGEST_PAUSE_SECONDS = 10.0
+# Positions are fetched or streamed at least every minute; older ones say nothing about what is open now.
+BELIEVED = timedelta(minutes=2)
 
 
 class DeadMansSwitch:
@@ -42,17 +47,22 @@ class DeadMansSwitch:
         if self._seconds is None:
             return
         if not self._exchange.profile.cancel_all_after:
-            await self._say(f"{self._exchange.profile.exchange_id} has no dead man's switch", armed=False)
+            exchange_id = self._exchange.profile.exchange_id
+            await self._say(f"{exchange_id} has no dead man's switch that this desk can keep", armed=False)
             return
+        failures = 0
         while True:
             try:
                 await self._look(self._seconds)
+                failures = 0
             except NotSupported as error:
                 await self._say(str(error), armed=False)
                 return
             except (ExchangeError, StoreError) as error:
+                failures += 1
                 log.warning("dead_mans_switch_failed account=%s error=%s", self._account, error)
-            await self._clock.sleep(LOOK_SECONDS)
+                await self._say_failed(error)
+            await self._clock.sleep(min(LOOK_SECONDS * 2.0 ** min(failures, 60), LONGEST_PAUSE_SECONDS))
 
     async def let_go(self, held: HeldLease) -> None:
         """Disarm it at an orderly end, so that orders that are meant to stay do; not after somebody has taken over."""
@@ -75,8 +85,14 @@ class DeadMansSwitch:
         if self._armed_at is None or now - self._armed_at >= seconds / RENEWALS:
             await self._exchange.cancel_all_after(seconds)
             self._is_armed, self._armed_at = True, now
-            what = "every order but stops" if self._exchange.profile.cancel_all_after_spares_stops else "every order"
-            await self._say(f"the venue cancels {what} after {seconds} s without us", armed=True)
+            await self._say(f"the venue cancels {self._what()} after {seconds} s without us", armed=True)
+
+    def _what(self) -> str:
+        """Which orders it takes."""
+        profile = self._exchange.profile
+        kinds = sorted(kind.value for kind in profile.cancel_all_after_kinds)
+        every = "every order" if len(kinds) == len(MarketKind) else f"every {' and '.join(kinds)} order"
+        return f"{every} but stops" if profile.cancel_all_after_spares_stops else every
 
     async def _protects(self) -> str:
         """Why it must not be armed now, empty when it may be."""
@@ -85,6 +101,9 @@ class DeadMansSwitch:
         positions = await self._store.account.positions(self._account)
         if positions is None:
             return "positions are not known yet"
+        if self._clock.now() - positions.at > BELIEVED:
+            # Whoever keeps them up to date is as dead as it gets: one may have been opened since.
+            return f"positions are not known since {positions.at:%H:%M:%S} UTC"
         held = sorted(position.symbol for position in positions.value)
         return f"a position is open in {', '.join(held)}" if held else ""
 
@@ -92,6 +111,12 @@ class DeadMansSwitch:
         await self._exchange.cancel_all_after(0)
         self._is_armed, self._armed_at = False, None
         await self._say(f"disarmed: {reason}", armed=False)
+
+    async def _say_failed(self, error: Exception) -> None:
+        try:
+            await self._say(f"it could not be set: {error}", armed=bool(self._is_armed))
+        except StoreError as unsaid:
+            log.warning("dead_mans_switch_not_noted account=%s error=%s", self._account, unsaid)
 
     async def _say(self, sentence: str, *, armed: bool) -> None:
         """Note it for the status; logged when it changes."""

@@ -1,6 +1,6 @@
 """The port of what the processes of a desk tell one another."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -39,6 +39,16 @@ class DeskState(Protocol):
     async def attribute(self, account: str, name: str) -> Snapshot[Any] | None: ...
 
     async def attributes(self, account: str) -> Mapping[str, Snapshot[Any]]: ...
+
+    async def update_attribute(
+        self, account: str, name: str, change: Callable[[Any], Any], at: datetime, *, durable: bool = True
+    ) -> Any:
+        """Set an attribute to what `change` makes of its value (None when there is none), in one transaction.
+
+        Returns the new value. `change` may run more than once and in another thread: it is to be pure. Without
+        `durable` a power cut may take it back.
+        """
+        ...
 
     async def increment(self, account: str, name: str, at: datetime) -> int:
         """Add one to a counter attribute and return it."""

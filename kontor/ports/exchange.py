@@ -35,7 +35,7 @@ class ExchangeSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     capital_currency: str = "USD"
     request_timeout: timedelta = timedelta(seconds=10)
-    # Requests a second this process may spend; None takes the exchange's own figure.
+    # Requests a second that all processes of the account may spend together; None takes the exchange's own figure.
     requests_per_second: float | None = None
 
 

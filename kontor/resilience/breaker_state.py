@@ -11,8 +11,10 @@ from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
 BREAKERS = "breakers"
 # Goes up whenever somebody wants every breaker closed; each process looks at it when it opens the desk.
 BREAKERS_RESET = "breakers_reset"
-# What a process that is gone has left behind is not shown for ever.
-REMEMBERED = timedelta(minutes=10)
+# How often a process says again that a breaker of its own is not closed.
+REPEATED = timedelta(minutes=1)
+# What nobody has said for so long has been left behind by a process that is gone.
+REMEMBERED = 3 * REPEATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,15 @@ class ReportedBreaker:
 
 
 async def save_breaker(state: DeskState, account: str, process: str, status: BreakerStatus, at: datetime) -> None:
-    """Note how a breaker stands; one that is closed again is forgotten."""
+    """Note how a breaker stands; one that is closed is forgotten, and so is what dead processes have left."""
     key = f"{process} {status.name}"
-    value = None if status.state is BreakerState.CLOSED else _to_json(process, status, at)
-    await state.set_attribute(account, BREAKERS, {key: value}, at, merge=True)
+    own = {} if status.state is BreakerState.CLOSED else {key: _to_json(process, status, at)}
+
+    def change(value: Any) -> dict[str, Any]:
+        others = {name: row for name, row in (value or {}).items() if row and name != key}
+        return {name: row for name, row in others.items() if _is_remembered(row, at)} | own
+
+    await state.update_attribute(account, BREAKERS, change, at)
 
 
 async def load_breakers(state: DeskState, account: str, now: datetime) -> tuple[ReportedBreaker, ...]:
@@ -48,6 +55,10 @@ async def last_reset(state: DeskState, account: str) -> int:
     """The number of the newest such request, 0 when there was none."""
     found = await state.attribute(account, BREAKERS_RESET)
     return int(found.value) if found else 0
+
+
+def _is_remembered(row: Mapping[str, Any], now: datetime) -> bool:
+    return now - datetime.fromisoformat(row["at"]) < REMEMBERED
 
 
 def _to_json(process: str, status: BreakerStatus, at: datetime) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Attributes, heartbeats and the desk's prefix on a SQL database."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,6 +52,20 @@ class SqlDeskState:
         query = select(t.name, t.value, t.at).where(t.account == account).order_by(t.name)
         rows = await self._database.read(lambda conn: conn.execute(query).all())
         return {row.name: Snapshot(row.value, row.at) for row in rows}
+
+    async def update_attribute(
+        self, account: str, name: str, change: Callable[[Any], Any], at: datetime, *, durable: bool = True
+    ) -> Any:
+        """Set an attribute to what `change` makes of its value; returns that."""
+
+        def work(conn: Connection) -> Any:
+            self._database.serialize(conn, "attribute", account, name)
+            stored = load_attribute(conn, account, name)
+            value = change(None if stored is None else stored.value)
+            save_attribute(conn, account, name, value, at)
+            return value
+
+        return await self._database.write(work, durable=durable)
 
     async def increment(self, account: str, name: str, at: datetime) -> int:
         """Add one to a counter attribute and return it."""

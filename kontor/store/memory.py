@@ -1,6 +1,6 @@
 """The store in memory: for tests, replays and trials; nothing survives the process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -187,6 +187,16 @@ class MemoryDeskState:
             for (owner, name), (text, at) in sorted(self._attributes.items())
             if owner == account
         }
+
+    async def update_attribute(
+        self, account: str, name: str, change: Callable[[Any], Any], at: datetime, *, durable: bool = True
+    ) -> Any:
+        """Set an attribute to what `change` makes of its value; returns that. Nothing here is durable."""
+        del durable
+        stored = self.load_attribute(account, name)
+        value = change(None if stored is None else stored.value)
+        self.save_attribute(account, name, value, at)
+        return value
 
     async def increment(self, account: str, name: str, at: datetime) -> int:
         """Add one to a counter attribute and return it."""

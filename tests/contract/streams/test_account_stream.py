@@ -1,15 +1,20 @@
 """stream-account on a paper exchange: fills within milliseconds, and what happens in a gap is found by REST."""
 
+import asyncio
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from kontor.domain.order import Order, OrderState, OrderType, Side
 from kontor.errors import AuthenticationFailed
+from kontor.exchange.opening import open_exchange, open_streams
 from kontor.execution.verdicts import submitted
 from kontor.paper.faults import FaultKind
+from kontor.ports import ExchangeSettings
 from kontor.streams.account import AccountStreamer
+from kontor.streams.keeper import Stream, StreamKeeper
 from tests.support.streaming import ACCOUNT, StreamingDesk, settings_of
 
 CHANNELS = ("orders", "fills", "positions", "balance")
@@ -177,3 +182,47 @@ async def test_a_fill_of_somebody_elses_order_waits_for_the_adopted_order(desk: 
         await desk.until(told)
         [fill] = await desk.store.orders.fills(ACCOUNT)
         assert fill.client_order_id is None
+
+
+async def test_a_rotated_key_is_streamed_with_from_then_on(desk: StreamingDesk) -> None:
+    """Both keys are good; what happens to the new one's account must be heard, and the old socket be gone."""
+    new = desk.paper.settings.accounts[1]
+    secrets = {"secret": new.secret.get_secret_value(), "password": new.passphrase.get_secret_value()}
+    keys = [settings_of(desk.paper), settings_of(desk.paper, api_key=new.api_key, **secrets)]
+    in_use, exchange = keys[0], open_exchange(keys[1], clock=desk.clock)
+
+    async def settings() -> ExchangeSettings:
+        return in_use
+
+    async def run(which: ExchangeSettings) -> None:
+        streams = open_streams(which, clock=desk.clock, gate=desk.gate, loaded=desk.exchange)
+        try:
+            await AccountStreamer(replace(desk.parts, streams=streams)).run()
+        finally:
+            await streams.close()
+
+    async def refused(error: AuthenticationFailed) -> None:
+        raise error
+
+    what = Stream(ACCOUNT, AccountStreamer.name, CHANNELS, needs_key=True)
+    keeper = StreamKeeper(what, desk.store.desk, desk.clock, settings=settings, run=run, refused=refused)
+    keeping = asyncio.create_task(keeper.keep())
+    try:
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        order = await send(desk, 1)
+        await desk.until(is_in(desk, order, OrderState.FILLED))
+        desk.exchange = exchange
+        in_use = keys[1]
+
+        async def is_swapped() -> bool:
+            return desk.connections() == 2
+
+        await desk.until(is_swapped)
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        order = await send(desk, 2)
+        await desk.until(is_in(desk, order, OrderState.FILLED))
+        assert desk.connections() == 2
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await exchange.close()

@@ -8,9 +8,13 @@ from dataclasses import replace
 import pytest
 
 from kontor.errors import ConfigError, ExchangeError
+from kontor.exchange.adapter import CcxtExchange
+from kontor.exchange.opening import budget_of, open_streams
 from kontor.exchange.sessions import RETRY_SECONDS, SessionPool
 from kontor.ports import Exchange, ExchangeSettings
 from kontor.resilience.clock import VirtualClock
+from kontor.resilience.connection_gate import ConnectionGate
+from kontor.resilience.rate_budget import Priority, RateBudget
 
 from .fakes import Behaviour, FakeExchange, fail
 
@@ -226,3 +230,34 @@ async def test_closing_the_pool_closes_everything_once(pool: SessionPool, venue:
     await pool.close()
     await pool.close()
     assert venue.opened[0].closed == 1
+
+
+async def test_a_replaced_client_spends_from_the_same_budget_and_keeps_its_pause(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restart-exchange runs every five minutes: each time a fresh bucket and a forgotten Retry-After, until the ban."""
+    monkeypatch.setattr(CcxtExchange, "load_markets", FakeExchange("okx").load_markets)
+    admitted: list[tuple[str, RateBudget]] = []
+
+    async def admit(account: str, budget: RateBudget) -> None:
+        admitted.append((account, budget))
+
+    pool = SessionPool(clock=clock, admit=admit)
+    session = await pool.get(replace(PAPER, secret="s", password="p", requests_per_second=10))
+    budget = budget_of(session)
+    assert budget is not None
+    await budget.acquire(Priority.CANCEL, 8)
+    budget.pause(30)
+    old = session.inner
+    await pool.restart(replace(PAPER, secret="s", password="p", requests_per_second=20), 1)
+    assert session.inner is not old
+    assert budget_of(session) is budget
+    assert (budget.limit, budget.paused_for) == (20, 30)
+    assert budget.tokens == 2
+    # Before the first request of each client; a keeper that knows the budget has nothing to do.
+    assert admitted == [("paper", budget)] * 2
+    gate = ConnectionGate("okx stream", clock=clock)
+    streams = open_streams(replace(PAPER, secret="s", password="p"), clock=clock, gate=gate, loaded=session.inner)
+    assert streams.connection.budget is budget
+    await streams.close()
+    await pool.close()

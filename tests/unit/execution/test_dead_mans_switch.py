@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from kontor.config import KontorConfig
+from kontor.domain.market import MarketKind
 from kontor.domain.order import OrderState, Side
+from kontor.errors import ExchangeError
 from kontor.execution.clock_drift import CLOCK_DRIFT, check_clock
 from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH
 from kontor.execution.halt import halt, halted
@@ -112,7 +114,7 @@ async def test_without_the_setting_or_the_venue_nothing_is_sent() -> None:
         async with desk.executing():
             await desk.clock.sleep(30)
         assert desk.exchange.switch == []
-    assert await said(desk) == "fake has no dead man's switch"
+    assert await said(desk) == "fake has no dead man's switch that this desk can keep"
 
 
 def desk_with_clock() -> FakeDesk:
@@ -152,3 +154,48 @@ async def test_a_right_clock_does_not_end_somebody_elses_halt() -> None:
     known = await halted(desk.store.desk, ACCOUNT)
     assert known is not None
     assert known.actor == "me"
+
+
+@in_virtual_time
+async def test_positions_of_some_minutes_ago_are_not_known() -> None:
+    """Whoever fetches them may be dead: a position opened since would lose its stops."""
+    desk = desk_with_switch()
+    await flat(desk)
+    async with desk.executing():
+        await desk.clock.sleep(60)
+        assert desk.exchange.switch[-1][1] == 30
+        await desk.clock.sleep(65)
+        assert desk.exchange.switch[-1][1] == 0
+        assert (await said(desk)).startswith("disarmed: positions are not known since 00:00:00 UTC")
+        await flat(desk)
+        await desk.clock.sleep(3)
+        assert desk.exchange.switch[-1][1] == 30
+
+
+@in_virtual_time
+async def test_a_venue_that_refuses_it_is_not_asked_every_second_and_the_status_has_its_words() -> None:
+    """Hyperliquid wants a million dollars of volume first: that is not mended by asking."""
+    desk = desk_with_switch(cancel_all_after_spares_stops=True)
+    asked = 0
+
+    async def refuse(seconds: float) -> None:
+        nonlocal asked
+        asked += seconds > 0
+        raise ExchangeError("not enough volume traded")
+
+    desk.exchange.cancel_all_after = refuse
+    async with desk.executing():
+        await desk.clock.sleep(120)
+        assert 5 < asked < 20
+        assert await said(desk) == "it could not be set: not enough volume traded"
+
+
+@in_virtual_time
+async def test_the_status_says_whose_orders_it_takes() -> None:
+    """Htx cancels what rests on spot, and leaves swaps alone."""
+    desk = desk_with_switch()
+    desk.exchange.profile = replace(desk.exchange.profile, cancel_all_after_kinds=frozenset({MarketKind.SPOT}))
+    await flat(desk)
+    async with desk.executing():
+        await desk.clock.sleep(5)
+        assert await said(desk) == "the venue cancels every spot order after 30 s without us"

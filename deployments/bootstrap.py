@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,12 +15,13 @@ import httpx
 from deployments.credentials import desk_api
 from deployments.crew import Crew, Say, StartFailed
 from deployments.executor import Watch, long_running
-from deployments.first_runs import FirstRuns, Initialization
+from deployments.first_runs import FirstRuns
 from deployments.home import Home, Ports
+from deployments.initialization import Initialization
 from deployments.instance import DeskRecord
 from deployments.lineup import QUEUES, Lineup
 from deployments.paper_keys import make_keys
-from deployments.prefect_api import Deployment
+from deployments.prefect_api import Deployment, PrefectApi
 from deployments.project import Project
 from deployments.stores import open_desk_store
 from kontor.config import load_config
@@ -44,33 +46,48 @@ class Bootstrap:
     previous: DeskRecord | None
     say: Say
     lineup: Lineup = field(init=False)
+    initialization: Initialization = field(init=False)
 
     def __post_init__(self) -> None:
         # A mistake in kontor.yaml should cost a second, not a minute.
         config = load_config(self.project.config_file)
         retention = timedelta(days=config.history.prefect_runs_days)
         self.lineup = Lineup(self.home, self.ports, self.project, retention)
+        self.initialization = Initialization(self.crew.record.boot_at, self.say)
 
     async def run(self) -> Watch:
-        """Every step; returns the watch over the long-running flows. Raises StartFailed, or what a step raised."""
+        """Every step; returns the watch over the long-running flows. Raises StartFailed, or what a step raised.
+
+        An account that cannot be initialized is no reason to keep the others down: see `keeping`.
+        """
         keys_are_new = make_keys(self.home.paper_keys_file)
         previous_url = self.previous.ports.paper_url if self.previous else ""
         prepare = self.lineup.prepare(previous_url, keys_are_new=keys_are_new)
         # Importing Prefect takes seconds in each process: what need not wait does not.
         await _together(self._start_services(), self._step("pool, queues and blocks", prepare))
-        async with desk_api(self.home, self.ports) as api, open_desk_store(api, self.home) as store:
+        async with self._opened() as (api, store):
             await store.migrate()
             await self._close_gates(store, await api.deployments())
             # initialize comes first in prefect.yaml, and runs while the other deployments are still being made.
-            initialization = Initialization(api, self.crew.record.boot_at, self.say)
-            await _together(self._deploy(initialization), self._start_workers(), initialization.run())
+            initializing = self.initialization.run(api, store)
+            await _together(self._deploy(), self._start_workers(), initializing)
             deployments = await api.deployments()
-            watch = Watch(
-                desk_api(self.home, self.ports), long_running(deployments), self.crew.record.boot_at, self.say
-            )
-            first = FirstRuns(api, store, deployments, watch, self.crew.record.boot_at, self.say)
-            await first.all_updaters()
+            boot_at, accounts = self.crew.record.boot_at, self.initialization.accounts
+            watch = Watch(desk_api(self.home, self.ports), long_running(deployments), boot_at, self.say)
+            ready = [each for each in deployments if each.account in accounts]
+            await FirstRuns(api, store, ready, watch, boot_at, self.say).all_updaters()
         return watch
+
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """While inside, accounts that could not be initialized are tried again."""
+        async with self.initialization.keeping(self._opened):
+            yield
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[tuple[PrefectApi, Store]]:
+        async with desk_api(self.home, self.ports) as api, open_desk_store(api, self.home) as store:
+            yield api, store
 
     async def show_page(self) -> None:
         """Start the desk's page once there is something to see; trading does not depend on it, so neither does this."""
@@ -98,9 +115,9 @@ class Bootstrap:
             )
         self.say(f"Prefect server and paper exchange answer ({time.monotonic() - began:.1f} s)")
 
-    async def _deploy(self, initialization: Initialization) -> None:
+    async def _deploy(self) -> None:
         await self._step("deployments", self.lineup.deploy())
-        initialization.all_deployed.set()
+        self.initialization.all_deployed.set()
 
     async def _start_workers(self) -> None:
         for queue in QUEUES:

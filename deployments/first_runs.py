@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from deployments.crew import Say
 from deployments.executor import Watch
-from deployments.prefect_api import Deployment, PrefectApi, Run
+from deployments.prefect_api import Deployment, PrefectApi
 from kontor.ports import Store
 
 UPDATERS_LIMIT = timedelta(seconds=60)

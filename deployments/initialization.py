@@ -178,7 +178,9 @@ class Initialization:
         opening.problem = problem
         if is_new:
             follows = f"; tried again in {again:.0f} s, then ever more seldom" if again is not None else ""
-            self.say(f"{opening.account} is NOT initialized, its gate stays closed: {problem}{follows}; {opening.remedy}")
+            self.say(
+                f"{opening.account} is NOT initialized, its gate stays closed: {problem}{follows}; {opening.remedy}"
+            )
         await self._write(store, opening, again)
 
     async def _write(self, store: Store, opening: Opening, again: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -109,8 +110,10 @@ async def test_an_exchange_in_maintenance_keeps_its_own_account_down_and_no_othe
     assert found.accounts == {"paper"}
     assert said == [
         "paper is initialized, its gate is open",
-        "live is NOT initialized, its gate stays closed: OnMaintenance: the venue is closed; tried again in 15 s, then"
-        " ever more seldom; at once: prefect deployment run initialize/live",
+        (
+            "live is NOT initialized, its gate stays closed: OnMaintenance: the venue is closed; tried again in 15 s,"
+            " then ever more seldom; at once: prefect deployment run initialize/live"
+        ),
     ]
     noted = await desk.problem("live")
     assert (noted["problem"], noted["attempts"]) == ("OnMaintenance: the venue is closed", 1)
@@ -133,7 +136,7 @@ async def test_when_the_maintenance_is_over_the_account_is_initialized_and_its_s
                 count = desk.started(LIVE)
                 tries.append(asyncio.get_running_loop().time())
         await until(lambda: desk.seldom == ["update-ranges/live"], 60)
-    pauses = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert len(tries) == 5
     assert pauses == sorted(pauses)
     assert pauses[-1] > 2 * pauses[0]

@@ -16,6 +16,7 @@ from deployments.credentials import desk_api
 from deployments.crew import Crew, Say, StartFailed
 from deployments.executor import Watch, long_running
 from deployments.first_runs import FirstRuns
+from deployments.guard import Guard, answers_at
 from deployments.home import Home, Ports
 from deployments.initialization import Initialization
 from deployments.instance import DeskRecord
@@ -65,7 +66,7 @@ class Bootstrap:
         prepare = self.lineup.prepare(previous_url, keys_are_new=keys_are_new)
         # Importing Prefect takes seconds in each process: what need not wait does not.
         await _together(self._start_services(), self._step("pool, queues and blocks", prepare))
-        async with self._opened() as (api, store):
+        async with self.opened() as (api, store):
             await store.migrate()
             await self._close_gates(store, await api.deployments())
             # initialize comes first in prefect.yaml, and runs while the other deployments are still being made.
@@ -79,13 +80,15 @@ class Bootstrap:
         return watch
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[None]:
-        """While inside, accounts that could not be initialized are tried again."""
-        async with self.initialization.keeping(self._opened):
-            yield
+    async def keeping(self, watch: Watch) -> AsyncIterator[Guard]:
+        """While inside, the long-running flows run, accounts are initialized, and children that hang are replaced."""
+        guard = Guard(self.crew, self.ports, watch, self.opened)
+        async with watch.keeping(), self.initialization.keeping(self.opened), guard.keeping():
+            yield guard
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[tuple[PrefectApi, Store]]:
+    async def opened(self) -> AsyncIterator[tuple[PrefectApi, Store]]:
+        """The running server and the desk's store."""
         async with desk_api(self.home, self.ports) as api, open_desk_store(api, self.home) as store:
             yield api, store
 
@@ -96,7 +99,9 @@ class Bootstrap:
         child = await self.crew.start(self.lineup.page())
         async with httpx.AsyncClient(trust_env=False, timeout=QUICK.total_seconds()) as client:
             try:
-                await self.crew.wait_until(lambda: _answers(client, f"{self.ports.web_url}/health"), child, PAGE_LIMIT)
+                await self.crew.wait_until(
+                    lambda: answers_at(client, f"{self.ports.web_url}/health"), child, PAGE_LIMIT
+                )
             except StartFailed as error:
                 self.say(f"{error}; the desk goes on without its page")
 
@@ -111,7 +116,7 @@ class Bootstrap:
             paper_time = f"{self.ports.paper_url}/api/v5/public/time"
             await _together(
                 self.crew.wait_until(api.is_healthy, server, HEALTH_LIMIT),
-                self.crew.wait_until(lambda: _answers(client, paper_time), paper, HEALTH_LIMIT),
+                self.crew.wait_until(lambda: answers_at(client, paper_time), paper, HEALTH_LIMIT),
             )
         self.say(f"Prefect server and paper exchange answer ({time.monotonic() - began:.1f} s)")
 
@@ -166,13 +171,6 @@ async def _together(*steps: Awaitable[None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _answers(client: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await client.get(url)).is_success
-    except httpx.TransportError:
-        return False
 
 
 def _last_words(output: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from typing import Annotated
@@ -11,6 +12,7 @@ from cyclopts import Parameter
 
 from deployments.cli.progress import console
 from deployments.home import LOOPBACK, Home, read_port
+from deployments.json_logs import configure_logging
 from kontor.errors import KontorError
 
 PORT_VARIABLE = "KONTOR_METRICS_PORT"
@@ -41,6 +43,7 @@ def metrics(
     from deployments.metrics.merged import MergedCollector
 
     home, accounts = Home.from_environment(), recent_accounts(account)
+    configure_logging(logging.WARNING)
     disable_created_metrics()
     served, counted = CollectorRegistry(), CollectorRegistry()
     figures = StoreFigures(counted)

@@ -297,7 +297,10 @@ class StreamChannels:
                 found.append(parse(entry, market, now))
             except (KeyError, ValueError, TypeError, ExchangeError) as error:
                 self.events.breaks += 1
-                logger.warning("stream_entry_unreadable what=%s error=%s keys=%s", what, error, sorted(entry))
+                # Of an order or a fill also which; elsewhere there is no such key.
+                name = entry.get("clientOrderId")
+                about = f" client_order_id={name}" if name else ""
+                logger.warning("stream_entry_unreadable what=%s%s error=%s keys=%s", what, about, error, sorted(entry))
         return found
 
 

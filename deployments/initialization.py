@@ -168,8 +168,10 @@ class Initialization:
         opening.run = None
         # One that a person has canceled is not started against them.
         opening.needs_operator = run.state == "CANCELLED" or OPERATORS.search(run.reason) is not None
-        opening.due_at = self.monotonic() + opening.pause
-        again = None if opening.needs_operator else opening.pause
+        # One that only waited for its predecessor's place has asked nobody for anything, and nothing has failed.
+        pause = FIRST_PAUSE if run.state == "COMPLETED" else opening.pause
+        opening.due_at = self.monotonic() + pause
+        again = None if opening.needs_operator else pause
         await self._note(store, opening, run.reason or f"its run ended as {run.state_name}", again)
 
     async def _note(self, store: Store, opening: Opening, problem: str, again: float | None) -> None:
@@ -177,7 +179,7 @@ class Initialization:
         is_new = problem != opening.problem
         opening.problem = problem
         if is_new:
-            follows = f"; tried again in {again:.0f} s, then ever more seldom" if again is not None else ""
+            follows = f"; tried again in {again:.0f} s" if again is not None else ""
             self.say(
                 f"{opening.account} is NOT initialized, its gate stays closed: {problem}{follows}; {opening.remedy}"
             )

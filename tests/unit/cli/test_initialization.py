@@ -111,8 +111,8 @@ async def test_an_exchange_in_maintenance_keeps_its_own_account_down_and_no_othe
     assert said == [
         "paper is initialized, its gate is open",
         (
-            "live is NOT initialized, its gate stays closed: OnMaintenance: the venue is closed; tried again in 15 s,"
-            " then ever more seldom; at once: prefect deployment run initialize/live"
+            "live is NOT initialized, its gate stays closed: OnMaintenance: the venue is closed; tried again in 15 s;"
+            " at once: prefect deployment run initialize/live"
         ),
     ]
     noted = await desk.problem("live")
@@ -201,7 +201,7 @@ async def test_a_desk_without_any_initialized_account_comes_up_and_keeps_trying(
 async def test_a_run_that_was_skipped_has_opened_no_gate() -> None:
     """Its predecessor was killed with the last desk and holds its place for minutes: that is not an initialization."""
     skipped = ("COMPLETED", "Skipped", "the previous run of initialize is still at work")
-    desk, said = FakeDesk({"paper": [skipped, skipped, DONE]}), list[str]()
+    desk, said = FakeDesk({"paper": [*[skipped] * 10, DONE]}), list[str]()
     await close_gate(desk.store.desk, "paper", BOOT)
     found = initialization(said)
     await found.run(desk, desk.store)

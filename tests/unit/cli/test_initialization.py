@@ -41,7 +41,7 @@ class FakeDesk(PrefectApi):
         self.keys: list[str] = []
         self.seldom: list[str] = []
         self.is_down = False
-        self._runs: dict[str, tuple[str, float, Ending]] = {}
+        self.started_runs: dict[str, tuple[str, float, Ending]] = {}
 
     async def deployments(self, account: str | None = None) -> Sequence[Deployment]:
         del account
@@ -64,13 +64,13 @@ class FakeDesk(PrefectApi):
         self.keys.append(key)
         plan = self.endings[deployment.name]
         ending = plan.pop(0) if len(plan) > 1 else plan[0]
-        self._runs[key] = deployment.name, asyncio.get_running_loop().time() + self.seconds, ending
+        self.started_runs[key] = deployment.name, asyncio.get_running_loop().time() + self.seconds, ending
         return Run(key, "a-run", "SCHEDULED", "Scheduled", "", BOOT, None)
 
     async def run(self, run_id: str) -> Run:
         if self.is_down:
             raise ServerUnreachable("Prefect's server does not answer")
-        account, over_at, (state, name, message) = self._runs[run_id]
+        account, over_at, (state, name, message) = self.started_runs[run_id]
         if asyncio.get_running_loop().time() < over_at:
             return Run(run_id, "a-run", "RUNNING", "Running", "", BOOT, None)
         if (state, name) == ("COMPLETED", "Completed"):

@@ -35,6 +35,8 @@ LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 NAMELESS = {
     "open orders not refreshed": "the account's open orders could not be read",
     "placed orders left to tracking": "the store could not say which",
+    "fills not told apart": "the store could not say which",
+    "stop shrinks": "what a position wants; the orders that follow have lines of their own",
     "holdings not compared": "fills of the whole account kept coming",
     "sending pauses": "the wire of the account; each order of the batch has a line of its own",
     "open_orders_maybe_incomplete": "a page of the venue was full",

@@ -6,13 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployments.crew import Crew
 from deployments.executor import Watch
-from deployments.guard import EXECUTOR_SILENCE, WORKER_PATIENCE, silent_executors
+from deployments.guard import EXECUTOR_SILENCE, WORKER_PATIENCE, Guard, silent_executors
+from deployments.home import Home, Ports
+from deployments.instance import DeskRecord
+from deployments.lineup import QUEUES, Lineup
 from deployments.prefect_api import Deployment, PrefectApi, Run
+from deployments.project import Project
 from deployments.vigil import ASLEEP_SECONDS, LOOK_SECONDS, START_FACTOR, TROUBLE, Vigil, Ward
 from kontor.desk import close_gate, open_gate
 from kontor.errors import StoreUnavailable
@@ -21,6 +27,7 @@ from tests.fakes.virtual_time import in_virtual_time
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PATIENCE = WORKER_PATIENCE
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class Child:
@@ -216,3 +223,26 @@ async def test_an_executor_that_runs_and_reports_nothing_is_silent() -> None:
     await store.desk.beat("live", "execute-orders", NOW - long)
     await close_gate(store.desk, "live", NOW)
     assert await silent() == []
+
+
+async def test_every_process_of_a_desk_is_watched_under_its_own_name(tmp_path: Path) -> None:
+    """A ward whose name is no child's would find no process, and watch nothing without a word."""
+    home, ports = Home(tmp_path), Ports(1, 2, 3)
+    home.make()
+    lineup = Lineup(home, ports, Project(REPOSITORY), timedelta(days=3))
+    started = [lineup.server(), lineup.paper(), *(lineup.worker(queue) for queue in QUEUES), lineup.page()]
+    crew = Crew(home, DeskRecord.of_this_process(ports), lambda _: None)
+    watch = Watch(Runs(), [], NOW, pytest.fail)
+    opened: Any = None
+    guard = Guard(crew, ports, watch, opened)
+    async with guard.keeping():
+        wards = [ward for vigil in guard.vigils for ward in vigil.wards]
+        assert {ward.name for ward in wards} == {spec.name for spec in started}
+        assert await guard.is_well()
+        with_pulse = {spec.name for spec in started if spec.pulse_variable}
+        assert with_pulse == {f"worker {queue}" for queue in QUEUES}
+        # None of them has been started: there is nothing to end.
+        assert [ward.identity() for ward in guard.vigils[0].wards] == [None] * len(started)
+    without = Guard(crew, Ports(1, 2, 0), watch, opened)
+    async with without.keeping():
+        assert "page" not in {ward.name for ward in without.vigils[0].wards}

@@ -22,9 +22,9 @@ from kontor.desk import GATE
 from kontor.ports import Store
 
 EXECUTOR = "execute-orders"
-# In looks of a quarter of a minute: a loop that does not turn for three minutes is no busy one, and a server that
-# does not answer for five is not waiting for its database.
-WORKER_PATIENCE, SERVER_PATIENCE = 12, 20
+# In looks of a quarter of a minute: what has not answered for five minutes is not busy, nor waiting for its database.
+# Longer than Prefect takes to tell people that a worker is offline: they hear of it before it is mended.
+PATIENCE = 20
 # An executor reports every few seconds, also while the venue is away.
 EXECUTOR_SILENCE = timedelta(minutes=10)
 EXECUTOR_LOOK_SECONDS = 60.0
@@ -66,20 +66,18 @@ class Guard:
         def answers(url: str) -> Callable[[], Awaitable[bool]]:
             return lambda: answers_at(client, url)
 
-        wards = [self._ward("Prefect server", api.is_healthy, SERVER_PATIENCE)]
-        wards += [self._ward(f"worker {queue}", self._pulse(f"worker {queue}"), WORKER_PATIENCE) for queue in QUEUES]
+        wards = [self._ward("Prefect server", api.is_healthy)]
+        wards += [self._ward(f"worker {queue}", self._pulse(f"worker {queue}")) for queue in QUEUES]
         paper = f"{self.ports.paper_url}/api/v5/public/time"
-        wards.append(self._ward("paper exchange", answers(paper), SERVER_PATIENCE, essential=False))
+        wards.append(self._ward("paper exchange", answers(paper), essential=False))
         if self.ports.web:
             page = f"{self.ports.web_url}/health"
-            wards.append(self._ward("page", answers(page), SERVER_PATIENCE, essential=False))
+            wards.append(self._ward("page", answers(page), essential=False))
         return wards
 
-    def _ward(
-        self, name: str, is_well: Callable[[], Awaitable[bool]], patience: int, *, essential: bool = True
-    ) -> Ward:
+    def _ward(self, name: str, is_well: Callable[[], Awaitable[bool]], *, essential: bool = True) -> Ward:
         return Ward(
-            name, is_well, lambda: self._end(name), patience, essential=essential, identity=lambda: self._pid(name)
+            name, is_well, lambda: self._end(name), PATIENCE, essential=essential, identity=lambda: self._pid(name)
         )
 
     def _executors(self) -> Vigil:

@@ -14,7 +14,7 @@ LOOK_SECONDS = 15.0
 # A single answer may take so long.
 ANSWER_SECONDS = 10.0
 # One that has just been started may take so many times as long: importing everything on a busy machine takes minutes.
-START_FACTOR = 3
+START_FACTOR = 2
 # Replaced so often without a sign of life in between: the whole desk should be started anew.
 TROUBLE = 3
 # A vigil that has not come round for so long hangs itself.

@@ -13,7 +13,7 @@ import pytest
 
 from deployments.crew import Crew
 from deployments.executor import Watch
-from deployments.guard import EXECUTOR_SILENCE, WORKER_PATIENCE, Guard, silent_executors
+from deployments.guard import EXECUTOR_SILENCE, PATIENCE, Guard, silent_executors
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord
 from deployments.lineup import QUEUES, Lineup
@@ -26,7 +26,6 @@ from kontor.store.memory import MemoryStore
 from tests.fakes.virtual_time import in_virtual_time
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-PATIENCE = WORKER_PATIENCE
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -90,7 +89,7 @@ async def test_a_child_that_hangs_is_ended_and_that_is_said_once() -> None:
         await looks(PATIENCE * 10)
         assert await child.vigil.is_well()
     assert len(child.ended) == 1
-    assert child.said == ["the worker orders has given no sign of life for 3 min: ending it, it is started again"]
+    assert child.said == ["the worker orders has given no sign of life for 5 min: ending it, it is started again"]
 
 
 @in_virtual_time

@@ -26,10 +26,10 @@ CHAOS ?=
 # Campaigns of `make chaos` that bring up desks of their own.
 DESKS ?= nights alerts upgrade doctor stops killed
 
-.PHONY: help up down test check docs bench chaos soak clean lock browser venv
+.PHONY: help up down test check docs bench store-dump chaos soak clean lock browser venv
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: venv ## Bring the desk up; Ctrl-C brings it down
 	@$(BIN)/kontor up
@@ -53,6 +53,9 @@ docs: venv ## Build the documentation into site/, reference included; a broken l
 
 bench: venv ## Measure Kontor against what one would use instead
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+store-dump: venv ## Write down a store of the newest schema revision, for the tests of later migrations
+	@$(BIN)/python -m tests.support.old_stores tests/contract/store/released
 
 chaos: venv ## Break the desk on purpose, for longer than the tests do; CHAOS=--prefect kills the worker of a whole desk
 	@$(BIN)/python -m tests.chaos.refused --seed $(SEED)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,12 +15,14 @@ import httpx
 from deployments.credentials import desk_api
 from deployments.crew import Crew, Say, StartFailed
 from deployments.executor import Watch, long_running
-from deployments.first_runs import FirstRuns, Initialization
+from deployments.first_runs import FirstRuns
+from deployments.guard import Guard, answers_at
 from deployments.home import Home, Ports
+from deployments.initialization import Initialization
 from deployments.instance import DeskRecord
 from deployments.lineup import QUEUES, Lineup
 from deployments.paper_keys import make_keys
-from deployments.prefect_api import Deployment
+from deployments.prefect_api import Deployment, PrefectApi
 from deployments.project import Project
 from deployments.stores import open_desk_store
 from kontor.config import load_config
@@ -44,33 +47,50 @@ class Bootstrap:
     previous: DeskRecord | None
     say: Say
     lineup: Lineup = field(init=False)
+    initialization: Initialization = field(init=False)
 
     def __post_init__(self) -> None:
         # A mistake in kontor.yaml should cost a second, not a minute.
         config = load_config(self.project.config_file)
         retention = timedelta(days=config.history.prefect_runs_days)
         self.lineup = Lineup(self.home, self.ports, self.project, retention)
+        self.initialization = Initialization(self.crew.record.boot_at, self.say)
 
     async def run(self) -> Watch:
-        """Every step; returns the watch over the long-running flows. Raises StartFailed, or what a step raised."""
+        """Every step; returns the watch over the long-running flows. Raises StartFailed, or what a step raised.
+
+        An account that cannot be initialized is no reason to keep the others down: see `keeping`.
+        """
         keys_are_new = make_keys(self.home.paper_keys_file)
         previous_url = self.previous.ports.paper_url if self.previous else ""
         prepare = self.lineup.prepare(previous_url, keys_are_new=keys_are_new)
         # Importing Prefect takes seconds in each process: what need not wait does not.
         await _together(self._start_services(), self._step("pool, queues and blocks", prepare))
-        async with desk_api(self.home, self.ports) as api, open_desk_store(api, self.home) as store:
+        async with self.opened() as (api, store):
             await store.migrate()
             await self._close_gates(store, await api.deployments())
             # initialize comes first in prefect.yaml, and runs while the other deployments are still being made.
-            initialization = Initialization(api, self.crew.record.boot_at, self.say)
-            await _together(self._deploy(initialization), self._start_workers(), initialization.run())
+            initializing = self.initialization.run(api, store)
+            await _together(self._deploy(), self._start_workers(), initializing)
             deployments = await api.deployments()
-            watch = Watch(
-                desk_api(self.home, self.ports), long_running(deployments), self.crew.record.boot_at, self.say
-            )
-            first = FirstRuns(api, store, deployments, watch, self.crew.record.boot_at, self.say)
-            await first.all_updaters()
+            boot_at, accounts = self.crew.record.boot_at, self.initialization.accounts
+            watch = Watch(desk_api(self.home, self.ports), long_running(deployments), boot_at, self.say)
+            ready = [each for each in deployments if each.account in accounts]
+            await FirstRuns(api, store, ready, watch, boot_at, self.say).all_updaters()
         return watch
+
+    @asynccontextmanager
+    async def keeping(self, watch: Watch) -> AsyncIterator[Guard]:
+        """While inside, the long-running flows run, accounts are initialized, and children that hang are replaced."""
+        guard = Guard(self.crew, self.ports, watch, self.opened)
+        async with watch.keeping(), self.initialization.keeping(self.opened), guard.keeping():
+            yield guard
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[tuple[PrefectApi, Store]]:
+        """The running server and the desk's store."""
+        async with desk_api(self.home, self.ports) as api, open_desk_store(api, self.home) as store:
+            yield api, store
 
     async def show_page(self) -> None:
         """Start the desk's page once there is something to see; trading does not depend on it, so neither does this."""
@@ -79,7 +99,9 @@ class Bootstrap:
         child = await self.crew.start(self.lineup.page())
         async with httpx.AsyncClient(trust_env=False, timeout=QUICK.total_seconds()) as client:
             try:
-                await self.crew.wait_until(lambda: _answers(client, f"{self.ports.web_url}/health"), child, PAGE_LIMIT)
+                await self.crew.wait_until(
+                    lambda: answers_at(client, f"{self.ports.web_url}/health"), child, PAGE_LIMIT
+                )
             except StartFailed as error:
                 self.say(f"{error}; the desk goes on without its page")
 
@@ -94,13 +116,13 @@ class Bootstrap:
             paper_time = f"{self.ports.paper_url}/api/v5/public/time"
             await _together(
                 self.crew.wait_until(api.is_healthy, server, HEALTH_LIMIT),
-                self.crew.wait_until(lambda: _answers(client, paper_time), paper, HEALTH_LIMIT),
+                self.crew.wait_until(lambda: answers_at(client, paper_time), paper, HEALTH_LIMIT),
             )
         self.say(f"Prefect server and paper exchange answer ({time.monotonic() - began:.1f} s)")
 
-    async def _deploy(self, initialization: Initialization) -> None:
+    async def _deploy(self) -> None:
         await self._step("deployments", self.lineup.deploy())
-        initialization.all_deployed.set()
+        self.initialization.all_deployed.set()
 
     async def _start_workers(self) -> None:
         for queue in QUEUES:
@@ -149,13 +171,6 @@ async def _together(*steps: Awaitable[None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _answers(client: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await client.get(url)).is_success
-    except httpx.TransportError:
-        return False
 
 
 def _last_words(output: bytes) -> str:

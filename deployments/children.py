@@ -8,8 +8,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +32,8 @@ class ChildSpec:
     restart_code: int | None = None
     # How much it gives way to others when processors are short; 0 gives way to nobody.
     niceness: int = 0
+    # The environment variable by which it learns of a pipe that it writes to while its loop turns; empty: it has none.
+    pulse_variable: str = ""
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Child:
     spec: ChildSpec
     log_file: Path
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
+    _pulse: int | None = field(default=None, init=False)
 
     @property
     def ref(self) -> ProcessRef | None:
@@ -51,16 +54,17 @@ class Child:
 
     async def start(self) -> None:
         """Start it; its output is appended to its log."""
-        with self.log_file.open("ab") as log:
+        with self.log_file.open("ab") as log, self._pulse_pipe() as (passed, told):
             self._process = await asyncio.create_subprocess_exec(
                 *self.spec.arguments,
-                env=self.spec.environment,
+                env={**self.spec.environment, **told},
                 cwd=self.spec.directory,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_end_with_parent(),
+                pass_fds=passed,
             )
         if self.spec.niceness:
             # It may have ended already, which `wait` will tell.
@@ -71,13 +75,48 @@ class Child:
         """Its exit code, once it has ended; negative is the signal that ended it."""
         return await self._started.wait()
 
+    def had_pulse(self) -> bool:
+        """Whether it has written to its pipe since this was asked last."""
+        found = False
+        while self._pulse is not None:
+            try:
+                read = os.read(self._pulse, 65536)
+            except BlockingIOError:
+                break
+            found = found or bool(read)
+            if not read:
+                break
+        return found
+
+    @contextmanager
+    def _pulse_pipe(self) -> Iterator[tuple[Sequence[int], Mapping[str, str]]]:
+        """What the next process is given to write to; our end replaces that of the last one."""
+        if not self.spec.pulse_variable:
+            yield (), {}
+            return
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        self._forget_pulse()
+        self._pulse = ours
+        try:
+            yield (theirs,), {self.spec.pulse_variable: str(theirs)}
+        finally:
+            os.close(theirs)
+
+    def _forget_pulse(self) -> None:
+        if self._pulse is not None:
+            os.close(self._pulse)
+            self._pulse = None
+
     async def stop(self) -> bool:
         """Ask it to end and wait, then make it end; False when even that did not work."""
         self._signal(signal.SIGTERM)
-        if await self._ends_within(self.spec.stop_within):
-            return True
-        self.kill()
-        return await self._ends_within(timedelta(seconds=5))
+        is_over = await self._ends_within(self.spec.stop_within)
+        if not is_over:
+            self.kill()
+            is_over = await self._ends_within(timedelta(seconds=5))
+        self._forget_pulse()
+        return is_over
 
     def kill(self) -> None:
         """End it at once."""

@@ -103,6 +103,10 @@ class Crew:
             bound_logs(self.home.logs)
             await asyncio.sleep(LOG_CHECK_SECONDS)
 
+    def find(self, name: str) -> Child | None:
+        """The child of this name."""
+        return next((child for child in self._children if child.spec.name == name), None)
+
     async def is_whole(self) -> bool:
         """Whether every child is running or about to be started again: its keeper still looks after it."""
         return not any(keeper.done() for keeper in self._keepers)

@@ -39,7 +39,7 @@ async def run_desk(
         record.ready = True
         record.save(home)
         await on_ready()
-        async with watch.keeping(), watched(crew.is_whole):
+        async with bootstrap.keeping(watch) as guard, watched(guard.is_well):
             await crew.supervise()
 
     life = asyncio.create_task(live(), name="desk")

@@ -11,10 +11,12 @@ from typing import Any
 
 from deployments.credentials import desk_api
 from deployments.home import Home, Ports
+from deployments.initialization import INITIALIZATION
 from deployments.instance import running_record
 from deployments.prefect_api import PrefectApi
 from deployments.project import Project
 from deployments.stores import known_store_url, opened, store_url
+from kontor.desk import is_gate_open
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.domain.order import OrderState
@@ -66,6 +68,9 @@ class DeskStatus:
     initial_capital: Decimal | None = None
     # Where the desk's page is; empty where there is none.
     page_url: str = ""
+    # Whether the account's gate is open; and while it is not, why: {"problem", "remedy", "retry_at", "attempts"}.
+    initialized: bool = True
+    initialization: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stable form: money as JSON numbers, moments as ISO 8601, ages and intervals in seconds."""
@@ -88,6 +93,8 @@ class DeskStatus:
             "remarks": list(self.remarks),
             "page_url": self.page_url or None,
             "stream_messages": {name: messages.to_json(each) for name, each in self.stream_messages.items()},
+            "initialized": self.initialized,
+            "initialization": self.initialization,
         }
 
 
@@ -145,6 +152,8 @@ async def status_of(
         equity=await _equity(store, account, now),
         initial_capital=await store.account.initial_capital(account),
         page_url=ports.web_url,
+        initialized=await is_gate_open(store.desk, account),
+        initialization=await _noted(store, account, INITIALIZATION) or None,
     )
 
 

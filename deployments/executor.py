@@ -49,12 +49,13 @@ class Watch:
     say: Callable[[str], None]
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
-    async def all_run(self) -> bool:
-        """Give each deployment that needs one a run; whether each has a run that is at work."""
-        at_work = True
+    async def start_missing(self) -> Sequence[Deployment]:
+        """Give each deployment that needs one a run; those of which no run is at work yet."""
+        idle = []
         for deployment in self.deployments:
             live = await self.api.live_runs(deployment)
-            at_work = at_work and any(run.state == "RUNNING" for run in live)
+            if not any(run.state == "RUNNING" for run in live):
+                idle.append(deployment)
             if live:
                 continue
             last = await self.api.last_ended(deployment)
@@ -62,7 +63,7 @@ class Watch:
                 # The key names what is being followed: two watches, or a repeated call, make one run.
                 key = f"keep-{deployment.id}-{last.id if last else 'first'}-{self.boot_at.isoformat()}"
                 await self.api.start_run(deployment, key=key)
-        return at_work
+        return idle
 
     @asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:
@@ -81,7 +82,7 @@ class Watch:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
-                await self.all_run()
+                await self.start_missing()
                 silent = False
             except KontorError as error:
                 if not silent:

@@ -77,6 +77,7 @@ class Lineup:
             stop_within=patience.drain_grace + patience.stop_deadline + AIR,
             restart_code=RESTART_CODE,
             niceness=NICENESS.get(queue, 0),
+            pulse_variable="KONTOR_WORKER_PULSE_FD",
         )
 
     def page(self) -> ChildSpec:
@@ -107,6 +108,7 @@ class Lineup:
         stop_within: timedelta = timedelta(seconds=10),
         restart_code: int | None = None,
         niceness: int = 0,
+        pulse_variable: str = "",
     ) -> ChildSpec:
         return ChildSpec(
             name,
@@ -116,6 +118,7 @@ class Lineup:
             stop_within=stop_within,
             restart_code=restart_code,
             niceness=niceness,
+            pulse_variable=pulse_variable,
         )
 
     def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:

@@ -14,11 +14,11 @@ from deployments.exposure import Exposure
 from deployments.home import Home, Ports
 from deployments.metrics.desk import DeskCollector, from_inside
 from deployments.metrics.endpoint import new_registry, serving
+from deployments.metrics.following import StoreFigures
 from deployments.metrics.merged import DESK
-from deployments.metrics.orders import OrderFigures
 from deployments.project import Project
 from kontor.config import load_config
-from kontor.errors import ConfigError
+from kontor.errors import ConfigError, KontorError
 from kontor.ports import Store
 from kontor.web import WebSettings, run_web
 
@@ -38,8 +38,19 @@ class PageDesk:
     _known: dict[str, tuple[float, Any]] = field(default_factory=dict)
 
     def accounts(self) -> Sequence[str]:
-        """The accounts that prefect.yaml has deployments for."""
-        return self._recent("accounts") or self._keep("accounts", sorted(self.project.accounts()))
+        """The accounts that prefect.yaml has deployments for, read again every half minute.
+
+        While the file cannot be read, as in the middle of an edit, they are those of before.
+        """
+        known = self._recent("accounts")
+        if known is None:
+            before = self._known.get("accounts", (0.0, []))[1]
+            try:
+                known = sorted(self.project.accounts())
+            except KontorError:
+                known = before
+            self._keep("accounts", known)
+        return known
 
     def timeframe(self) -> str:
         """Of the candles that are kept."""
@@ -78,7 +89,7 @@ async def serve_page(home: Home, project: Project, exposure: Exposure, port: int
         desk = PageDesk(home, project, store, Exposure.from_environment().public_url)
         registry = new_registry()
         registry.register(DeskCollector(desk.accounts, from_inside(asyncio.get_running_loop(), desk.status)))
-        following = asyncio.create_task(OrderFigures(registry).follow(store, desk.accounts()))
+        following = asyncio.create_task(StoreFigures(registry).follow(store, desk.accounts))
         try:
             with serving(home.metrics, DESK, registry):
                 await run_web(settings, store, desk)

@@ -15,6 +15,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from deployments.credentials import AUTH_VARIABLE
 from kontor.errors import KontorError
+from kontor.notify.redaction import redact
 from kontor.updaters.naming import account_of, updater_of
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -23,6 +24,8 @@ PAGE = 200
 NOT_FOUND, FORBIDDEN = 404, 403
 # How the server answers a request for a token while its protection is off.
 NO_CSRF = 422
+# What Prefect puts in front of the words of an error.
+EXCEPTION = "Flow run encountered an exception: "
 
 
 class ServerUnreachable(KontorError):
@@ -84,6 +87,12 @@ class Run:
     def is_over(self) -> bool:
         """Whether this state is the last one."""
         return self.state in TERMINAL
+
+    @property
+    def reason(self) -> str:
+        """Why it is in this state, in one line without Prefect's own words and without secrets."""
+        lines = [line.strip() for line in self.message.splitlines() if line.strip()]
+        return redact(lines[0].removeprefix(EXCEPTION)) if lines else ""
 
 
 @dataclass

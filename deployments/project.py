@@ -91,6 +91,14 @@ class Project:
         yield from (entry for entry in entries or [] if isinstance(entry, Mapping))
 
 
+def deployed_accounts() -> Sequence[str]:
+    """The accounts of the prefect.yaml found from here, by name; none while it cannot be read."""
+    try:
+        return sorted(Project.find().accounts())
+    except ConfigError:
+        return ()
+
+
 def flow_name(entrypoint: str) -> str:
     """A flow's name from its module path: `flows.account.update_balance` is update-balance."""
     return entrypoint.replace(":", ".").rpartition(".")[2].replace("_", "-")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,10 +21,17 @@ WATCHDOG = timedelta(seconds=120)
 # What `kontor down` waits for, and some air.
 STOP = timedelta(seconds=240)
 START = timedelta(seconds=900)
+# Between two starts that failed: at once what passes soon, ever later what does not, and never given up.
+FIRST_PAUSE, LONGEST_PAUSE, STEPS = timedelta(seconds=10), timedelta(seconds=300), 6
+# The first systemd that knows pauses that grow; an older one would complain about them in its log.
+GROWING = 254
 
 
-def unit(home: Home, project: Project, user: str, environment: Mapping[str, str]) -> str:
-    """The text of `kontor.service` for a home and a project folder; `environment` is what the desk should be told."""
+def unit(home: Home, project: Project, user: str, environment: Mapping[str, str], version: int | None = None) -> str:
+    """The text of `kontor.service` for a home and a project folder; `environment` is what the desk should be told.
+
+    `version` is that of the systemd it is for; None is an old one.
+    """
     told = {HOME_VARIABLE: str(home.path), **environment}
     variables = "\n".join(f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(told.items()))
     return f"""[Unit]
@@ -30,9 +39,8 @@ Description=Kontor trading desk ({_plain(str(home.path))})
 Documentation=file:{_plain(str(project.path))}/docs/lifecycle.md
 Wants=network-online.target
 After=network-online.target time-sync.target
-# Give up after five starts within ten minutes: a person should look.
-StartLimitIntervalSec=600
-StartLimitBurst=5
+# Never give up: an exchange or a database that is away at night comes back without anybody's help.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -47,7 +55,7 @@ TimeoutStartSec={START.total_seconds():.0f}
 TimeoutStopSec={STOP.total_seconds():.0f}
 WatchdogSec={WATCHDOG.total_seconds():.0f}
 Restart=on-failure
-RestartSec=10
+{_pauses(version)}
 # What is written is for its owner alone, and nobody gains rights.
 UMask=0077
 NoNewPrivileges=true
@@ -57,6 +65,25 @@ ProtectSystem=full
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def systemd_version() -> int | None:
+    """That of this machine's systemd; None where there is none."""
+    command = shutil.which("systemctl")
+    if command is None:
+        return None
+    try:
+        output = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=10)
+        return int(output.stdout.split()[1])
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return None
+
+
+def _pauses(version: int | None) -> str:
+    first, longest = FIRST_PAUSE.total_seconds(), LONGEST_PAUSE.total_seconds()
+    if version is None or version < GROWING:
+        return f"RestartSec={first * 3:.0f}"
+    return f"RestartSec={first:.0f}\nRestartSteps={STEPS}\nRestartMaxDelaySec={longest:.0f}"
 
 
 def tell(message: str, environment: Mapping[str, str] | None = None) -> bool:

@@ -42,6 +42,7 @@ from deployments.in_process.listener import Listener
 from deployments.in_process.loops import background, repeat
 from deployments.in_process.memory import resident_mb
 from deployments.in_process.orphans import OrphanSweep
+from deployments.in_process.pulse import pulsing
 from deployments.in_process.runs import ActiveRun, RunRegistry, Stop, StopKind
 from deployments.in_process.seams import DefaultResultStorage, shared_process
 from deployments.in_process.settings import InProcessSettings
@@ -116,6 +117,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         self._result_storage = DefaultResultStorage()
         stack.enter_context(shared_process(self._result_storage))
         stack.enter_context(contained_tasks(asyncio.get_running_loop()))
+        await stack.enter_async_context(pulsing(self.settings.pulse_fd))
         await stack.enter_async_context(kept_open())
         # One client for the worker and for all its runs; opening one costs 30 ms and a connection pool.
         with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from deployments.cli import (
     up,
     web,
 )
+from deployments.json_logs import VARIABLE, as_line
 from kontor.errors import KontorError
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
@@ -83,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(sentence: str) -> None:
+    if not sys.stderr.isatty() and os.environ.get(VARIABLE) == "json":
+        print(as_line("kontor", sentence, logging.ERROR), file=sys.stderr, flush=True)  # noqa: T201
+        return
     # Not through a table of styles: a sentence may hold square brackets, and a log line is not to be wrapped.
     Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"kontor: {sentence}")
 

@@ -27,7 +27,7 @@ WIDTH = 160
 def doctor(
     *,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    account: str = "paper",
+    account: str | None = None,
     offline: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Look the desk over, whether it runs or not; exit code 1 when something has failed.
@@ -35,9 +35,9 @@ def doctor(
     Parameters
     ----------
     as_json
-        A JSON array on standard output: check, health, finding, remedy.
+        A JSON array on standard output: check, health, finding, remedy, account.
     account
-        The account whose exchange, key and orders are looked at.
+        The account whose exchange, key and orders are looked at. Default: every account of prefect.yaml.
     offline
         Ask no exchange.
 
@@ -45,7 +45,9 @@ def doctor(
     # Prefect's blocks and ccxt take seconds.
     from deployments.doctor.rounds import Rounds
 
-    verdicts = asyncio.run(Rounds(Home.from_environment(), account, ask_exchange=not offline).run())
+    verdicts = asyncio.run(
+        Rounds(Home.from_environment(), [account] if account else (), ask_exchange=not offline).run()
+    )
     if as_json:
         print(json.dumps([asdict(each) for each in verdicts], indent=2))  # noqa: T201 - for a program to read
     else:
@@ -60,5 +62,6 @@ def render(verdicts: Sequence[Verdict]) -> Table:
         finding = Text(each.finding)
         if each.remedy:
             finding.append(f"\n-> {each.remedy}", style="bold")
-        table.add_row(each.check, Text(each.health.value, style=STYLES[each.health.value]), finding)
+        check = f"{each.check} {each.account}".rstrip()
+        table.add_row(check, Text(each.health.value, style=STYLES[each.health.value]), finding)
     return table

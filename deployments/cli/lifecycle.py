@@ -106,10 +106,11 @@ def systemd(*, user: str | None = None) -> None:
         Who the desk runs as. Default: you.
 
     """
-    from deployments.systemd import unit
+    from deployments.systemd import systemd_version, unit
 
     told = {name: value for name, value in os.environ.items() if name.startswith("KONTOR_") and name != "KONTOR_HOME"}
-    print(unit(Home.from_environment(), Project.find(), user or getpass.getuser(), told), end="")  # noqa: T201
+    text = unit(Home.from_environment(), Project.find(), user or getpass.getuser(), told, systemd_version())
+    print(text, end="")  # noqa: T201 - for a file
 
 
 def _require_embedded_store(home: Home, hint: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import signal
 from typing import Annotated
@@ -10,7 +12,7 @@ from cyclopts import Parameter
 
 from deployments.cli.progress import console
 from deployments.home import LOOPBACK, Home, read_port
-from deployments.project import Project
+from deployments.json_logs import configure_logging
 from kontor.errors import KontorError
 
 PORT_VARIABLE = "KONTOR_METRICS_PORT"
@@ -34,16 +36,21 @@ def metrics(
         prefect.yaml.
 
     """
-    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+    from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest, start_http_server
 
     from deployments.metrics.desk import DeskCollector, from_outside
+    from deployments.metrics.following import StoreFigures, in_a_thread, recent_accounts
     from deployments.metrics.merged import MergedCollector
 
-    home = Home.from_environment()
-    accounts = [account] if account else sorted(Project.find().accounts())
-    served = CollectorRegistry()
-    served.register(MergedCollector(home.metrics, DeskCollector(lambda: accounts, from_outside(home)).collect))
+    home, accounts = Home.from_environment(), recent_accounts(account)
+    configure_logging(logging.WARNING)
+    disable_created_metrics()
+    served, counted = CollectorRegistry(), CollectorRegistry()
+    figures = StoreFigures(counted)
+    collector = DeskCollector(accounts, from_outside(home))
+    served.register(MergedCollector(home.metrics, collector.collect, counted.collect))
     if once:
+        asyncio.run(figures.look_once(home, accounts))
         print(generate_latest(served).decode(), end="")  # noqa: T201 - for a program to read
         return
     wanted = read_port(os.environ, PORT_VARIABLE, DEFAULT_PORT) if port is None else port
@@ -52,7 +59,8 @@ def metrics(
     try:
         server, thread = start_http_server(wanted, addr=LOOPBACK, registry=served)
         console.print(f"metrics at http://{LOOPBACK}:{server.server_port}/metrics; Ctrl-C ends it")
-        signal.sigwait(ENDS)
+        with in_a_thread(figures, home, accounts):
+            signal.sigwait(ENDS)
         server.shutdown()
         server.server_close()
         thread.join()

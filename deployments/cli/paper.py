@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from deployments.home import DEFAULT_PAPER_PORT, PAPER_PORT_VARIABLE, PAPER_SOURCE_VARIABLE, Home, read_port
+from deployments.json_logs import configure_logging
 from deployments.paper_keys import read_keys
 from kontor.errors import ConfigError, KontorError
 
@@ -74,13 +75,11 @@ def paper(
 
 def _run(home: Home, given: dict[str, Any]) -> None:
     # aiohttp and numpy cost half a second that `kontor --help` need not pay.
-    import logging
-
     from pydantic import ValidationError
 
     from kontor.paper.settings import PaperSettings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging()
     try:
         settings = PaperSettings(**given)
     except ValidationError as error:

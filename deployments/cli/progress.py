@@ -12,6 +12,7 @@ from typing import IO
 
 from rich.console import Console
 
+from deployments.json_logs import as_line, wants_json
 from kontor.errors import KontorError
 
 PIPE_VARIABLE = "KONTOR_PROGRESS_FD"
@@ -24,6 +25,7 @@ class Progress:
 
     def __init__(self, pipe: IO[str] | None) -> None:
         self._pipe = pipe
+        self._as_json = wants_json()
 
     @property
     def is_detached(self) -> bool:
@@ -32,7 +34,9 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Tell something that happened."""
-        if sys.stdout.isatty():
+        if self._as_json:
+            print(as_line("kontor.up", text), flush=True)  # noqa: T201
+        elif sys.stdout.isatty():
             console.print(text)
         else:
             # Into a log or a pipe: one line with its moment, flushed, whatever the width.

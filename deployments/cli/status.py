@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.home import Home
+from deployments.project import deployed_accounts
 from kontor.errors import KontorError
 
 if TYPE_CHECKING:
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
 MOST_NAMED = 5
 
 
+PAPER = "paper"
+
+
 def status(
     *,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    account: str = "paper",
+    account: str | None = None,
     watch: Annotated[bool, Parameter(negative="")] = False,
     every: float = 2.0,
 ) -> None:
@@ -44,7 +48,7 @@ def status(
     as_json
         One JSON object on standard output instead of tables.
     account
-        The account to look at.
+        The account to look at. Default: every account of prefect.yaml; with --json one of them, paper if it is there.
     watch
         Look again and again, until Ctrl-C.
     every
@@ -53,30 +57,36 @@ def status(
     """
     from deployments.desk_status import read_status
 
+    home, accounts = Home.from_environment(), [account] if account else default_accounts()
     if watch:
         if as_json:
             raise KontorError("--watch is for a person and --json for a program: choose one")
-        asyncio.run(watch_status(Home.from_environment(), account, every, Console()))
+        asyncio.run(watch_status(home, accounts, every, Console()))
         return
-    found = asyncio.run(read_status(Home.from_environment(), account))
     if as_json:
+        found = asyncio.run(read_status(home, accounts[0]))
         for remark in found.remarks:
             print(f"kontor: {remark}", file=sys.stderr)  # noqa: T201
         print(json.dumps(found.to_json(), indent=2))  # noqa: T201 - for a program to read
     else:
-        Console().print(render(found))
+        Console().print(asyncio.run(_tables(home, accounts)))
 
 
-async def watch_status(home: Home, account: str, every: float, console: Console, looks: int | None = None) -> None:
+def default_accounts() -> Sequence[str]:
+    """Those of prefect.yaml, paper first; paper while the file cannot be read."""
+    return sorted(deployed_accounts(), key=lambda name: (name != PAPER, name)) or [PAPER]
+
+
+async def watch_status(
+    home: Home, accounts: Sequence[str], every: float, console: Console, looks: int | None = None
+) -> None:
     """Show the status in place, over and over; what cannot be read now is said, and looked at again."""
-    from deployments.desk_status import read_status
-
     if every <= 0:
         raise KontorError("--every must be more than 0 seconds")
     with Live(Text("looking"), console=console, auto_refresh=False, screen=console.is_terminal) as live:
         for _ in itertools.count() if looks is None else range(looks):
             try:
-                shown: RenderableType = render(await read_status(home, account))
+                shown: RenderableType = await _tables(home, accounts)
             except KontorError as error:
                 shown = Text(str(error), style="bold red")
             moment = Text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, every {every:g} s; Ctrl-C ends it", style="dim")
@@ -84,26 +94,30 @@ async def watch_status(home: Home, account: str, every: float, console: Console,
             await asyncio.sleep(every)
 
 
-async def show_status(home: Home, say: Callable[[str], None], account: str = "paper") -> None:
+async def show_status(home: Home, say: Callable[[str], None]) -> None:
     """Say the status once, as `kontor up` does when it is done; a desk that is up stays so when this fails."""
-    from deployments.desk_status import read_status
-
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
-        found = await read_status(home, account)
+        found = await _tables(home, default_accounts())
     except KontorError as error:
         say(f"the desk is up; its status could not be read: {error}")
         return
     with console.capture() as capture:
-        console.print(render(found))
+        console.print(found)
     say(capture.get().rstrip())
+
+
+async def _tables(home: Home, accounts: Sequence[str]) -> Group:
+    from deployments.desk_status import read_status
+
+    return Group(*[render(await read_status(home, account)) for account in accounts])
 
 
 def render(found: DeskStatus) -> Group:
     """The status as tables, the address of the UI first."""
     page = f"   page {found.page_url}" if found.page_url else ""
     parts: list[Table | Text] = [Text(f"Prefect UI {found.prefect_url}{page}   account {found.account}", style="bold")]
-    parts += [Text(remark, style="yellow") for remark in found.remarks]
+    parts += _remarks(found)
     parts.append(_updaters(found))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found.orders.items()) if count)
     parts.append(Text(f"orders    {counts or 'none yet'}"))
@@ -132,6 +146,21 @@ def render(found: DeskStatus) -> Group:
     else:
         parts.append(Text("positions none"))
     return Group(*parts)
+
+
+def _remarks(found: DeskStatus) -> list[Text]:
+    """What is to be known before the figures."""
+    said = [Text(remark, style="yellow") for remark in found.remarks]
+    return said if found.initialized else [*said, Text(_closed(found), style="bold red")]
+
+
+def _closed(found: DeskStatus) -> str:
+    """Why nothing of this account works, and what follows."""
+    noted = found.initialization or {}
+    if not noted.get("problem"):
+        return "NOT INITIALIZED: every updater waits for the flow initialize"
+    again = f"; tried again at {noted['retry_at'][11:19]} UTC" if noted.get("retry_at") else ""
+    return f"NOT INITIALIZED: {noted['problem']}{again}; {noted.get('remedy', '')}"
 
 
 def _streams(found: DeskStatus) -> Text:

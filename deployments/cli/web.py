@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 
 from deployments.exposure import Exposure
 from deployments.home import DEFAULT_WEB_PORT, WEB_PORT_VARIABLE, Home, read_port
+from deployments.json_logs import configure_logging
 from deployments.project import Project
 
 
@@ -26,4 +28,6 @@ def web(*, port: int | None = None) -> None:
     # aiohttp and the store take a moment that `kontor --help` need not wait for.
     from deployments.page import serve_page
 
+    # Each look of a browser is no line of a log.
+    configure_logging(logging.WARNING)
     asyncio.run(serve_page(home, project, exposure, wanted))

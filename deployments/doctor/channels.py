@@ -9,29 +9,46 @@ import httpx
 
 from deployments.doctor.verdict import Verdict, failed, skipped, warning, well
 
-DISCORD, TELEGRAM = "kontor-discord-webhook", "kontor-telegram-bot"
 REMEDY = "make a new one there and put it into the block default; alerts are lost until then"
+NAMES = {"discord": "Discord webhook", "telegram": "Telegram bot", "apprise": "Apprise"}
+Block = Mapping[str, Any]
 
 
 async def webhooks(
-    discord: Mapping[str, Any] | None,
-    telegram: Mapping[str, Any] | None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    blocks: Mapping[str, Block | None], transport: httpx.AsyncBaseTransport | None = None
 ) -> list[Verdict]:
-    """A verdict for each channel; a warning when there is none, because nobody would be told anything."""
-    if not discord and not telegram:
-        remedy = "make a block Kontor Discord Webhook or Kontor Telegram Bot named default (docs/alerts.md)"
+    """A verdict for each kind of channel by its block; a warning when there is none: nobody would be told anything."""
+    if not any(blocks.values()):
+        kinds = ", ".join(sorted(blocks))
+        remedy = f"make a block of one of these named default: {kinds} (docs/alerts.md)"
         return [warning("alerts", "no channel: nobody is told when trading halts", remedy)]
     async with httpx.AsyncClient(timeout=10, transport=transport) as client:
-        return [
-            await _ask(client, "Discord webhook", str((discord or {}).get("url") or "")),
-            await _ask(client, "Telegram bot", _telegram_url(telegram)),
-        ]
+        return [await _channel(client, kind, block) for kind, block in sorted(blocks.items())]
 
 
-def _telegram_url(block: Mapping[str, Any] | None) -> str:
+def heartbeat(block: Block | None, *, is_live: bool) -> Verdict:
+    """Whether a machine that dies is noticed. The address is not asked: asking is saying that all is well."""
+    if block and block.get("url"):
+        return well("heartbeat", "there is an address for it; not asked, for that would say that all is well")
+    found = "no block Kontor Heartbeat: nobody is told when this machine dies"
+    if not is_live:
+        return skipped("heartbeat", found)
+    return warning("heartbeat", found, "make one named default, at a service that alarms on silence (docs/alerts.md)")
+
+
+async def _channel(client: httpx.AsyncClient, kind: str, block: Block | None) -> Verdict:
+    name = NAMES.get(kind, kind)
     if not block:
-        return ""
+        return skipped(name, "not set up")
+    if kind == "discord":
+        return await _ask(client, name, str(block.get("url") or ""))
+    if kind == "telegram":
+        return await _ask(client, name, _telegram_url(block))
+    # A service of Apprise can only be asked by sending it something.
+    return well(name, "there is a block; not asked, for that would send a message")
+
+
+def _telegram_url(block: Block) -> str:
     return f"{str(block.get('api_url') or 'https://api.telegram.org').rstrip('/')}/bot{block.get('token')}/getMe"
 
 

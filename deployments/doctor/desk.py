@@ -10,10 +10,12 @@ import httpx
 from deployments.block_secrets import stored_key, unreadable_blocks
 from deployments.doctor.verdict import Verdict, failed, skipped, warning, well
 from deployments.home import Home
+from deployments.initialization import FLOW, INITIALIZATION
 from deployments.instance import DeskRecord, leftovers
 from deployments.prefect_api import PrefectApi, ServerRefused
 from deployments.project import Project
 from kontor.config import load_config
+from kontor.desk import is_gate_open
 from kontor.domain.health import judge
 from kontor.domain.order import OrderState
 from kontor.execution.halt import halted
@@ -26,14 +28,18 @@ CHILDREN = ("Prefect server", "worker updates", "worker orders")
 LOOK = "'kontor status' and the newest runs in the UI say why"
 
 
-def settings(project: Project, account: str) -> Verdict:
-    """Whether kontor.yaml and prefect.yaml can be read, and the account has deployments."""
+def settings(project: Project, accounts: Sequence[str]) -> Verdict:
+    """Whether kontor.yaml and prefect.yaml can be read, and these accounts have deployments."""
     load_config(project.config_file)
-    accounts = project.accounts()
-    if account not in accounts:
-        known = ", ".join(sorted(accounts)) or "none"
-        remedy = f"copy the deployments in prefect.yaml for it (docs/going-live.md), or name one of: {known}"
-        return failed("settings", f"prefect.yaml deploys nothing for account {account}", remedy)
+    deployed = project.accounts()
+    if not deployed:
+        return failed("settings", "prefect.yaml deploys nothing for any account", "copy the deployments of the example")
+    if missing := [account for account in accounts if account not in deployed]:
+        remedy = (
+            f"copy the deployments in prefect.yaml for it (docs/going-live.md), or name one of: "
+            f"{', '.join(sorted(deployed))}"
+        )
+        return failed("settings", f"prefect.yaml deploys nothing for account {', '.join(missing)}", remedy)
     return well("settings", f"{project.config_file.name} and {project.deployments_file.name} are right")
 
 
@@ -118,6 +124,19 @@ async def scheduler(api: PrefectApi, now: datetime | None = None) -> Verdict:
             "look at the versions above: SQLAlchemy 2.1 makes the scheduler fail silently; then restart the desk",
         )
     return well("scheduler", f"{len(planned)} runs planned for {len(scheduled)} schedules")
+
+
+async def gate(store: Store, account: str) -> Verdict:
+    """Whether the account has been initialized since the desk came up: nothing of it works before."""
+    if await is_gate_open(store.desk, account):
+        return well("initialization", "done, the gate is open")
+    noted = await store.desk.attribute(account, INITIALIZATION)
+    found = noted.value if noted is not None and noted.value else {}
+    problem = found.get("problem") or "the flow initialize has not done its work yet"
+    remedy = found.get("remedy") or f"wait a moment; then run: prefect deployment run {FLOW}/{account}"
+    if retry_at := found.get("retry_at"):
+        remedy = f"tried again at {retry_at[11:19]} UTC; {remedy}"
+    return failed("initialization", f"the gate is closed: {problem}", remedy)
 
 
 async def updaters(api: PrefectApi, store: Store, account: str) -> Verdict:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployments.block_secrets import read_block
 from deployments.credentials import desk_api, read_auth, read_key
@@ -14,11 +14,14 @@ from deployments.doctor import channels, desk, machine, venue
 from deployments.doctor.verdict import Health, Verdict, examined, failed, skipped, well
 from deployments.home import Home, Ports
 from deployments.instance import DeskRecord, running_record
-from deployments.project import Project
+from deployments.project import Project, deployed_accounts
 from kontor.errors import KontorError
-from kontor.ports import ExchangeSettings
+from kontor.ports import ExchangeSettings, Store
 from kontor.resilience.budget_state import ReportedBudget, load_budgets
 from kontor.resilience.clock import SystemClock
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
 
 ACCOUNT_BLOCK = "kontor-exchange-account"
 QUICK = timedelta(seconds=10)
@@ -26,10 +29,11 @@ QUICK = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """One examination of a home and one of its accounts."""
+    """One examination of a home and its accounts."""
 
     home: Home
-    account: str
+    # None named: those that prefect.yaml deploys.
+    accounts: Sequence[str] = ()
     ask_exchange: bool = True
 
     async def run(self) -> Sequence[Verdict]:
@@ -44,9 +48,8 @@ class Rounds:
         is_broken = any(
             each.health is Health.FAILED for each in verdicts if "data" in each.check or "store" in each.check
         )
-        verdicts.append(
-            await self._look("settings", lambda: desk.settings(Project.find(), self.account), "mend it there")
-        )
+        accounts = self.accounts or deployed_accounts()
+        verdicts.append(await self._look("settings", lambda: desk.settings(Project.find(), accounts), "mend it there"))
         verdicts.append(await self._look("credentials", self._credentials, "see docs/security.md"))
         verdicts.append(desk.processes(DeskRecord.load(self.home), is_running=record is not None))
         if is_broken:
@@ -55,9 +58,11 @@ class Rounds:
         verdicts += await self._running(ports) if record is not None else [skipped("server", "the desk is down")]
         if record is not None:
             verdicts.append(await examined("page", lambda: desk.page(ports.web_url, QUICK), "restart the desk"))
-        verdicts += await self._trading()
-        verdicts += await self._exchange()
-        return [*verdicts, *await self._channels()]
+        for account in accounts:
+            found = [*await self._trading(account, ports if record is not None else None)]
+            found += await self._exchange(account)
+            verdicts += found if len(accounts) == 1 else [replace(each, account=account) for each in found]
+        return [*verdicts, *await self._channels(accounts)]
 
     async def _look(self, check: str, look: Callable[[], Verdict], remedy: str) -> Verdict:
         async def once() -> Verdict:
@@ -79,50 +84,60 @@ class Rounds:
             first = await examined("server", lambda: desk.server(api), "restart the desk")
             if first.health is Health.FAILED:
                 return [first, skipped("scheduler", "the server cannot be asked")]
-            second = await examined("scheduler", lambda: desk.scheduler(api), "restart the desk")
+            return [first, await examined("scheduler", lambda: desk.scheduler(api), "restart the desk")]
 
-            async def updaters() -> Verdict:
-                async with desk_store(self.home) as store:
-                    return await desk.updaters(api, store, self.account)
-
-            return [first, second, await examined("updaters", updaters, desk.LOOK)]
-
-    async def _trading(self) -> Sequence[Verdict]:
+    async def _trading(self, account: str, ports: Ports | None) -> Sequence[Verdict]:
+        """How the account stands; with the ports of a desk that runs, also whether it is at work."""
         try:
             async with desk_store(self.home) as store:
-                return await desk.trading(store, self.account)
+                at_work = [] if ports is None else await self._at_work(store, account, ports)
+                return [*at_work, *await desk.trading(store, account)]
         except KontorError as error:
             return [skipped("trading", str(error))]
 
-    async def _exchange(self) -> Sequence[Verdict]:
+    async def _at_work(self, store: Store, account: str, ports: Ports) -> list[Verdict]:
+        first = await examined("initialization", lambda: desk.gate(store, account), desk.LOOK)
+        if first.health is Health.FAILED:
+            return [first, skipped("updaters", "they wait for the initialization")]
+        async with desk_api(self.home, ports, timeout=QUICK) as api:
+            return [first, await examined("updaters", lambda: desk.updaters(api, store, account), desk.LOOK)]
+
+    async def _exchange(self, account: str) -> Sequence[Verdict]:
         if not self.ask_exchange:
             return [skipped("exchange", "not asked for")]
         try:
-            values = read_block(self.home, ACCOUNT_BLOCK, self.account)
+            values = read_block(self.home, ACCOUNT_BLOCK, account)
         except KontorError as error:
             return [skipped("exchange", str(error))]
         if values is None:
             remedy = "'kontor up' makes the paper account; create another one in the UI under Blocks"
-            return [failed("exchange", f"there is no readable block {ACCOUNT_BLOCK}/{self.account}", remedy)]
-        if self.account == "paper" and running_record(self.home) is None:
+            return [failed("exchange", f"there is no readable block {ACCOUNT_BLOCK}/{account}", remedy)]
+        if account == "paper" and running_record(self.home) is None:
             return [skipped("exchange", "the paper exchange is down with the desk")]
-        return await examine_account(self.account, values, await self._budgets())
+        return await examine_account(account, values, await self._budgets(account))
 
-    async def _budgets(self) -> Sequence[ReportedBudget]:
+    async def _budgets(self, account: str) -> Sequence[ReportedBudget]:
         """What the processes of the desk have left; nothing while it is down."""
         try:
             async with desk_store(self.home) as store:
-                return await load_budgets(store.desk, self.account, datetime.now(UTC))
+                return await load_budgets(store.desk, account, datetime.now(UTC))
         except KontorError:
             return ()
 
-    async def _channels(self) -> Sequence[Verdict]:
+    async def _channels(self, accounts: Sequence[str]) -> Sequence[Verdict]:
+        from blocks.notifiers import CHANNELS, HeartbeatUrl
+
+        def block(kind: type[Block], name: str = "default") -> Mapping[str, Any] | None:
+            return read_block(self.home, kind.get_block_type_slug(), name)
+
         try:
-            discord = read_block(self.home, channels.DISCORD, "default")
-            telegram = read_block(self.home, channels.TELEGRAM, "default")
+            blocks = {name: block(kind) for name, kind in CHANNELS.items()}
+            heartbeat = block(HeartbeatUrl)
+            kept = [read_block(self.home, ACCOUNT_BLOCK, account) or {} for account in accounts]
         except KontorError as error:
             return [skipped("alerts", str(error))]
-        return await channels.webhooks(discord, telegram)
+        is_live = any(each.get("mode") == "live" for each in kept)
+        return [*await channels.webhooks(blocks), channels.heartbeat(heartbeat, is_live=is_live)]
 
 
 async def examine_account(account: str, values: Any, budgets: Sequence[ReportedBudget]) -> Sequence[Verdict]:

@@ -20,12 +20,13 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One check: its name, how it went, the facts in a sentence, and what to do."""
+    """One check: its name, how it went, the facts in a sentence, what to do, and the account where it is about one."""
 
     check: str
     health: Health
     finding: str
     remedy: str = ""
+    account: str = ""
 
 
 def well(check: str, finding: str) -> Verdict:

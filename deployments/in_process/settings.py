@@ -60,6 +60,11 @@ class InProcessSettings(BaseSettings):
         default=None,
         description="Where the worker says under which address it serves its figures; without, it serves none.",
     )
+    pulse_fd: int | None = Field(
+        default=None,
+        ge=0,
+        description="A pipe that gets a byte every few seconds while the event loop turns; 'kontor up' sets it.",
+    )
     sync_threads: int = Field(
         default=32,
         gt=0,

@@ -13,17 +13,19 @@ from prometheus_client.registry import Collector
 from deployments.metrics.endpoint import Target, targets
 from deployments.metrics.families import gauge
 
-#: The process that reads the store for the others: the page's.
-DESK = "desk"
+#: The process that reads the store for the others: the page's. While there is none, the one that merges does.
+DESK, HERE = "desk", "metrics"
 SCRAPE_SECONDS = 5.0
 Families = Iterable[Metric]
 
 
 class MergedCollector(Collector):
-    """Asks each process; while none of them reads the store, `read_store` does."""
+    """Asks each process; while none of them reads the store, `read_store` does, and `followed` has what it counted."""
 
-    def __init__(self, folder: Path, read_store: Callable[[], Families]) -> None:
-        self._folder, self._read_store = folder, read_store
+    def __init__(
+        self, folder: Path, read_store: Callable[[], Families], followed: Callable[[], Families] = tuple
+    ) -> None:
+        self._folder, self._read_store, self._followed = folder, read_store, followed
 
     def describe(self) -> Iterator[Metric]:
         """Nothing beforehand: registering must not ask anybody."""
@@ -40,6 +42,7 @@ class MergedCollector(Collector):
                 add(merged, target.process, text_string_to_metric_families(text))
         if not up.get(DESK):
             add(merged, DESK, self._read_store())
+            add(merged, HERE, self._followed())
         samples = [([process], figure) for process, figure in up.items()]
         yield gauge("kontor_process_up", "Whether the process could be asked.", ["process"], samples)
         yield from merged.values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -57,11 +57,11 @@ class OrderFigures:
         for fill in fills:
             self._fills.labels(account, fill.side.value).inc()
 
-    async def follow(self, store: Store, accounts: Sequence[str]) -> None:
+    async def follow(self, store: Store, accounts: Callable[[], Sequence[str]]) -> None:
         """Count what happens from now on, until canceled; a store in trouble is asked again later."""
         marks: dict[str, HistoryMark] = {}
         while True:
-            for account in accounts:
+            for account in accounts():
                 try:
                     await self._catch_up(store, account, marks)
                 except KontorError as error:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
@@ -110,6 +111,7 @@ class GuardedExchange:
                 symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, stop=stop
             ),
             Priority.ACCOUNT,
+            about=_names(client_order_id, venue_order_id),
         )
 
     async def fetch_fills(
@@ -120,6 +122,7 @@ class GuardedExchange:
             "fetch_fills",
             lambda: self.inner.fetch_fills(symbol, venue_order_id=venue_order_id, since=since),
             Priority.ACCOUNT,
+            about=_names(None, venue_order_id),
         )
 
     async def fetch_transfers(self, since: datetime) -> Sequence[Transfer]:
@@ -189,14 +192,19 @@ class GuardedExchange:
         await self.inner.close()
 
     async def _read(
-        self, operation: str, request: Callable[[], Awaitable[T]], priority: Priority = Priority.MARKET_DATA
+        self,
+        operation: str,
+        request: Callable[[], Awaitable[T]],
+        priority: Priority = Priority.MARKET_DATA,
+        *,
+        about: str = "",
     ) -> T:
         retrying = AsyncRetrying(
             sleep=self._clock.sleep,
             wait=self._backoff,
             stop=stop_after_attempt(self._limits.attempts),
             retry=retry_if_exception(is_worth_a_retry),
-            before_sleep=_log_retry,
+            before_sleep=partial(_log_retry, operation.partition(" ")[0], about),
             reraise=True,
         )
 
@@ -248,6 +256,12 @@ def is_worth_a_retry(error: BaseException) -> bool:
     return isinstance(error, (NotSent, NotPlaced)) or type(error) is ExchangeError
 
 
-def _log_retry(state: RetryCallState) -> None:
+def _log_retry(operation: str, about: str, state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    logger.info("read_retried attempt=%s error=%s", state.attempt_number, error)
+    logger.info("read_retried operation=%s%s attempt=%s error=%s", operation, about, state.attempt_number, error)
+
+
+def _names(client_order_id: str | None, venue_order_id: str | None) -> str:
+    """An order's ids as facts for a line of the log."""
+    named = {"client_order_id": client_order_id, "venue_order_id": venue_order_id}
+    return "".join(f" {name}={value}" for name, value in named.items() if value)

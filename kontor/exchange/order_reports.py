@@ -27,7 +27,9 @@ ENDED = {
 }
 
 
-def order_state(word: str | None, quantity: Decimal, filled: Decimal) -> OrderState:
+def order_state(
+    word: str | None, quantity: Decimal, filled: Decimal, *, client_order_id: str | None = None
+) -> OrderState:
     """The state a status word and the fills stand for; the fills are believed first.
 
     An order "closed" short of its quantity (an IOC, for some venues) is canceled: nothing more will come of it.
@@ -40,7 +42,7 @@ def order_state(word: str | None, quantity: Decimal, filled: Decimal) -> OrderSt
         state = ENDED[word]
         return OrderState.CANCELED if state is OrderState.REJECTED and filled > 0 else state
     if word is not None and word not in OPEN_WORDS:
-        logger.warning("unknown_order_status word=%s", word)
+        logger.warning("unknown_order_status client_order_id=%s word=%s", client_order_id, word)
     return OrderState.PARTIALLY_FILLED if filled > 0 else OrderState.ACCEPTED
 
 
@@ -57,7 +59,7 @@ def parse_order(raw: Mapping[str, Any], market: Market, now: datetime) -> OrderR
         symbol=market.symbol,
         side=Side(raw["side"]),
         order_type=OrderType.MARKET if is_market else OrderType.LIMIT,
-        state=order_state(raw.get("status"), quantity, filled),
+        state=order_state(raw.get("status"), quantity, filled, client_order_id=raw.get("clientOrderId")),
         quantity=quantity,
         filled_quantity=filled,
         venue_order_id=order_id(raw),
@@ -82,7 +84,7 @@ def parse_created(raw: Mapping[str, Any], order: Order, market: Market, now: dat
         symbol=order.symbol,
         side=order.side,
         order_type=order.order_type,
-        state=order_state(word, order.quantity, filled),
+        state=order_state(word, order.quantity, filled, client_order_id=order.client_order_id),
         quantity=order.quantity,
         filled_quantity=filled,
         venue_order_id=str(raw["id"]),

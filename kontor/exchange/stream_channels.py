@@ -304,7 +304,10 @@ class StreamChannels:
             try:
                 found.append(parse(entry, market, now))
             except (KeyError, ValueError, TypeError, ExchangeError) as error:
-                self.events.entry_not_readable(f"{what} with keys {sorted(entry)}", error, is_missed=is_missed)
+                # Of an order or a fill also which; elsewhere there is no such key.
+                name = entry.get("clientOrderId")
+                about = f" client_order_id={name}" if name else ""
+                self.events.entry_not_readable(f"{what} with keys {sorted(entry)}{about}", error, is_missed=is_missed)
         return found
 
 

@@ -35,7 +35,7 @@ class Canceler:
             ):
                 self._shift.at_work.add(order.client_order_id)
                 self._shift.hold(order.symbol)
-                self._shift.start(partial(self._cancel, order), f"cancel of {order.client_order_id}")
+                self._shift.start(partial(self._cancel, order), f"cancel client_order_id={order.client_order_id}")
 
     async def _cancel(self, order: Order) -> None:
         shift = self._shift

@@ -37,7 +37,7 @@ class Follower:
         if order.is_finished and order.filled_quantity == 0:
             return
         self._followed.add(order.client_order_id)
-        self._shift.start(partial(self._follow, order), f"follow-up of {order.client_order_id}")
+        self._shift.start(partial(self._follow, order), f"follow-up client_order_id={order.client_order_id}")
 
     async def _follow(self, order: Order) -> None:
         shift = self._shift

@@ -46,7 +46,7 @@ class Resolver:
             name = order.client_order_id
             if name not in self._shift.at_work and self.pauses.is_due(name, now):
                 self._shift.at_work.add(name)
-                self._shift.start(partial(self._resolve, order), f"lookup of {name}")
+                self._shift.start(partial(self._resolve, order), f"lookup client_order_id={name}")
 
     async def _resolve(self, order: Order) -> None:
         shift, name = self._shift, order.client_order_id

@@ -74,7 +74,8 @@ class Sender:
                 shift.hold(order.symbol)
             shift.at_work.update(order.client_order_id for order in batch)
             self._requests += 1
-            shift.start(partial(self._send, batch), f"send of {len(batch)} orders")
+            names = ",".join(order.client_order_id for order in batch)
+            shift.start(partial(self._send, batch), f"send client_order_ids={names}")
         return bool(orders)
 
     async def _send(self, orders: Sequence[Order]) -> None:

@@ -116,13 +116,15 @@ async def _by_symbol(orders: Sequence[Order], work: Work, report: TrackReport) -
     slots = asyncio.Semaphore(PARALLEL)
 
     async def one(symbol: str) -> None:
+        left = [order.client_order_id for order in symbols[symbol]]
         try:
             async with slots:
                 for order in symbols[symbol]:
                     await work(order)
+                    left.remove(order.client_order_id)
         except ExchangeError as error:
             report.failed[symbol] = str(error)
-            log.warning("tracking failed symbol=%s error=%s", symbol, error)
+            log.warning("tracking failed client_order_ids=%s symbol=%s error=%s", ",".join(left), symbol, error)
 
     async with asyncio.TaskGroup() as tasks:
         for symbol in symbols:

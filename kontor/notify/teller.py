@@ -129,7 +129,12 @@ class Teller:
                     told = told.with_realized(currencies(change.symbol)[1], change.holding.pnl)
                 alerts += [self._position(change, fill)] if change is not None else []
         except Exception as error:  # noqa: BLE001 - likewise
-            logger.warning("fill not told trade_id=%s: %s", fill.trade_id, redact(str(error)))
+            logger.warning(
+                "fill not told client_order_id=%s trade_id=%s: %s",
+                fill.client_order_id,
+                fill.trade_id,
+                redact(str(error)),
+            )
         return told, alerts
 
     def _position(self, change: Opened | Closed, fill: Fill) -> Alert:

@@ -248,7 +248,7 @@ def _name(prefix: str, each: Ready, view: MarketView, symbol: str, leg: str) -> 
 def _refuse(run: StrategyRun, order: StrategyOrder, reason: str) -> None:
     symbol, leg = order.intent.symbol, order.leg
     run.refused.append(Refusal(symbol, leg, reason))
-    log.info("strategy order refused strategy=%s symbol=%s leg=%s reason=%s", run.strategy, symbol, leg, reason)
+    log.info("decision refused strategy=%s symbol=%s leg=%s reason=%s", run.strategy, symbol, leg, reason)
 
 
 def _stop_price(parts: Parts, each: Ready, order: StrategyOrder, view: MarketView) -> Decimal | None:

@@ -69,7 +69,15 @@ async def keep_stops(parts: Parts) -> StopReport:
             await _keep(parts, books, books.position(*key), rules.get(name, ExitRules()), known, report)
         except KontorError as error:
             report.unprotected[f"{name} {symbol}"] = str(error)
-            log.error("stop not kept account=%s position=%s %s error=%s", parts.account, name, symbol, error)  # noqa: TRY400
+            known_stops = ",".join(order.client_order_id for order in books.stops.get(key, ())) or "none"
+            log.error(  # noqa: TRY400 - says it all
+                "stop not kept client_order_ids=%s account=%s strategy=%s symbol=%s error=%s",
+                known_stops,
+                parts.account,
+                name,
+                symbol,
+                error,
+            )
     return report
 
 

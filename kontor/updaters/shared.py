@@ -38,6 +38,7 @@ RESERVED = frozenset(
         "gate",
         "halted",
         "held_orders",
+        "initialization",
         "ledger_mark",
         "live_accepted",
         "opening_holdings",

@@ -1,10 +1,12 @@
 """Stores as released versions of Kontor left them: one life of a desk, written by each version's own code.
 
-The dumps in tests/contract/store/released were made by running this file on the version that they are named after:
+Every revision on main counts as released, for somebody may run it: a test fails while a revision has no dump. The
+dumps in tests/contract/store/released were made by running this file on the version that they are named after:
 
-    python -m tests.support.old_stores tests/contract/store/released
+    make store-dump
 
-Make one for the newest revision before it is released; never change one.
+Run that with the change that brings a new revision, and never change a dump. What the new revision can hold that no
+other could belongs into `live_a_life` first, behind the revision that has it (`LEDGER_SINCE` and its like).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -35,11 +38,14 @@ from tests.support.postgres import PostgresServer, running_postgres
 ACCOUNT = "paper"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BTC, SPOT = "BTC/USD:USD", "BTC/USD"
+STOP = "stops"
 # What pg_dump says about the session that reads it: versions differ in it, and none of it is the database's.
 SESSION = ("SET ", "SELECT pg_catalog.set_config", "--", "\\restrict", "\\unrestrict")
 
 # The first revision that has them.
-MOVES_SINCE = "0002"
+MOVES_SINCE, LEDGER_SINCE, EQUITY_SINCE = "0002", "0003", "0005"
+# Rows of orders, their events and fills in a store of each revision, by the first that has so many.
+ROWS = {"0001": (6, 15, 3), "0003": (7, 18, 3)}
 
 
 def at(seconds: float) -> datetime:
@@ -55,6 +61,27 @@ async def live_a_life(store: Store) -> None:
     await _run_a_desk(store)
     if HEAD >= MOVES_SINCE:
         await _be_moved_from_outside(store)
+    if HEAD >= LEDGER_SINCE:
+        await _book(store)
+    if HEAD >= EQUITY_SINCE:
+        await store.account.save_equity(ACCOUNT, Decimal("100000.000000001"), NOW)
+        await store.account.save_equity(ACCOUNT, Decimal("99999.5"), at(60))
+
+
+def without_what_came_later(found: dict[str, Any], revision: str) -> dict[str, Any]:
+    """Of `everything` what a store of that revision can have held."""
+    then = dict(found)
+    if revision < MOVES_SINCE:
+        then["outside_moves"] = []
+        then["attributes"] = {name: each for name, each in then["attributes"].items() if name != "holdings"}
+    if revision < LEDGER_SINCE:
+        then["ledger"] = []
+        then["markets"] = {symbol: replace(market, delists_at=None) for symbol, market in then["markets"].items()}
+        then["orders"] = [order for order in then["orders"] if order.client_order_id != STOP]
+        then["events"] = {name: each for name, each in then["events"].items() if name != STOP}
+    if revision < EQUITY_SINCE:
+        then["equity_history"] = []
+    return then
 
 
 async def everything(store: Store) -> dict[str, Any]:
@@ -83,6 +110,8 @@ async def everything(store: Store) -> dict[str, Any]:
         "heartbeats": await desk.heartbeats(ACCOUNT),
         "lease": await desk.lease(f"executor:{ACCOUNT}"),
         "outside_moves": await account.outside_moves(ACCOUNT),
+        "ledger": await account.ledger(ACCOUNT),
+        "equity_history": await account.equity_history(ACCOUNT),
     }
 
 
@@ -91,6 +120,8 @@ async def _watch_markets(store: Store) -> None:
     swap = Market(BTC, MarketKind.SWAP, "BTC", "USD", "USD", True, cent, cent, step, cent)
     least = Decimal("1e-5")
     spot = Market(SPOT, MarketKind.SPOT, "BTC", "USD", None, False, Decimal(1), Decimal("1e-8"), step, least)
+    if HEAD >= LEDGER_SINCE:
+        swap = replace(swap, delists_at=at(86400))
     await store.market.save_markets(ACCOUNT, {BTC: swap, SPOT: spot}, NOW)
     await store.market.save_watchlist(ACCOUNT, [BTC, SPOT], NOW)
     tickers = [Ticker(BTC, Decimal("60000.5"), NOW, bid=Decimal(60000)), Ticker(SPOT, None, at(1))]
@@ -146,7 +177,11 @@ async def _trade(store: Store) -> None:
 
 
 async def _order(
-    store: Store, name: str, *steps: tuple[OrderState, dict[str, Any]], strategy: str | None = None
+    store: Store,
+    name: str,
+    *steps: tuple[OrderState, dict[str, Any]],
+    strategy: str | None = None,
+    trigger: Decimal | None = None,
 ) -> None:
     order = Order(
         name,
@@ -161,6 +196,8 @@ async def _order(
         strategy=strategy,
         actor=f"strategy {strategy}" if strategy else "flow run brave-ant",
     )
+    if trigger is not None:
+        order = replace(order, trigger_price=trigger)
     (stored,) = await store.orders.enqueue([order], order.actor)
     for number, (state, changes) in enumerate(steps, 1):
         new = advance(stored, state, at(number), **changes)
@@ -179,6 +216,19 @@ async def _run_a_desk(store: Store) -> None:
     await desk.beat(ACCOUNT, "update-balance", NOW, error="no answer within 10 s")
     await desk.acquire_lease(f"executor:{ACCOUNT}", "execute-orders brave-ant", timedelta(seconds=10), NOW)
     await desk.desk_prefix()
+
+
+async def _book(store: Store) -> None:
+    """A stop that rests at the venue, and the account's money row by row."""
+    from kontor.domain.ledger import EntryKind, LedgerEntry, entry_of_fill
+
+    sent = (OrderState.SUBMITTED, {"submitted_at": at(1), "attempts": 1})
+    await _order(store, STOP, sent, (OrderState.ACCEPTED, {"venue_order_id": "v4"}), trigger=Decimal("55000.5"))
+    fee = Fill("t1", BTC, Side.BUY, Decimal("0.04"), Decimal(60000), at(2), "v2", "partly", Decimal("0.5"), "USD", True)
+    funding = LedgerEntry(
+        "bill:b1", EntryKind.FUNDING, at(5), BTC, currency="USD", amount=Decimal("-0.000000001"), coin_price=Decimal(1)
+    )
+    await store.account.book(ACCOUNT, [entry_of_fill(fee, "trend", Decimal(1)), funding])
 
 
 async def _be_moved_from_outside(store: Store) -> None:

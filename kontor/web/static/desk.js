@@ -99,10 +99,12 @@ function merge(message) {
 
 function banner() {
   const halted = status && status.halted ? `HALTED: ${status.halted.reason}` : "";
-  const text = [lost, trouble, halted, ...((status && status.remarks) || [])].filter(Boolean).join(" | ");
+  const known = (status && status.initialization) || {};
+  const closed = status && status.initialized === false ? `NOT INITIALIZED: ${known.problem || "it waits for the flow initialize"}` : "";
+  const text = [lost, trouble, closed, halted, ...((status && status.remarks) || [])].filter(Boolean).join(" | ");
   at("banner").hidden = !text;
   at("banner").textContent = text;
-  at("banner").className = lost || halted ? "alarm" : "";
+  at("banner").className = lost || halted || closed ? "alarm" : "";
 }
 
 function show(kind, text) {

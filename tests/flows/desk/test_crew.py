@@ -79,6 +79,35 @@ async def test_a_killed_child_is_started_again_and_the_record_follows(home: Home
         assert psutil.pid_exists(pids(home)["idler"])
 
 
+async def test_a_child_with_a_pulse_is_heard_while_its_loop_turns_and_after_a_restart(home: Home) -> None:
+    """By a pipe of its own each time: a hanging worker and a busy one differ in nothing else."""
+    code = """
+import asyncio, signal
+from deployments.in_process import pulse
+from deployments.in_process.settings import InProcessSettings
+pulse.PULSE_SECONDS = 0.01
+async def main():
+    async with pulse.pulsing(InProcessSettings().pulse_fd):
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+    async with crew_on(home) as (crew, _):
+        beating = await crew.start(replace(child("beating", code), pulse_variable="KONTOR_WORKER_PULSE_FD"))
+        await crew.bring_up(nothing())
+        await until(beating.had_pulse)
+        first = pids(home)["beating"]
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: psutil.Process(first).status() == psutil.STATUS_STOPPED)
+        beating.had_pulse()
+        await asyncio.sleep(0.1)
+        assert not beating.had_pulse()
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: pids(home).get("beating", first) != first)
+        await until(beating.had_pulse)
+        silent = await crew.start(child("silent", IDLE))
+        assert not silent.had_pulse()
+
+
 async def test_a_child_that_gives_way_does_so_after_a_restart_too(home: Home) -> None:
     """A candle refresh must not take the processor from the orders, today or after a crash."""
     async with crew_on(home) as (crew, _):

@@ -8,6 +8,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from deployments.cli import main
-from deployments.cli.status import render, watch_status
+from deployments.cli.status import default_accounts, render, watch_status
 from deployments.desk_status import DeskStatus
 from deployments.home import Home
 from deployments.stores import opened
@@ -204,7 +205,8 @@ def test_the_json_status_has_the_keys_that_others_rely_on() -> None:
     data = json.loads(json.dumps(status().to_json()))
     assert list(data)[:6] == ["prefect_url", "account", "updaters", "orders", "positions", "balance"]
     added = ["breakers", "streams", "halted", "clock_drift", "dead_mans_switch", "units", "oldest_unknown_seconds"]
-    assert list(data)[6:] == [*added, "equity", "initial_capital", "remarks", "page_url", "stream_messages"]
+    added += ["equity", "initial_capital", "remarks", "page_url", "stream_messages", "initialized", "initialization"]
+    assert list(data)[6:] == added
     assert data["updaters"] == {
         "update-tickers": {
             "last_success_at": "2026-01-01T12:00:00+00:00",
@@ -223,16 +225,44 @@ async def test_the_live_view_goes_on_whatever_it_meets(tmp_path: Path) -> None:
     """It stays open overnight, through restarts of the desk; a halt is its first line."""
     out = io.StringIO()
     home = Home(tmp_path / "home")
-    await watch_status(home, "paper", 0.001, Console(file=out, width=120), looks=2)
+    await watch_status(home, ["paper"], 0.001, Console(file=out, width=120), looks=2)
     assert "no desk has ever run" in out.getvalue()
     home.make()
     async with opened(home.default_store_url) as store:
         await store.migrate()
         await halt(store.desk, "paper", "the key was refused", actor="updater", at=NOW)
     out.truncate(0)
-    await watch_status(home, "paper", 0.001, Console(file=out, width=120), looks=1)
+    await watch_status(home, ["paper"], 0.001, Console(file=out, width=120), looks=1)
     assert "HALTED    the key was refused; the flow resume-trading" in out.getvalue()
     assert "every 0.001 s; Ctrl-C ends it" in out.getvalue()
+
+
+def test_an_account_that_is_not_initialized_says_why_and_what_follows() -> None:
+    """Before anything else: its updaters are down for no other reason."""
+    noted = {"problem": "OnMaintenance: closed", "remedy": "at once: prefect deployment run initialize/live"}
+    noted["retry_at"] = "2026-01-01T03:04:05+00:00"
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(render(replace(status(), initialized=False, initialization=noted)))
+        console.print(render(replace(status(), initialized=False)))
+    lines = [line for line in capture.get().splitlines() if "NOT INITIALIZED" in line]
+    assert lines[0].rstrip() == (
+        "NOT INITIALIZED: OnMaintenance: closed; tried again at 03:04:05 UTC; at once: prefect deployment run"
+        " initialize/live"
+    )
+    assert "waits for the flow initialize" in lines[1]
+
+
+def test_without_a_name_the_status_is_that_of_every_account_that_is_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A desk that trades with real money alone has no account of the name paper."""
+    monkeypatch.chdir(tmp_path)
+    entry = "{name: %s, entrypoint: flows.account.update_balance, parameters: {account: %s}}"
+    for names in (["live"], ["live", "main", "paper"]):
+        text = ", ".join(entry % (name, name) for name in names)
+        (tmp_path / "prefect.yaml").write_text(f"deployments: [{text}]")
+        assert default_accounts() == sorted(names, key=lambda name: name != "paper")
 
 
 def test_the_status_for_a_person_names_what_is_down_and_why() -> None:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from cryptography.fernet import Fernet
 
+from blocks.notifiers import CHANNELS
 from deployments.backup import make_backup
 from deployments.block_secrets import settle_key
 from deployments.cli import main
@@ -25,9 +26,11 @@ from deployments.credentials import make_auth, new_key, read_key
 from deployments.doctor import channels, desk, machine, venue
 from deployments.doctor.verdict import Health, Verdict
 from deployments.home import Home, Ports
+from deployments.initialization import INITIALIZATION
 from deployments.instance import DeskRecord, ProcessRef
 from deployments.prefect_api import PrefectApi
 from deployments.stores import opened
+from kontor.desk import open_gate
 from kontor.domain.order import Order, OrderState, OrderType, Side
 from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import AuthenticationFailed, ExchangeError
@@ -291,14 +294,50 @@ async def test_dead_webhook_and_no_channel_at_all() -> None:
         asked.append(request)
         return httpx.Response(404 if "discord" in request.url.host else 200)
 
-    block = {"url": "https://discord.com/api/webhooks/1/very-secret"}
-    bot = {"token": "1:very-secret", "chat_id": "1"}
-    first, second = await channels.webhooks(block, bot, httpx.MockTransport(gone))
+    blocks = {"discord": {"url": "https://discord.com/api/webhooks/1/very-secret"}}
+    blocks["telegram"] = {"token": "1:very-secret", "chat_id": "1"}
+    first, second = await channels.webhooks(blocks, httpx.MockTransport(gone))
     named(first, "Discord webhook", "404", "make a new one")
     assert second.health is Health.OK
     assert "very-secret" not in f"{first} {second}"
     assert {request.method for request in asked} == {"GET"}
-    named((await channels.webhooks(None, None))[0], "alerts", "nobody is told", health=Health.WARNING)
+    none = dict.fromkeys(CHANNELS)
+    named((await channels.webhooks(none))[0], "alerts", "nobody is told", *CHANNELS, health=Health.WARNING)
+
+
+async def test_a_desk_that_tells_by_apprise_has_a_channel() -> None:
+    """Every kind of channel counts, also one that cannot be asked without sending something."""
+    for kind in CHANNELS:
+        block = {"url": "ntfys://very-secret", "token": "1:very-secret"}
+        found = await channels.webhooks({**dict.fromkeys(CHANNELS), kind: block}, httpx.MockTransport(answer_well))
+        assert [each.check for each in found if each.health is Health.OK] == [channels.NAMES[kind]]
+        assert len(found) == len(CHANNELS)
+        assert "very-secret" not in str(found)
+
+
+def answer_well(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, request=request)
+
+
+def test_a_desk_with_real_money_and_no_heartbeat() -> None:
+    """Fault 31: a machine that dies cannot say so. The address itself is never asked: that would be the all-clear."""
+    found = channels.heartbeat(None, is_live=True)
+    named(found, "heartbeat", "Kontor Heartbeat", "named default", health=Health.WARNING)
+    assert channels.heartbeat(None, is_live=False).health is Health.SKIPPED
+    set_up = channels.heartbeat({"url": "https://hc.example/very-secret"}, is_live=True)
+    assert set_up.health is Health.OK
+    assert "very-secret" not in str(set_up)
+
+
+async def test_an_account_whose_gate_is_closed() -> None:
+    """Fault 32: with what keeps it closed, when that is known."""
+    store = MemoryStore()
+    named(await desk.gate(store, "live"), "initialization", "gate is closed", "prefect deployment run initialize/live")
+    noted = {"problem": "OnMaintenance: closed", "remedy": "at once: run it", "retry_at": "2026-01-01T03:04:05+00:00"}
+    await store.desk.set_attribute("live", INITIALIZATION, noted, NOW)
+    named(await desk.gate(store, "live"), "initialization", "OnMaintenance: closed", "at 03:04:05 UTC", "run it")
+    await open_gate(store.desk, "live", NOW)
+    assert (await desk.gate(store, "live")).health is Health.OK
 
 
 async def test_halted_account_and_order_of_unknown_fate() -> None:
@@ -340,6 +379,26 @@ def test_the_command_says_everything_at_once_as_json_with_an_exit_code(
     assert f"chmod 600 {home.auth_file}" in " ".join(capsys.readouterr().out.split())
 
 
+def test_without_a_name_every_account_that_is_deployed_is_looked_at(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A desk with live accounts alone has no account paper to fail on; two accounts are told apart."""
+    entry = "{name: %s, entrypoint: flows.account.update_balance, parameters: {account: %s}}"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KONTOR_HOME", str(home.path))
+    (tmp_path / "kontor.yaml").write_text("{}")
+
+    def look(*names: str) -> list[dict[str, str]]:
+        (tmp_path / "prefect.yaml").write_text(f"deployments: [{', '.join(entry % (n, n) for n in names)}]")
+        main(["doctor", "--json", "--offline"])
+        return json.loads(capsys.readouterr().out)
+
+    (verdict,) = [each for each in look("live") if each["check"] == "settings"]
+    assert verdict["health"] == "ok"
+    found = [each for each in look("live", "main") if each["check"] == "trading"]
+    assert [each["account"] for each in found] == ["live", "main"]
+
+
 async def test_a_wrong_settings_file_is_a_finding(tmp_path: Path) -> None:
     """Fault 28."""
     from deployments.doctor.verdict import examined
@@ -349,9 +408,11 @@ async def test_a_wrong_settings_file_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "kontor.yaml").write_text("risk: {max_open_orders: -3}")
 
     async def look() -> Verdict:
-        return desk.settings(Project(tmp_path), "paper")
+        return desk.settings(Project(tmp_path), ["paper"])
 
     named(await examined("settings", look, "mend it there"), "settings", "max_open_orders")
     (tmp_path / "kontor.yaml").write_text("{}")
     assert (await look()).health is Health.OK
-    named(desk.settings(Project(tmp_path), "other"), "settings", "other", "paper")
+    named(desk.settings(Project(tmp_path), ["paper", "other"]), "settings", "for account other", "paper")
+    (tmp_path / "prefect.yaml").write_text("deployments: []")
+    named(desk.settings(Project(tmp_path), []), "settings", "nothing for any account")

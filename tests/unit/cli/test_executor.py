@@ -80,18 +80,18 @@ async def test_a_scheduled_run_is_left_to_its_worker_and_counts_as_at_work_only_
     """`kontor up` is not done while orders would only be collected."""
     api = FakeApi([Run("r1", "a-run", "SCHEDULED", "Scheduled", "", BOOT, None)])
     watch = Watch(api, [EXECUTOR], BOOT, pytest.fail, lambda: after(1))
-    assert not await watch.all_run()
+    assert await watch.start_missing() == [EXECUTOR]
     assert not api.keys
     api.live = [Run("r1", "a-run", "RUNNING", "Running", "", BOOT, None)]
-    assert await watch.all_run()
+    assert await watch.start_missing() == []
 
 
 async def test_looking_twice_asks_for_the_same_run_twice() -> None:
     """By its key: between asking and seeing the run there may be a second look."""
     api = FakeApi(last=ended("CRASHED", -60))
     watch = Watch(api, [EXECUTOR], BOOT, pytest.fail, lambda: after(1))
-    await watch.all_run()
-    await watch.all_run()
+    await watch.start_missing()
+    await watch.start_missing()
     assert len(api.keys) == 1
 
 

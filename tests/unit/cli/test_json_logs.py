@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.cli.progress import progress
 from deployments.json_logs import JsonLines, log_environment
 from kontor.errors import ConfigError
 
@@ -58,3 +59,41 @@ def test_prefects_own_logging_takes_it(tmp_path: Path) -> None:
     environment = kept | {"PREFECT_HOME": str(tmp_path)} | log_environment({"KONTOR_LOG_FORMAT": "json"})
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(output.stderr.splitlines()[-1])["account"] == "paper"
+
+
+def test_what_kontor_up_says_is_json_too_when_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A collector that meets a line of plain text between objects drops it, or stops."""
+    monkeypatch.setenv("KONTOR_LOG_FORMAT", "json")
+    with progress() as told:
+        told.say("paper is initialized\nits gate is open")
+    monkeypatch.setenv("KONTOR_LOG_FORMAT", "text")
+    with progress() as told:
+        told.say("paper is initialized")
+    first, second = capsys.readouterr().out.splitlines()
+    found = json.loads(first)
+    assert (found["logger"], found["level"]) == ("kontor.up", "INFO")
+    assert found["message"] == "paper is initialized\nits gate is open"
+    assert second.endswith(" paper is initialized")
+
+
+def test_the_processes_that_are_none_of_prefects_log_json_too(tmp_path: Path) -> None:
+    """The paper exchange and the page have no logging of Prefect's; and a command that fails says so in JSON."""
+    environment = {"KONTOR_LOG_FORMAT": "json", "KONTOR_HOME": str(tmp_path / "home"), "PATH": ""}
+    code = """
+import logging
+from deployments.cli.progress import progress
+from deployments.json_logs import configure_logging
+configure_logging()
+logging.getLogger("kontor.paper.server").info("listening url=%s", "http://x")
+from deployments.cli import main
+main(["up"])
+"""
+    (tmp_path / "kontor.yaml").write_text("risk: {max_open_orders: -3}")
+    (tmp_path / "prefect.yaml").write_text("deployments: [{name: paper, entrypoint: flows.operate.initialize}]")
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in (output.stderr + output.stdout).splitlines()]
+    assert (lines[0]["logger"], lines[0]["url"]) == ("kontor.paper.server", "http://x")
+    assert [each["level"] for each in lines if "max_open_orders" in each["message"]] == ["ERROR"]

@@ -26,6 +26,8 @@ from deployments.desk_status import DeskStatus
 from deployments.home import Home
 from deployments.metrics.desk import DeskCollector, from_inside, from_outside, metrics
 from deployments.metrics.endpoint import Target, new_registry, on_loop, serving, targets
+from deployments.metrics.following import StoreFigures, in_a_thread, recent_accounts
+from deployments.metrics.ledger import LedgerFigures
 from deployments.metrics.merged import DESK, MergedCollector
 from deployments.metrics.orders import OrderFigures
 from deployments.metrics.resources import ResourcesCollector, SessionFigures
@@ -34,6 +36,7 @@ from deployments.stores import opened
 from kontor.domain.account import Balance, Position, PositionSide
 from kontor.domain.fill import Fill
 from kontor.domain.health import UpdaterHealth
+from kontor.domain.ledger import EntryKind, LedgerEntry
 from kontor.domain.order import Order, OrderState, OrderType, Side, advance
 from kontor.execution.halt import Halt, halt
 from kontor.resilience.breaker_state import ReportedBreaker
@@ -105,7 +108,7 @@ def exported() -> set[str]:
     """The name of every metric that some process of a desk has."""
     registry = CollectorRegistry()
     RunFigures(registry)
-    OrderFigures(registry)
+    StoreFigures(registry)
     loop = asyncio.new_event_loop()
     try:
         registry.register(ResourcesCollector(loop))
@@ -175,7 +178,7 @@ async def test_latencies_come_from_the_history_of_the_orders_and_each_counts_onc
     """What happened before, a refusal of our own, and a cancel are no latencies."""
     store, registry = MemoryStore(), new_registry()
     await store.orders.enqueue([replace(PLACED, client_order_id="before")], "test")
-    following = asyncio.create_task(OrderFigures(registry).follow(store, ["paper"]))
+    following = asyncio.create_task(OrderFigures(registry).follow(store, lambda: ["paper"]))
     await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     sent = advance(PLACED, OrderState.SUBMITTED, NOW + timedelta(milliseconds=20))
@@ -200,6 +203,73 @@ async def test_latencies_come_from_the_history_of_the_orders_and_each_counts_onc
     states = {"INITIALIZED": 2, "SUBMITTED": 1, "ACCEPTED": 1, "CANCELED": 1, "DENIED": 1}
     for state, count in states.items():
         assert value(registry, "kontor_order_transitions_total", account="paper", state=state) == count
+
+
+def trade(source: str, quantity: str, price: str, strategy: str | None, fee: str = "1") -> LedgerEntry:
+    figures = {"quantity": Decimal(quantity), "price": Decimal(price), "fee": Decimal(fee), "fee_currency": "USD"}
+    return LedgerEntry(source, EntryKind.TRADE, NOW, "BTC/USD:USD", strategy, **figures)  # pyright: ignore[reportArgumentType]
+
+
+async def test_what_each_strategy_has_realized_comes_from_the_ledger() -> None:
+    """Unrealized profit alone would show a strategy that closes its losses as one that never loses."""
+    store, registry = MemoryStore(), new_registry()
+    entries = [trade("1", "1", "100", "breakout"), trade("2", "-1", "90", "breakout"), trade("3", "1", "50", None)]
+    entries.append(LedgerEntry("4", EntryKind.FUNDING, NOW, "BTC/USD:USD", currency="USD", amount=Decimal(-3)))
+    await store.account.book("paper", entries)
+    figures = LedgerFigures(registry)
+    await figures.refresh(store, ["paper", "other"])
+    who = {"account": "paper", "strategy": "breakout"}
+    assert value(registry, "kontor_realized_pnl", **who) == -10
+    assert value(registry, "kontor_trading_fees", **who) == 2
+    by_hand = {"account": "paper", "strategy": "manual"}
+    assert value(registry, "kontor_realized_pnl", **by_hand) == 0
+    assert value(registry, "kontor_funding", **by_hand) == -3
+    await store.account.book("paper", [trade("5", "-1", "80", None)])
+    await figures.refresh(store, ["paper"])
+    assert value(registry, "kontor_realized_pnl", **by_hand) == 30
+
+
+async def test_without_the_page_kontor_metrics_counts_orders_itself_and_finds_new_accounts(tmp_path: Path) -> None:
+    """KONTOR_WEB_PORT=off must not take the latencies away; nor a deployment that was added an hour later."""
+    home = Home(tmp_path / "home")
+    home.make()
+    accounts, counted = ["paper"], CollectorRegistry()
+    async with opened(home.default_store_url) as store:
+        await store.migrate()
+        with in_a_thread(StoreFigures(counted), home, lambda: accounts):
+            async with asyncio.timeout(60):
+                number = 0
+                # It counts from when it began to look: nothing tells us when that was.
+                while value(counted, "kontor_order_transitions_total", account="late", state="INITIALIZED") < 1:
+                    number += 1
+                    accounts[:] = ["paper", "late"]
+                    order = replace(PLACED, client_order_id=f"late{number}", account="late")
+                    await store.orders.enqueue([order], "test")
+                    await asyncio.sleep(0.2)
+    served = CollectorRegistry()
+    served.register(MergedCollector(home.metrics, lambda: (), counted.collect))
+    text = generate_latest(served).decode()
+    assert 'kontor_order_transitions_total{account="late",process="metrics",state="INITIALIZED"}' in text
+    with serving(home.metrics, DESK, new_registry()):
+        assert "late" not in generate_latest(served).decode()
+
+
+def test_the_accounts_that_are_counted_are_those_of_the_file_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live account that is added later must not be missing from every dashboard."""
+    monkeypatch.chdir(tmp_path)
+    now = 0.0
+    monkeypatch.setattr("deployments.metrics.following.time.monotonic", lambda: now)
+    entry = "{name: %s, entrypoint: flows.account.update_balance, parameters: {account: %s}}"
+    (tmp_path / "prefect.yaml").write_text(f"deployments: [{entry % ('paper', 'paper')}]")
+    accounts = recent_accounts()
+    assert accounts() == ["paper"]
+    (tmp_path / "prefect.yaml").write_text(f"deployments: [{entry % ('live', 'live')}]")
+    assert accounts() == ["paper"]
+    now = 31.0
+    assert accounts() == ["live"]
+    assert recent_accounts("main")() == ["main"]
 
 
 def test_runs_are_counted_with_how_late_and_how_they_ended() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from deployments.home import Home
 from deployments.project import Project
-from deployments.systemd import tell, unit, watched
+from deployments.systemd import systemd_version, tell, unit, watched
 
 
 def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
@@ -30,9 +30,30 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     verify = shutil.which("systemd-analyze")
     if verify is not None:
         file = tmp_path / "kontor.service"
-        file.write_text(unit(Home(tmp_path), Project(tmp_path), "root", {}))
+        file.write_text(unit(Home(tmp_path), Project(tmp_path), "root", {}, systemd_version()))
         output = subprocess.run([verify, "verify", str(file)], capture_output=True, text=True, check=False)
         assert "kontor.service:" not in output.stderr, output.stderr
+
+
+def test_the_service_is_never_given_up_however_often_it_fails(tmp_path: Path) -> None:
+    """At night an exchange or a database may be away for hours; by morning the desk must have come up by itself."""
+
+    def service(version: int | None) -> configparser.ConfigParser:
+        parsed = configparser.ConfigParser(strict=False, interpolation=None)
+        parsed.optionxform = str  # pyright: ignore[reportAttributeAccessIssue]
+        parsed.read_string(unit(Home(tmp_path), Project(tmp_path), "trader", {}, version))
+        return parsed
+
+    for version in (None, 232, 252, 254, 257):
+        text = service(version)
+        assert text["Unit"]["StartLimitIntervalSec"] == "0"
+        assert "StartLimitBurst" not in text["Unit"]
+        assert text["Service"]["Restart"] == "on-failure"
+        knows = version is not None and version >= 254
+        assert ("RestartSteps" in text["Service"]) is knows
+        assert float(text["Service"]["RestartSec"]) <= 30
+        if knows:
+            assert text["Service"]["RestartMaxDelaySec"] == "300"
 
 
 def test_without_systemd_nothing_is_said() -> None:

@@ -96,6 +96,27 @@ async def test_a_read_gives_up_after_its_attempts_with_the_last_error(
     assert len(inner.asked) == 4
 
 
+async def test_a_retried_lookup_of_an_order_says_which_one(
+    guarded: GuardedExchange, inner: FakeExchange, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While an outcome is unknown, these are the lines that say what the desk is doing about it."""
+    caplog.set_level("INFO", logger="kontor")
+    for read in (
+        lambda: guarded.fetch_order("BTC/USD", client_order_id="k7abc"),
+        lambda: guarded.fetch_fills("BTC/USD", venue_order_id="v9"),
+        lambda: guarded.fetch_tickers(["BTC/USD"]),
+    ):
+        inner.behave = fail(NotSent("no connection"), OrderNotFound("gone"))
+        reading = asyncio.ensure_future(read())
+        await clock.advance(12)
+        with pytest.raises(OrderNotFound):
+            await reading
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("read_retried")]
+    assert "read_retried operation=fetch_order client_order_id=k7abc attempt=1 error=no connection" in lines
+    assert "read_retried operation=fetch_fills venue_order_id=v9 attempt=1 error=no connection" in lines
+    assert "read_retried operation=fetch_tickers attempt=1 error=no connection" in lines
+
+
 async def test_a_retry_after_is_waited_out(guarded: GuardedExchange, inner: FakeExchange, clock: VirtualClock) -> None:
     """The venue said when to come back."""
     inner.behave = fail(RateLimited("slow", retry_after=timedelta(seconds=7)))

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -119,7 +119,8 @@ def kill_all_of_ours(desk: RunningDesk) -> None:
     # All at once: who is told of another's end must not disarm the switch, or start anything anew.
     for signum in (signal.SIGSTOP, signal.SIGKILL):
         for pid in ours:
-            os.kill(pid, signum)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
     _, alive = psutil.wait_procs([*ours.values(), paper], timeout=30)
     assert not alive
 

@@ -145,8 +145,8 @@ async def _followed(parts: Parts, known: _Known, counts: FillCounts, markets: Ma
     more = (len(new), linked, sum(name is not None for name, _ in new))
     if more != tuple(now - before for now, before in zip(counts, known.counts, strict=True)):
         return None
-    # A move that was counted already came after some of them.
-    if known.moves and known.moves[-1].at > min(fill.filled_at for _, fill in new):
+    # A move that was counted already may have come after some of them.
+    if known.moves and known.moves[-1].at >= min(fill.filled_at for _, fill in new):
         return None
     strays, counted = _strays(parts, new)
     shared = shared_out(counted, (), markets, known.opening, known.shared)

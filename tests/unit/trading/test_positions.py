@@ -88,7 +88,7 @@ async def read_anew(desk: FakeDesk) -> Holders:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(FACTS, st.sampled_from([None, {}, {BTC: "3"}]))
 def test_what_is_followed_is_what_a_fresh_reading_says(facts: list[Fact], opening: dict[str, str] | None) -> None:
     @in_virtual_time

@@ -61,6 +61,8 @@ FINAL = (AuthenticationFailed, Rejected)
 LOST = (aiohttp.ClientError, OSError, TimeoutError)
 # No connection is expected to be heard more seldom: both sides ping.
 LIVELY_SECONDS = 12.0
+# Between two tries to load the markets, without which nothing can be subscribed.
+LOAD_PAUSE_SECONDS = 1.0
 # A venue may serve with fewer sockets what it served with more.
 FEWER_SECONDS = 60.0
 
@@ -161,8 +163,11 @@ class StreamChannels:
             raise NotSupported(f"{self.connection.settings.exchange_id} does not stream {name}")
         try:
             await self.connection.load_markets()
+        except FINAL:
+            raise
         except ExchangeError as error:
-            raise error if isinstance(error, FINAL) else StreamBroken(str(error)) from None
+            await self._clock.sleep(LOAD_PAUSE_SECONDS)
+            raise StreamBroken(str(error)) from None
         channel = self._channels[name]
         if channel.breaks != self.events.breaks:
             channel.breaks = self.events.breaks

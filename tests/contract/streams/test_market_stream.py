@@ -313,3 +313,17 @@ async def test_a_venue_that_does_not_confirm_what_is_dropped_keeps_nobody_from_h
 
 async def _is(answer: bool) -> bool:
     return answer
+
+
+async def test_a_stream_that_begins_while_rest_is_away_waits_for_it(desk: StreamingDesk) -> None:
+    """Without markets nothing can be subscribed. That is an outage, no failure of ours that ends the flow."""
+    desk.befall(FaultKind.HTTP_502, "/api/*", probability=1.0)
+    asked = desk.paper.services.stats.requests
+    async with desk.running(MarketStreamer) as streamer:
+        await desk.until(lambda: _is("tickers" in streamer.troubles))
+        before = sum(asked.values())
+        await asyncio.sleep(2)
+        # Each load is a request or two, and three readers want one: not ten times a second.
+        assert sum(asked.values()) - before < 40
+        desk.recover()
+        await desk.until(lambda: desk.is_fresh(*CHANNELS), seconds=30)

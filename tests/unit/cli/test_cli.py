@@ -26,6 +26,7 @@ from kontor.domain.fill import Fill
 from kontor.domain.health import UpdaterHealth
 from kontor.domain.order import Order, OrderType, Side
 from kontor.execution.halt import halt
+from kontor.streams.freshness import ChannelState
 from tests.fakes.venue import MARKETS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -276,3 +277,15 @@ def test_the_status_for_a_person_names_what_is_down_and_why() -> None:
     assert "2 FILLED" in text
     assert "SUBMITTED" not in text
     assert "9,500.50 USD in total" in text
+
+
+def test_the_status_says_which_symbols_a_fresh_channel_leaves_to_rest() -> None:
+    """Fresh is not whole: whoever misses a price should read here who brings it."""
+    fresh = ChannelState("tickers", "stream-market", is_fresh=True, at=NOW, since=NOW, left_out=tuple("ABCDEFG"))
+    found = replace(status(), streams=(fresh, replace(fresh, channel="candles", left_out=())))
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(render(found))
+    assert "streams   tickers, candles" in capture.get()
+    assert "tickers without 7 symbols, which are left to REST: A, B, C, D, E, ..." in capture.get()
+    assert json.loads(json.dumps(found.to_json()))["streams"]["tickers"]["left_out"] == list("ABCDEFG")

@@ -16,6 +16,8 @@ from deployments.first_runs import start_seldom_ones
 from deployments.prefect_api import Deployment, PrefectApi, Run
 from kontor.desk import is_gate_open
 from kontor.errors import ConfigError, KontorError
+from kontor.execution.halt import halted
+from kontor.execution.quiesce import ACTOR as SHUTDOWN
 from kontor.ports import Store
 
 FLOW = "initialize"
@@ -115,9 +117,18 @@ class Initialization:
         elif opening.run is not None and opening.run.is_over:
             await self._failed(store, opening, opening.run)
         elif opening.run is None and not opening.needs_operator and self.monotonic() >= opening.due_at:
+            if opening.attempts and await self._is_shut_down(store, opening.account):
+                opening.needs_operator = True
+                await self._note(store, opening, "it was shut down meanwhile (the flow shutdown)", None)
+                return
             key = f"{FLOW}-{opening.deployment.id}-{self.boot_at.isoformat()}-{opening.attempts}"
             opening.run = await api.start_run(opening.deployment, key=key)
             opening.attempts += 1
+
+    async def _is_shut_down(self, store: Store, account: str) -> bool:
+        """Whether somebody has shut the account down since the desk came up: it is not taken up against them."""
+        found = await halted(store.desk, account)
+        return found is not None and found.actor == SHUTDOWN and found.at > self.boot_at
 
     @asynccontextmanager
     async def keeping(self, opened: Opened) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -100,12 +101,17 @@ def somebody_elses_process(desk: RunningDesk) -> Iterator[subprocess.Popen[bytes
 
 def backed_up_under_load(desk: RunningDesk) -> None:
     """A backup while orders are wanted, sent and filled; their runs are over when this returns."""
+    symbols = itertools.cycle(("BTC/USD", "ETH/USD"))
+
+    def place() -> str:
+        wanted = {"symbol": next(symbols), "side": "buy", "quantity": 0.01, "order_type": "market"}
+        return desk.start("place-order/paper", **wanted)
+
     with ThreadPoolExecutor(1) as pool:
+        runs = [place() for _ in range(LEAST_ORDERS)]
         copied = pool.submit(desk.kontor, "backup")
-        runs: list[str] = []
         while not copied.done() and len(runs) < MOST_ORDERS:
-            symbol = ("BTC/USD", "ETH/USD")[len(runs) % 2]
-            runs.append(desk.start("place-order/paper", symbol=symbol, side="buy", quantity=0.01, order_type="market"))
+            runs.append(place())
         output = copied.result()
     assert output.returncode == 0, output.stdout + output.stderr
     ended = [desk.wait_for_run(run)["state_type"] for run in runs]

@@ -15,6 +15,7 @@ from deployments.crew import StartFailed
 from deployments.initialization import INITIALIZATION, LIMIT, OTHERS_LIMIT, Initialization
 from deployments.prefect_api import Deployment, PrefectApi, Run, ServerUnreachable
 from kontor.desk import close_gate, open_gate
+from kontor.execution.halt import halt, resume
 from kontor.store.memory import MemoryStore
 from tests.fakes.virtual_time import in_virtual_time
 
@@ -184,6 +185,24 @@ async def test_a_run_that_a_person_canceled_is_not_started_against_them() -> Non
         await asyncio.sleep(3600)
     assert desk.started(LIVE) == 1
     assert "its run ended as Cancelled" in said[0]
+
+
+@in_virtual_time
+async def test_an_account_that_was_shut_down_meanwhile_is_not_taken_up_against_its_operator() -> None:
+    """Its exchange comes back after somebody has said that it shall rest; a shutdown from before the boot is over."""
+    desk, said = FakeDesk({"live": [FAILED] * 3 + [DONE]}), list[str]()
+    await halt(desk.store.desk, "live", "shut down", actor="shutdown", at=BOOT - timedelta(hours=1))
+    found = initialization(said)
+    await found.run(desk, desk.store)
+    async with found.keeping(desk.opened):
+        await until(lambda: desk.started(LIVE) == 2, 120)
+        await resume(desk.store.desk, "live", actor="test", at=BOOT)
+        await halt(desk.store.desk, "live", "shut down", actor="shutdown", at=BOOT + timedelta(minutes=1))
+        await asyncio.sleep(3600)
+        assert desk.started(LIVE) == 2
+        assert found.accounts == frozenset()
+    assert "shut down meanwhile" in said[-1]
+    assert said[-1].endswith("then run: prefect deployment run initialize/live")
 
 
 @in_virtual_time

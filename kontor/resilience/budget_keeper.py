@@ -89,6 +89,9 @@ class BudgetKeeper:
                 await self.refresh()
             except StoreError as error:
                 logger.warning("rate_share_not_refreshed account=%s error=%s", self._account, error)
+            except Exception:
+                # Whatever stands in the store: without a keeper this process would be left with its floor for good.
+                logger.exception("rate_share_not_refreshed account=%s", self._account)
 
     async def refresh(self) -> None:
         """Hear what the others hold and need, give up what should be theirs, take what is free; raises StoreError."""

@@ -5,6 +5,7 @@ once a second, and written when something has changed, or to say that we are sti
 """
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kontor.errors import StoreError
@@ -88,6 +89,9 @@ class BudgetKeeper:
                 await self.refresh()
             except StoreError as error:
                 logger.warning("rate_share_not_refreshed account=%s error=%s", self._account, error)
+            except Exception:
+                # Whatever stands in the store: without a keeper this process would be left with its floor for good.
+                logger.exception("rate_share_not_refreshed account=%s", self._account)
 
     async def refresh(self) -> None:
         """Hear what the others hold and need, give up what should be theirs, take what is free; raises StoreError."""
@@ -121,7 +125,7 @@ class BudgetKeeper:
 
     async def _write(self, held: Share, began: float, now: datetime) -> None:
         """Write our row with what may be held from now on, and hold it."""
-        own, process = self._row(now, held), self._process
+        own, process, limit = self._row(now, held), self._process, self.budget.limit
 
         def change(value: object) -> object:
             rows = rows_of(value)
@@ -130,7 +134,9 @@ class BudgetKeeper:
             ours = held if is_known else Share(0.0, 0.0)
             holdings = _holdings(rows, own.holding)
             share = taken_by(process, target_of(process, holdings, now), ours, holdings, now)
-            return value_of(_with(rows, _holding_of(own, share, floor_of(len(holdings))), now))
+            holding = replace(own.holding, share=share, floor=floor_of(len(holdings)))
+            reported = replace(own.reported, per_second=limit * share.rate)
+            return value_of(_with(rows, replace(own, holding=holding, reported=reported), now))
 
         written = rows_of(await self._state.update_attribute(self._account, RATE_BUDGETS, change, now, durable=False))
         mine = next(row.holding for row in written if row.holding.process == process)
@@ -182,11 +188,6 @@ class BudgetKeeper:
 
 def _holdings(rows: list[BudgetRow], own: Holding) -> list[Holding]:
     return [*(row.holding for row in rows if row.holding.process != own.process), own]
-
-
-def _holding_of(row: BudgetRow, share: Share, floor: float) -> BudgetRow:
-    known = row.holding
-    return BudgetRow(Holding(known.process, known.at, known.needs, share, floor), row.reported, row.paused_until)
 
 
 def _with(rows: list[BudgetRow], own: BudgetRow, now: datetime) -> list[BudgetRow]:

@@ -43,7 +43,7 @@ async def load_budgets(state: DeskState, account: str, now: datetime) -> tuple[R
 
 def rows_of(value: Any) -> list[BudgetRow]:
     """The rows that a stored value means; what an older version has left there is none."""
-    return [_from_json(name, row) for name, row in (value or {}).items() if "rate" in row]
+    return [_from_json(name, row) for name, row in (value or {}).items() if row and "rate" in row]
 
 
 def value_of(rows: Sequence[BudgetRow]) -> dict[str, Any]:

@@ -199,3 +199,25 @@ async def test_the_desk_prefix_is_made_once(store: Store) -> None:
     assert len(prefixes[0]) == 4
     assert prefixes[0].isalpha()
     assert prefixes[0].islower()
+
+
+async def test_an_attribute_is_changed_by_what_it_is_and_nothing_comes_between(store: Store) -> None:
+    """Two processes that each read, decide and write would both take what one of them has left."""
+
+    def take(value: Any) -> Any:
+        left, taken = value or (10, 0)
+        return [left - 1, taken + 1] if left > 0 else value
+
+    assert await store.desk.update_attribute("paper", "x", take, NOW) == [9, 1]
+    took = await asyncio.gather(
+        *(store.desk.update_attribute("paper", "x", take, at(1), durable=False) for _ in range(12))
+    )
+    assert sorted(taken for _, taken in took) == [*range(2, 11), 10, 10, 10]
+    assert await store.desk.attribute("paper", "x") == Snapshot([0, 10], at(1))
+
+    def fail(_: Any) -> Any:
+        raise ValueError("no")
+
+    with pytest.raises((ValueError, StoreError)):
+        await store.desk.update_attribute("paper", "x", fail, at(2))
+    assert await store.desk.attribute("paper", "x") == Snapshot([0, 10], at(1))

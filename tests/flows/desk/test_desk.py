@@ -89,7 +89,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_desk(desk: RunningDesk) -
         done = desk.kontor("doctor", "--json")
         found.update({each["check"]: each for each in json.loads(done.stdout)})
         troubles = {name for name, each in found.items() if each["health"] in {"failed", "warning"}}
-        # The processes themselves say what they have left of their rate budgets, every quarter of a minute.
+        # The processes themselves say what they have left of their rate budgets, every two seconds.
         has_budgets = found["rate budget"]["health"] == "ok"
         return done.returncode == 0 and troubles <= {"backup", "alerts", "disk"} and has_budgets
 

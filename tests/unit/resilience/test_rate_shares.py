@@ -23,6 +23,10 @@ LIMIT = 20.0
 ACCOUNT = "paper"
 
 
+class Broken(Exception):
+    """Anything but what a store is known to raise."""
+
+
 @dataclass
 class Venue:
     """One exchange with one limit for the account, and what has arrived there."""
@@ -194,6 +198,7 @@ class Fragile:
 
     def __init__(self, inner: DeskState) -> None:
         self.inner, self.is_away = inner, False
+        self.error: Exception = StoreUnavailable("the disk is full")
 
     async def attribute(self, *args: Any) -> Any:
         return await self._through(self.inner.attribute, *args)
@@ -203,7 +208,7 @@ class Fragile:
 
     async def _through(self, call: Any, *args: Any, **more: Any) -> Any:
         if self.is_away:
-            raise StoreUnavailable("the disk is full")
+            raise self.error
         return await call(*args, **more)
 
 
@@ -213,13 +218,14 @@ async def test_while_the_store_is_away_nobody_waits_for_it_and_the_floor_is_left
     venue = Venue()
     fragile = venue.state = Fragile(venue.state)
     updates = await venue.process("updates")
-    fragile.is_away = True
-    await asyncio.sleep(GRANT_SECONDS + 1)
-    assert updates.budget.share.rate == pytest.approx(FLOOR)
-    assert await updates.send(Priority.CANCEL) == 0
-    fragile.is_away = False
-    await asyncio.sleep(3)
-    assert updates.budget.share.rate > 0.5
+    for error in (StoreUnavailable("the disk is full"), Broken("a row of another version")):
+        fragile.error, fragile.is_away = error, True
+        await asyncio.sleep(GRANT_SECONDS + 1)
+        assert updates.budget.share.rate == pytest.approx(FLOOR)
+        assert await updates.send(Priority.CANCEL) == 0
+        fragile.is_away = False
+        await asyncio.sleep(3)
+        assert updates.budget.share.rate > 0.5
 
 
 @in_virtual_time

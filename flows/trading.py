@@ -11,6 +11,7 @@ from tasks.hooks import alert
 from tasks.trading import (
     ask_strategies,
     describe,
+    each_phase,
     show_strategies,
     tell_trouble,
     watch_exits,
@@ -52,13 +53,15 @@ async def monitor_risk(account: str = "paper") -> dict[str, Any]:
     """Hold drawdown, the day's loss, exposure and order rate against kontor.yaml's limits; a breach halts trading.
 
     Markets that are suspended or delisted and the venue's maintenance are looked at as well: no entries there.
-    Halted means: no new risk, reduce-only orders and cancels go on, and only the flow resume-trading ends it.
+    Halted means: no new risk, entries that rest are canceled, what only makes positions smaller goes on, and only the
+    flow resume-trading ends it. The two looks are apart: what fails in one is told after the other.
     """
     async with open_desk(account, updater="monitor-risk") as desk:
-        report = await watch_limits(desk)
-        venue = await watch_venue(desk)
+        found = await each_phase({"limits": watch_limits(desk), "venue": watch_venue(desk)})
+    report, venue = found["limits"], found["venue"]
     figures = {name: str(getattr(report, name)) for name in ("equity", "peak", "day_start", "exposure")}
-    return figures | {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted, **venue}
+    lists = {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted}
+    return figures | lists | {"canceled": report.canceled, "unpriced": report.unpriced, **venue}
 
 
 if __name__ == "__main__":

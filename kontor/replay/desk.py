@@ -13,7 +13,6 @@ from kontor.domain.fill import Fill
 from kontor.domain.ledger import profit_and_loss
 from kontor.domain.market import Candles
 from kontor.domain.order import OPEN, OrderState
-from kontor.domain.portfolio import equity_of
 from kontor.domain.ranges import RANGE_CANDLES, RANGE_TIMEFRAMES, Range, nearest_levels
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.executor import Executor
@@ -162,9 +161,8 @@ async def _step(desk: ReplayDesk, result: ReplayResult) -> None:
 async def _note_equity(desk: ReplayDesk, result: ReplayResult) -> None:
     """What the account is worth, coins at their last price."""
     view = await load_view(desk, (), reduces=True)
-    equity = equity_of(view.balance, view.marks) if view.balance is not None else None
-    if isinstance(equity, Decimal):
-        result.equity.append((desk.clock.now(), equity))
+    if view.equity is not None:
+        result.equity.append((desk.clock.now(), view.equity))
 
 
 def _count(result: ReplayResult, error: str) -> None:

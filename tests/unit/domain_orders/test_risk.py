@@ -131,11 +131,11 @@ DENIALS = [
         figure=Decimal(3),
     ),
     Denial("stale_candles", on_candles(seconds=120), VIEW, limit=Decimal(120), figure=Decimal(120)),
-    Denial("unwatched_losses", intent(), view({"losses_are_limited": True}), limit=Decimal(300)),
+    Denial("unwatched_losses", intent(), view({"max_daily_loss": Decimal(100)}), limit=Decimal(300)),
     Denial(
         "unwatched_losses",
         intent(),
-        view({"losses_are_limited": True}, losses_watched_at=NOW - timedelta(seconds=301)),
+        view({"max_daily_loss": Decimal(100)}, losses_watched_at=NOW - timedelta(seconds=301)),
         limit=Decimal(300),
         figure=Decimal(301),
     ),
@@ -210,7 +210,7 @@ PASSES = [
     (intent(stop_price=Decimal(95)), VIEW),
     (intent(side=Side.SELL, stop_price=Decimal(105)), VIEW),
     (intent(), view({"max_orders_per_minute": 3}, recent_orders=2)),
-    (intent(), view({"losses_are_limited": True}, losses_watched_at=NOW - timedelta(seconds=300))),
+    (intent(), view({"max_daily_loss": Decimal(100)}, losses_watched_at=NOW - timedelta(seconds=300))),
     # A stop, and what rests beside it to close the same quantity, stand in for one another.
     (stop("5"), view(holdings=LONG, orders=(order("5", side=Side.SELL, reduce_only=True),))),
     (

@@ -130,8 +130,7 @@ async def _with_account(parts: Parts, view: RiskView) -> RiskView:
     leverage = {p.symbol: p.leverage for p in _values(positions) if p.leverage}
     unseen = [fill for fill in fills if balance is not None and fill.filled_at > balance.at]
     known = await known_marks(parts)
-    coins = {name: each.price for name, each in known.value.prices.items()} if known and known.value else {}
-    marks = coins | _marks(view.markets, positions, tickers, parts.config.capital_currency)
+    marks = _known_prices(known) | _marks(view.markets, positions, tickers, parts.config.capital_currency)
     equity = equity_of(balance, marks).total if balance is not None else None
     return replace(
         view,
@@ -155,6 +154,14 @@ async def known_marks(parts: Parts) -> Snapshot[RiskMarks | None] | None:
     if stored is None:
         return None
     return Snapshot(RiskMarks.from_json(stored.value) if stored.value else None, stored.at)
+
+
+def _known_prices(known: Snapshot[RiskMarks | None] | None) -> dict[str, Decimal]:
+    """Last prices of coins as monitor-risk found them; one that it found none for, however it asked, counts nothing."""
+    if known is None or known.value is None:
+        return {}
+    nothing = dict.fromkeys(known.value.unpriced, Decimal(0))
+    return nothing | {name: each.price for name, each in known.value.prices.items()}
 
 
 def _loss_marks(

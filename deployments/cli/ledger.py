@@ -86,9 +86,13 @@ def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last
     if len(groups) > 1:
         table.add_row("together", *_figures(lines))
     console.print(table)
-    unvalued = {coin: fee for line in lines for coin, fee in line.unvalued.items()}
+    unvalued: dict[str, Decimal] = {}
+    for line in lines:
+        for coin, fee in line.unvalued.items():
+            unvalued[coin] = unvalued.get(coin, Decimal(0)) + fee
     if unvalued:
-        console.print(f"fees in {', '.join(sorted(unvalued))} had no price when they were paid and are in no sum")
+        paid = ", ".join(f"{fee:f} {coin}" for coin, fee in sorted(unvalued.items()))
+        console.print(f"fees and interest of {paid} had no price when they were paid and are in no sum")
 
 
 def write_rows(out: Path, account: str, entries: Sequence[LedgerEntry], zone: ZoneInfo, first: str, last: str) -> int:

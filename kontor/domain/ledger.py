@@ -142,7 +142,8 @@ class Holding:
 class ProfitAndLoss:
     """Of one strategy on one symbol and day, in the symbol's quote currency; `fees` are positive when paid.
 
-    `unvalued` are fees in coins that had no price when they were booked; they are in no sum.
+    `unvalued` are fees, and interest, in coins that had no price when they were booked, positive when paid; they are in
+    no sum.
     """
 
     day: str
@@ -229,7 +230,11 @@ class _Book:
 
     def _carry(self, entry: LedgerEntry, amount: Decimal) -> None:
         symbol = entry.symbol or entry.currency or ""
-        worth = Decimal(1) if entry.symbol else entry.coin_price or Decimal(1)
+        worth = _worth(entry)
+        if worth is None:
+            unvalued = self._line(entry.at, MANUAL, symbol).unvalued
+            unvalued[str(entry.currency)] = unvalued.get(str(entry.currency), _NOTHING) - amount
+            return
         held = {
             strategy: holding.quantity
             for (strategy, name), holding in self._holdings.items()
@@ -256,6 +261,15 @@ def _exposure(symbol: str) -> str:
     """What a holding is counted under: a swap by its symbol, a coin by its name."""
     pair = Pair.of(symbol)
     return pair.base if pair.settle is None else symbol
+
+
+def _worth(entry: LedgerEntry) -> Decimal | None:
+    """What one of a bill's currency is worth where its profit and loss is counted; None where nobody knew."""
+    if entry.symbol:
+        pair = Pair.of(entry.symbol)
+        if entry.currency in {None, pair.settle or pair.quote}:
+            return Decimal(1)
+    return entry.coin_price
 
 
 def base_fee(entry: LedgerEntry) -> Decimal:

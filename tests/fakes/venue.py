@@ -55,6 +55,7 @@ class Venue:
     # None is a venue that does not tell.
     transfers: list[Transfer] | None = None
     bills: list[Bill] | None = None
+    most_bills: int = 10_000
     # Coins that no trade here brought, and markets that have no last price.
     coins: dict[str, Decimal] = field(default_factory=dict)
     unpriced: set[str] = field(default_factory=set)

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -96,14 +97,17 @@ def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last
 
 
 def write_rows(out: Path, account: str, entries: Sequence[LedgerEntry], zone: ZoneInfo, first: str, last: str) -> int:
-    """The ledger as CSV, a row for each entry, exact; returns how many."""
+    """The ledger as CSV, a row for each entry, exact; returns how many. A file that is there stays until it is whole."""
     from kontor.domain.ledger import MANUAL, Holding, base_fee
 
     holdings: dict[tuple[str, str], Holding] = {}
     written = 0
+    # What is no ordinary file, such as a pipe, is written as it is.
+    is_plain = not out.is_symlink() and (out.is_file() or not out.exists())
+    unfinished = out.with_name(f".{out.name}.new") if is_plain else out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", newline="", encoding="utf-8") as file:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(COLUMNS)
             for entry in entries:
@@ -115,7 +119,12 @@ def write_rows(out: Path, account: str, entries: Sequence[LedgerEntry], zone: Zo
                 if first <= day <= last:
                     written += 1
                     rows.writerow(_row(entry, account, day, realized))
+        if is_plain:
+            unfinished.replace(out)
     except OSError as error:
+        if is_plain:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
         raise ConfigError(f"{out} cannot be written: {error.strerror}", where="--csv") from None
     return written
 
@@ -134,7 +143,7 @@ def _row(entry: LedgerEntry, account: str, day: str, realized: object) -> list[s
 def _figures(lines: Sequence[ProfitAndLoss]) -> tuple[str, ...]:
     trades = sum(line.trades for line in lines)
     sums = (sum(getattr(line, name) for line in lines) for name in ("realized", "fees", "funding", "net"))
-    return (str(trades), *(f"{figure:,.2f}" for figure in sums))
+    return (str(trades), *(f"{figure:z,.2f}" for figure in sums))
 
 
 def _day(text: str | None, where: str) -> str:

@@ -146,9 +146,12 @@ async def each_phase(phases: Mapping[str, Awaitable[Any]]) -> dict[str, Any]:
     for name, phase in phases.items():
         try:
             results[name] = await phase
-        except Exception as error:
+        except KontorError as error:
             failed[name] = error
             get_run_logger().error("%s failed: %s", name, error)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not skip the others either
+            failed[name] = error
+            get_run_logger().exception("%s failed", name)
     if failed:
         first, *others = failed.values()
         if not others:

@@ -97,7 +97,7 @@ def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last
 
 
 def write_rows(out: Path, account: str, entries: Sequence[LedgerEntry], zone: ZoneInfo, first: str, last: str) -> int:
-    """The ledger as CSV, a row for each entry, exact; returns how many. A file that is there stays until it is whole."""
+    """The ledger as CSV, a row for each entry, exact; returns how many. An old file stays until it is whole."""
     from kontor.domain.ledger import MANUAL, Holding, base_fee
 
     holdings: dict[tuple[str, str], Holding] = {}

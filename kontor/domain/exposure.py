@@ -28,7 +28,7 @@ def spent(
     held: Mapping[str, Decimal],
     leverage: Mapping[str, Decimal],
 ) -> Decimal:
-    """What fills took of the free money that the balance does not show yet: coins bought, and margin of swaps that grew.
+    """What fills took of the free money that the balance does not show yet: coins bought, margin of swaps that grew.
 
     `held` are the holdings after these fills. What sales and closed positions brought back is not counted.
     """

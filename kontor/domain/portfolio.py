@@ -103,9 +103,7 @@ class Breach:
 
 def coins_of(balance: Balance) -> Mapping[str, Decimal]:
     """What is held beside the capital currency."""
-    return {
-        name: held.total for name, held in balance.currencies.items() if name != balance.currency and held.total
-    }
+    return {name: held.total for name, held in balance.currencies.items() if name != balance.currency and held.total}
 
 
 def equity_of(balance: Balance, prices: Mapping[str, Decimal]) -> Equity:
@@ -115,7 +113,9 @@ def equity_of(balance: Balance, prices: Mapping[str, Decimal]) -> Equity:
     return Equity(balance.total + worth, frozenset(coins.keys() - prices.keys()))
 
 
-def old_value(balance: Balance, prices: Mapping[str, CoinPrice], now: datetime, max_age: timedelta) -> dict[str, Decimal]:
+def old_value(
+    balance: Balance, prices: Mapping[str, CoinPrice], now: datetime, max_age: timedelta
+) -> dict[str, Decimal]:
     """The coins whose last price is older than that, with their value at it."""
     return {
         name: quantity * prices[name].price

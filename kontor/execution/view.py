@@ -206,9 +206,7 @@ def spot_symbols(markets: Mapping[str, Market], coins: Collection[str], capital:
     return list({market.base: market.symbol for market in candidates}.values())
 
 
-def coin_tickers(
-    tickers: Mapping[str, Ticker], markets: Mapping[str, Market], capital: str
-) -> Mapping[str, Ticker]:
+def coin_tickers(tickers: Mapping[str, Ticker], markets: Mapping[str, Market], capital: str) -> Mapping[str, Ticker]:
     """Tickers by coin; that against the capital currency where there is one."""
     found = [(market, ticker) for name, ticker in tickers.items() if (market := markets.get(name)) is not None]
     found.sort(key=lambda pair: pair[0].quote == capital)

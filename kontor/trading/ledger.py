@@ -51,7 +51,9 @@ class LedgerReport:
     def __str__(self) -> str:
         rows = ", ".join(f"{count} {kind}" for kind, count in sorted(self.booked.items()))
         waiting = f", {self.waiting} fills wait for their order" if self.waiting else ""
-        return f"booked {rows or 'nothing'}{waiting}" + (f", bills only up to {self.incomplete}" if self.incomplete else "")
+        return f"booked {rows or 'nothing'}{waiting}" + (
+            f", bills only up to {self.incomplete}" if self.incomplete else ""
+        )
 
 
 async def book_ledger(parts: Parts) -> LedgerReport:

@@ -135,5 +135,7 @@ async def _tell_maintenance(parts: Parts, report: VenueReport, notifier: Notifie
 
 
 def _notify(notifier: Notifier | None, alerts: Sequence[Alert]) -> None:
-    for alert in alerts if notifier is not None else ():
+    if notifier is None:
+        return
+    for alert in alerts:
         notifier.notify(alert)

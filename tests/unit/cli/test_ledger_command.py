@@ -1,4 +1,4 @@
-"""`kontor ledger`: what the tax adviser gets is exact, in the days that kontor.yaml means, and sums to what is shown."""
+"""`kontor ledger`: what the tax adviser gets is exact, by kontor.yaml's days, and sums to what is shown."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def trade(number: int, quantity: str, price: str, *, at: datetime, **more: objec
 
 def bill(number: int, kind: EntryKind, amount: str, *, at: datetime, symbol: str | None = None) -> LedgerEntry:
     """A movement of dollars that no fill tells."""
-    return LedgerEntry(
-        f"bill:{number}", kind, at, symbol, currency="USD", amount=D(amount), coin_price=D(1)
-    )
+    return LedgerEntry(f"bill:{number}", kind, at, symbol, currency="USD", amount=D(amount), coin_price=D(1))
 
 
 ROWS = [
@@ -54,9 +52,7 @@ ROWS = [
     bill(4, EntryKind.FUNDING, "-0.3", at=LATE + timedelta(minutes=1), symbol=BTC),
     # A thousandth of what was bought is kept back as its fee, and is not there to be sold.
     trade(5, "1", "3000", at=LATE + timedelta(days=1), symbol=SPOT, strategy=None, fee=D("0.001"), fee_currency="ETH"),
-    trade(
-        6, "-0.999", "3100", at=LATE + timedelta(days=2), symbol=SPOT, strategy=None, fee=D(7), fee_currency="XYZ"
-    ),
+    trade(6, "-0.999", "3100", at=LATE + timedelta(days=2), symbol=SPOT, strategy=None, fee=D(7), fee_currency="XYZ"),
 ]
 
 
@@ -85,9 +81,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_csv_has_a_row_for_each_entry_with_every_digit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_csv_has_a_row_for_each_entry_with_every_digit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "2026.csv"
     assert main(["ledger", "--csv", str(out)]) == 0
     assert capsys.readouterr().out == f"6 rows of paper in {out}\n"
@@ -125,7 +119,7 @@ def test_the_csv_has_a_row_for_each_entry_with_every_digit(
 
 
 def test_days_are_chosen_by_the_zone_and_gains_still_count_from_the_first_row_on(tmp_path: Path) -> None:
-    """The second of January in Berlin began on the first in UTC; what was bought before it has its price all the same."""
+    """The second of January in Berlin began on the first in UTC; what was bought before it keeps its price."""
     out = tmp_path / "day.csv"
     assert main(["ledger", "--csv", str(out), "--from", "2026-01-02", "--to", "2026-01-02"]) == 0
     rows = rows_of(out)

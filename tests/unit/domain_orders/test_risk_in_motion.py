@@ -26,7 +26,7 @@ from tests.unit.domain_orders.views import MARKETS, NOW, OTHER, SPOT, SWAP, orde
 
 D = Decimal
 NOTHING = D(0)
-LEVERAGE = {SWAP: D(5), OTHER: D(1)}
+LEVERAGE: dict[str, Decimal] = {SWAP: D(5), OTHER: D(1)}
 FEE = D("0.001")
 LIMITS = Limits(
     max_order_value=D(700),
@@ -58,11 +58,11 @@ class Account(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW
-        self.price = dict.fromkeys(SYMBOLS, D(100))
+        self.price: dict[str, Decimal] = dict.fromkeys(SYMBOLS, D(100))
         self.dollars, self.moved = D(2000), NOTHING
-        self.held = dict.fromkeys(SYMBOLS, NOTHING)
+        self.held: dict[str, Decimal] = dict.fromkeys(SYMBOLS, NOTHING)
         # What the swaps that are held have cost: their worth beyond it is in the dollars' total, as venues show it.
-        self.cost = dict.fromkeys((SWAP, OTHER), NOTHING)
+        self.cost: dict[str, Decimal] = dict.fromkeys((SWAP, OTHER), NOTHING)
         self.orders: dict[str, Order] = {}
         self.fills: list[Fill] = []
         self.transfers: dict[str, Decimal] = {}

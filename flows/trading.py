@@ -1,6 +1,7 @@
 """Trading by rule: the strategies of kontor.yaml, phase by phase."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -18,6 +19,9 @@ from tasks.trading import (
     watch_limits,
     watch_venue,
 )
+
+# So that one which hangs leaves the other its time.
+PHASE_SECONDS = 13
 
 
 @flow(name="run-strategies", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
@@ -57,7 +61,8 @@ async def monitor_risk(account: str = "paper") -> dict[str, Any]:
     flow resume-trading ends it. The two looks are apart: what fails in one is told after the other.
     """
     async with open_desk(account, updater="monitor-risk") as desk:
-        found = await each_phase({"limits": watch_limits(desk), "venue": watch_venue(desk)})
+        phases = {"limits": partial(watch_limits, desk), "venue": partial(watch_venue, desk)}
+        found = await each_phase(phases, seconds=PHASE_SECONDS)
     report, venue = found["limits"], found["venue"]
     figures = {name: str(getattr(report, name)) for name in ("equity", "peak", "day_start", "exposure")}
     lists = {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted}

@@ -1,6 +1,6 @@
 """Steps of trading by rule: run the strategies, tell what went wrong, show what was done."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ from kontor.domain.identity import EXTERNAL
 from kontor.errors import KontorError
 from kontor.notify import news
 from kontor.ports import Alert
+from kontor.resilience.deadline import deadline
 from kontor.trading import exits, monitor, runner, stops, venue_events
 from kontor.trading.exits import ExitReport
 from kontor.trading.monitor import RiskReport
@@ -136,8 +137,8 @@ async def first_look_at_limits(desk: Desk) -> None:
         get_run_logger().warning("the account cannot be judged yet: %s", error)
 
 
-async def each_phase(phases: Mapping[str, Awaitable[Any]]) -> dict[str, Any]:
-    """The results of phases that run one after the other, whatever becomes of the ones before.
+async def each_phase(phases: Mapping[str, Callable[[], Awaitable[Any]]], *, seconds: float) -> dict[str, Any]:
+    """The results of phases that run one after the other, whatever becomes of those before, each for so long at most.
 
     Raises KontorError at the end, with what went wrong in each, when one of them failed.
     """
@@ -145,7 +146,8 @@ async def each_phase(phases: Mapping[str, Awaitable[Any]]) -> dict[str, Any]:
     failed: dict[str, Exception] = {}
     for name, phase in phases.items():
         try:
-            results[name] = await phase
+            async with deadline(name, seconds):
+                results[name] = await phase()
         except KontorError as error:
             failed[name] = error
             get_run_logger().error("%s failed: %s", name, error)

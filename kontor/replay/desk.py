@@ -32,7 +32,7 @@ from kontor.strategies.hosts import DirectHost
 from kontor.trading.exits import check_exits
 from kontor.trading.ledger import compare_with_bills
 from kontor.trading.monitor import monitor_risk
-from kontor.trading.positions import strategy_positions
+from kontor.trading.positions import holders
 from kontor.trading.runner import load_all, run_strategies
 from kontor.trading.stops import keep_stops
 
@@ -73,7 +73,7 @@ class ReplayResult:
     earned: dict[str, Decimal] = field(default_factory=dict)
     # Where our ledger and the exchange's own account statement differ, by currency; None: nothing was traded.
     apart: dict[str, Decimal] | None = None
-    # Where the strategies' positions do not sum to what the exchange holds, by symbol or coin: theirs less ours.
+    # Where positions of strategies and people do not sum to what the exchange holds, by key: theirs less ours.
     positions_apart: dict[str, Decimal] = field(default_factory=dict)
     # Rows of the ledger by kind.
     booked: dict[str, int] = field(default_factory=dict)
@@ -236,12 +236,15 @@ async def _execute(desk: ReplayDesk, until: "asyncio.Future[Any] | None" = None)
 
 
 async def _positions_apart(desk: ReplayDesk) -> dict[str, Decimal]:
-    """Nobody trades by hand here: what the exchange says is held, and what the strategies' own fills come to."""
+    """What the exchange says is held, and what the fills of strategies, and of people, come to."""
     markets = await desk.exchange.load_markets()
     balance = await desk.exchange.fetch_balance()
     held = {each.symbol: each.signed_quantity for each in await desk.exchange.fetch_positions()}
     held |= coins_of(balance)
-    return by_hand(await strategy_positions(desk, markets), held, markets)
+    shared = (await holders(desk, markets)).shared
+    left = by_hand(shared.positions, held, markets)
+    differ = {key: left.get(key, Decimal(0)) - shared.by_hand.get(key, Decimal(0)) for key in {*left, *shared.by_hand}}
+    return {key: difference for key, difference in sorted(differ.items()) if difference}
 
 
 async def _finish(desk: ReplayDesk, result: ReplayResult) -> None:

@@ -38,7 +38,8 @@ class Valuation:
     @property
     def is_guess(self) -> bool:
         """So much is valued at old prices that losses cannot be told."""
-        return sum(self.old.values(), Decimal(0)) * 100 >= SIGNIFICANT_PERCENT * abs(self.equity.total)
+        worth = sum(self.old.values(), Decimal(0))
+        return worth > 0 and worth * 100 >= SIGNIFICANT_PERCENT * abs(self.equity.total)
 
     def marks(self, marks: RiskMarks) -> RiskMarks:
         """The new marks with the prices that they were made with."""

@@ -289,3 +289,11 @@ def test_marks_of_an_earlier_version_are_read_and_prices_are_kept_exactly() -> N
     assert RiskMarks.from_json(old) == RiskMarks(D(10), "2026-03-01", D(9), frozenset({"t"}))
     marks = replace(START, prices={"BTC": CoinPrice(D("0.10"), NOW)}, unpriced=frozenset({"DUST"}))
     assert RiskMarks.from_json(marks.to_json()) == marks
+
+
+@in_virtual_time
+async def test_an_empty_account_has_lost_nothing_and_is_judged() -> None:
+    desk = TradingDesk({}, risk=LOSSES)
+    desk.venue.cash = D(0)
+    report = await monitor_risk(desk)
+    assert (report.equity, report.unjudged, report.breaches) == (D(0), None, [])

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from kontor.config import KontorConfig
 from kontor.domain.account import Balance, Position
 from kontor.domain.exposure import exposure_key, spent
+from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.intent import Limits, RiskView
 from kontor.domain.market import Market, MarketKind, Ticker
@@ -121,12 +122,7 @@ async def _with_account(parts: Parts, view: RiskView) -> RiskView:
     others = {order.symbol for order in orders} | {fill.symbol for fill in fills} | set(held)
     others |= set(_held_spot(view.markets, balance))
     tickers = dict(await store.market.tickers(account, others)) | dict(view.tickers)
-    for fill in fills:
-        market = view.markets.get(fill.symbol)
-        snapshot = balance if market is not None and market.kind is MarketKind.SPOT else positions
-        if market is not None and snapshot is not None and fill.filled_at > snapshot.at:
-            key = exposure_key(market)
-            holdings[key] = holdings.get(key, Decimal(0)) + fill.signed_quantity
+    _count_fills(holdings, fills, view.markets, positions, balance)
     leverage = {p.symbol: p.leverage for p in _values(positions) if p.leverage}
     unseen = [fill for fill in fills if balance is not None and fill.filled_at > balance.at]
     known = await known_marks(parts)
@@ -146,6 +142,22 @@ async def _with_account(parts: Parts, view: RiskView) -> RiskView:
         loss_marks=_loss_marks(parts, known, equity, view.now),
         losses_watched_at=known.at if known is not None else None,
     )
+
+
+def _count_fills(
+    holdings: dict[str, Decimal],
+    fills: Collection[Fill],
+    markets: Mapping[str, Market],
+    positions: Snapshot[tuple[Position, ...]] | None,
+    balance: Balance | None,
+) -> None:
+    """Add what was traded since the holdings were read."""
+    for fill in fills:
+        market = markets.get(fill.symbol)
+        snapshot = balance if market is not None and market.kind is MarketKind.SPOT else positions
+        if market is not None and snapshot is not None and fill.filled_at > snapshot.at:
+            key = exposure_key(market)
+            holdings[key] = holdings.get(key, Decimal(0)) + fill.signed_quantity
 
 
 async def known_marks(parts: Parts) -> Snapshot[RiskMarks | None] | None:

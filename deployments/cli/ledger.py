@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -56,13 +56,13 @@ def ledger(
 
     """
     from kontor.config import load_config
-    from kontor.domain.ledger import profit_and_loss
+    from kontor.domain.ledger import gains, profit_and_loss
 
     first, last = _day(begin, "--from"), _day(end, "--to")
     zone = ZoneInfo(load_config(Project.find().config_file).risk.trading_day_zone)
     entries, opening = asyncio.run(_read(account))
     if out is not None:
-        written = write_rows(out, account, entries, zone, first, last)
+        written = write_rows(out, account, gains(entries, zone, opening), zone, first, last)
         print(f"{written} rows of {account} in {out}")  # noqa: T201
         return
     show(account, profit_and_loss(entries, zone, opening), by, first, last)
@@ -96,11 +96,18 @@ def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last
         console.print(f"fees and interest of {paid} had no price when they were paid and are in no sum")
 
 
-def write_rows(out: Path, account: str, entries: Sequence[LedgerEntry], zone: ZoneInfo, first: str, last: str) -> int:
-    """The ledger as CSV, a row for each entry, exact; returns how many. An old file stays until it is whole."""
-    from kontor.domain.ledger import MANUAL, Holding, base_fee
+def write_rows(
+    out: Path,
+    account: str,
+    entries: Iterable[tuple[LedgerEntry, Decimal | None]],
+    zone: ZoneInfo,
+    first: str,
+    last: str,
+) -> int:
+    """The ledger as CSV, a row for each entry with what it realized, exact; returns how many.
 
-    holdings: dict[tuple[str, str], Holding] = {}
+    An old file stays until the new one is whole.
+    """
     written = 0
     # What is no ordinary file, such as a pipe, is written as it is.
     is_plain = not out.is_symlink() and (out.is_file() or not out.exists())
@@ -110,11 +117,7 @@ def write_rows(out: Path, account: str, entries: Sequence[LedgerEntry], zone: Zo
         with unfinished.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(COLUMNS)
-            for entry in entries:
-                realized = None
-                if entry.quantity is not None and entry.price is not None and entry.symbol is not None:
-                    holding = holdings.setdefault((entry.strategy or MANUAL, entry.symbol), Holding())
-                    realized = holding.trade(entry.quantity - base_fee(entry), entry.price)
+            for entry, realized in entries:
                 day = entry.at.astimezone(zone).date().isoformat()
                 if first <= day <= last:
                     written += 1

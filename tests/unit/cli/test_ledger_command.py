@@ -7,14 +7,15 @@ import csv
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from deployments.cli import main
-from deployments.cli.ledger import COLUMNS
+from deployments.cli.ledger import COLUMNS, write_rows
 from deployments.home import Home
 from deployments.stores import opened
-from kontor.domain.ledger import EntryKind, LedgerEntry
+from kontor.domain.ledger import EntryKind, LedgerEntry, gains, profit_and_loss
 
 D = Decimal
 BTC, SPOT = "BTC/USD:USD", "ETH/USD"
@@ -190,3 +191,20 @@ def test_a_write_that_breaks_off_leaves_the_old_file(
     assert "No space left on device" in capsys.readouterr().err
     assert out.read_text() == "what was there\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2026.csv", "home", "kontor.yaml", "prefect.yaml"]
+
+
+def test_what_people_close_of_a_strategys_position_is_realized_in_the_rows_as_in_the_sums(tmp_path: Path) -> None:
+    """The sums and the rows go to the same adviser."""
+    entries = [
+        trade(1, "2", "100", at=LATE),
+        trade(2, "-2", "110", at=LATE + timedelta(minutes=1), strategy=None),
+        trade(3, "-1", "120", at=LATE + timedelta(minutes=2), strategy=None),
+        trade(4, "1", "115", at=LATE + timedelta(minutes=3), strategy=None),
+    ]
+    for opening in ({}, None):
+        out = tmp_path / "rows.csv"
+        assert write_rows(out, "paper", gains(entries, UTC, opening), ZoneInfo("UTC"), "", "9999") == 4
+        realized = [D(row["realized"]) for row in rows_of(out)]
+        assert sum(realized) == sum(line.realized for line in profit_and_loss(entries, UTC, opening))
+        if opening is not None:
+            assert realized == [0, 20, 0, 5]

@@ -150,10 +150,20 @@ async def set_leverage(symbol: str, leverage: Leverage, account: str = "paper") 
 
 @flow(name="halt-trading", timeout_seconds=60, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @by_hand
-async def halt_trading(reason: str = "halted by hand", account: str = "paper") -> dict[str, Any]:
-    """Refuse new risk until a person resumes it: only reduce-only orders and cancels go out. Safe to repeat."""
+async def halt_trading(
+    reason: str = "halted by hand", account: str = "paper", cancel_orders: bool = True
+) -> dict[str, Any]:
+    """Refuse new risk until a person resumes it: only reduce-only orders and cancels go out. Safe to repeat.
+
+    Args:
+        reason: What is told to people, and with every order that is refused.
+        account: The ExchangeAccount block to halt.
+        cancel_orders: Cancel open orders that could still take risk, for as long as the halt lasts; stops, reduce-only
+            orders and sales on spot stay. The executor does it, and monitor-risk asks again.
+
+    """
     async with open_desk(account, gated=False, with_exchange=False) as desk:
-        done = await halt(desk, reason, actor())
+        done = await halt(desk, reason, actor(), cancel_orders=cancel_orders)
         await show_done("halt-trading", account, done)
         return done
 

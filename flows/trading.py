@@ -1,6 +1,7 @@
 """Trading by rule: the strategies of kontor.yaml, phase by phase."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -11,12 +12,16 @@ from tasks.hooks import alert
 from tasks.trading import (
     ask_strategies,
     describe,
+    each_phase,
     show_strategies,
     tell_trouble,
     watch_exits,
     watch_limits,
     watch_venue,
 )
+
+# So that one which hangs leaves the other its time.
+PHASE_SECONDS = 13
 
 
 @flow(name="run-strategies", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
@@ -52,13 +57,16 @@ async def monitor_risk(account: str = "paper") -> dict[str, Any]:
     """Hold drawdown, the day's loss, exposure and order rate against kontor.yaml's limits; a breach halts trading.
 
     Markets that are suspended or delisted and the venue's maintenance are looked at as well: no entries there.
-    Halted means: no new risk, reduce-only orders and cancels go on, and only the flow resume-trading ends it.
+    Halted means: no new risk, entries that rest are canceled, what only makes positions smaller goes on, and only the
+    flow resume-trading ends it. The two looks are apart: what fails in one is told after the other.
     """
     async with open_desk(account, updater="monitor-risk") as desk:
-        report = await watch_limits(desk)
-        venue = await watch_venue(desk)
+        phases = {"limits": partial(watch_limits, desk), "venue": partial(watch_venue, desk)}
+        found = await each_phase(phases, seconds=PHASE_SECONDS)
+    report, venue = found["limits"], found["venue"]
     figures = {name: str(getattr(report, name)) for name in ("equity", "peak", "day_start", "exposure")}
-    return figures | {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted, **venue}
+    lists = {"breaches": [breach.sentence for breach in report.breaches], "halted": report.halted}
+    return figures | lists | {"canceled": report.canceled, "unpriced": report.unpriced, **venue}
 
 
 if __name__ == "__main__":

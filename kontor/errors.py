@@ -30,6 +30,7 @@ KontorError
     │   ├── InvalidOrder
     │   ├── AuthenticationFailed    halts the key
     │   └── NotSupported            this venue cannot do that at all
+    ├── Incomplete         LOOK_UP  a list is longer than can be fetched; ask for a shorter time
     ├── OrderNotFound      LOOK_UP  an answer to a question about an order; for a cancel: it may be filled
     ├── AlreadyPlaced      LOOK_UP  this client order id is known there
     └── OutcomeUnknown     LOOK_UP  it may or may not have been placed
@@ -210,6 +211,10 @@ class AuthenticationFailed(Rejected):
 
 class NotSupported(Rejected):
     """This exchange cannot do that at all."""
+
+
+class Incomplete(ExchangeError):
+    """A list is longer than can be fetched; what came of it is not passed on as if it were all."""
 
 
 class OrderNotFound(ExchangeError):

@@ -221,7 +221,8 @@ async def _profit(desk: Desk, asked: Asked, actor: str) -> str:
 
 async def _halt(desk: Desk, asked: Asked, actor: str) -> str:
     done = await orders.halt(desk, asked.command.text or "halted by Telegram", actor)
-    return f"halted: {done['reason']}; open orders stay, /cancel_all cancels them"
+    count = len(done["cancels_asked"])
+    return f"halted: {done['reason']}; {count} entries are being canceled, what only closes stays"
 
 
 async def _resume(desk: Desk, asked: Asked, actor: str) -> str:

@@ -22,8 +22,7 @@ from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
 from kontor.execution.view import load_markets
-from kontor.trading import ledger, setup
-from kontor.trading.monitor import start_anew
+from kontor.trading import ledger, monitor, setup
 from kontor.trading.positions import holders
 
 
@@ -172,10 +171,12 @@ async def book_ledger(desk: Desk) -> dict[str, Any]:
 
 
 @task(cache_policy=NO_CACHE)
-async def halt(desk: Desk, reason: str, actor: str) -> dict[str, Any]:
-    """Stop taking new risk until a person resumes it."""
-    found = await halting.halt(desk.store.desk, desk.account, reason, actor=actor, at=desk.clock.now())
-    return {"halted": True, "reason": found.reason, "since": found.at.isoformat()}
+async def halt(desk: Desk, reason: str, actor: str, *, cancel_orders: bool = True) -> dict[str, Any]:
+    """Stop taking new risk until a person resumes it, also what rests at the venue if it is to be canceled."""
+    state, now = desk.store.desk, desk.clock.now()
+    found = await halting.halt(state, desk.account, reason, actor=actor, at=now, cancels=cancel_orders)
+    asked = await monitor.cancel_while_halted(desk)
+    return {"halted": True, "reason": found.reason, "since": found.at.isoformat(), "cancels_asked": asked}
 
 
 @task(cache_policy=NO_CACHE)
@@ -184,7 +185,7 @@ async def resume(desk: Desk, actor: str) -> dict[str, Any]:
     ended = await halting.resume(desk.store.desk, desk.account, actor=actor, at=desk.clock.now())
     if ended is not None:
         # Who resumes has seen the loss: drawdown and the day's loss count from here, or the next look would halt again.
-        await start_anew(desk.store.desk, desk.account, desk.clock.now())
+        await monitor.start_anew(desk.store.desk, desk.account, desk.clock.now())
     return {"halted": False, "reason_was": ended.reason if ended else None}
 
 

@@ -1,6 +1,6 @@
 """Steps of trading by rule: run the strategies, tell what went wrong, show what was done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ from kontor.domain.identity import EXTERNAL
 from kontor.errors import KontorError
 from kontor.notify import news
 from kontor.ports import Alert
+from kontor.resilience.deadline import deadline
 from kontor.trading import exits, monitor, runner, stops, venue_events
 from kontor.trading.exits import ExitReport
 from kontor.trading.monitor import RiskReport
@@ -113,7 +114,11 @@ async def watch_limits(desk: Desk) -> RiskReport:
     report = await monitor.monitor_risk(desk)
     if report.halted_now:
         now, reason = desk.clock.now(), report.halted or ""
-        desk.notifier.notify(news.trading_halted(desk.account, now, reason=reason, actor="monitor-risk"))
+        desk.notifier.notify(news.trading_halted(desk.account, now, reason=reason, actor=monitor.ACTOR))
+    if report.unpriced:
+        get_run_logger().warning("without a price, counted as nothing: %s", ", ".join(report.unpriced))
+    if report.unjudged is not None:
+        raise KontorError(report.unjudged)
     return report
 
 
@@ -127,9 +132,34 @@ async def watch_venue(desk: Desk) -> dict[str, Any]:
 async def first_look_at_limits(desk: Desk) -> None:
     """Know what losses are counted from before the first order; an account that cannot be judged yet is no obstacle."""
     try:
-        await monitor.monitor_risk(desk)
+        await watch_limits(desk)
     except KontorError as error:
         get_run_logger().warning("the account cannot be judged yet: %s", error)
+
+
+async def each_phase(phases: Mapping[str, Callable[[], Awaitable[Any]]], *, seconds: float) -> dict[str, Any]:
+    """The results of phases that run one after the other, whatever becomes of those before, each for so long at most.
+
+    Raises KontorError at the end, with what went wrong in each, when one of them failed.
+    """
+    results: dict[str, Any] = {}
+    failed: dict[str, Exception] = {}
+    for name, phase in phases.items():
+        try:
+            async with deadline(name, seconds):
+                results[name] = await phase()
+        except KontorError as error:
+            failed[name] = error
+            get_run_logger().error("%s failed: %s", name, error)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not skip the others either
+            failed[name] = error
+            get_run_logger().exception("%s failed", name)
+    if failed:
+        first, *others = failed.values()
+        if not others:
+            raise first
+        raise KontorError("; ".join(f"{name}: {error}" for name, error in failed.items())) from first
+    return results
 
 
 def describe(runs: Sequence[StrategyRun]) -> dict[str, Any]:

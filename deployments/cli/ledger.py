@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -55,13 +56,13 @@ def ledger(
 
     """
     from kontor.config import load_config
-    from kontor.domain.ledger import profit_and_loss
+    from kontor.domain.ledger import gains, profit_and_loss
 
     first, last = _day(begin, "--from"), _day(end, "--to")
     zone = ZoneInfo(load_config(Project.find().config_file).risk.trading_day_zone)
     entries, opening = asyncio.run(_read(account))
     if out is not None:
-        written = write_rows(out, account, entries, zone, first, last)
+        written = write_rows(out, account, gains(entries, zone, opening), zone, first, last)
         print(f"{written} rows of {account} in {out}")  # noqa: T201
         return
     show(account, profit_and_loss(entries, zone, opening), by, first, last)
@@ -86,32 +87,47 @@ def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last
     if len(groups) > 1:
         table.add_row("together", *_figures(lines))
     console.print(table)
-    unvalued = {coin: fee for line in lines for coin, fee in line.unvalued.items()}
+    unvalued: dict[str, Decimal] = {}
+    for line in lines:
+        for coin, fee in line.unvalued.items():
+            unvalued[coin] = unvalued.get(coin, Decimal(0)) + fee
     if unvalued:
-        console.print(f"fees in {', '.join(sorted(unvalued))} had no price when they were paid and are in no sum")
+        paid = ", ".join(f"{fee:f} {coin}" for coin, fee in sorted(unvalued.items()))
+        console.print(f"fees and interest of {paid} had no price when they were paid and are in no sum")
 
 
-def write_rows(out: Path, account: str, entries: Sequence[LedgerEntry], zone: ZoneInfo, first: str, last: str) -> int:
-    """The ledger as CSV, a row for each entry, exact; returns how many."""
-    from kontor.domain.ledger import MANUAL, Holding, base_fee
+def write_rows(
+    out: Path,
+    account: str,
+    entries: Iterable[tuple[LedgerEntry, Decimal | None]],
+    zone: ZoneInfo,
+    first: str,
+    last: str,
+) -> int:
+    """The ledger as CSV, a row for each entry with what it realized, exact; returns how many.
 
-    holdings: dict[tuple[str, str], Holding] = {}
+    An old file stays until the new one is whole.
+    """
     written = 0
+    # What is no ordinary file, such as a pipe, is written as it is.
+    is_plain = not out.is_symlink() and (out.is_file() or not out.exists())
+    unfinished = out.with_name(f".{out.name}.new") if is_plain else out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", newline="", encoding="utf-8") as file:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(COLUMNS)
-            for entry in entries:
-                realized = None
-                if entry.quantity is not None and entry.price is not None and entry.symbol is not None:
-                    holding = holdings.setdefault((entry.strategy or MANUAL, entry.symbol), Holding())
-                    realized = holding.trade(entry.quantity - base_fee(entry), entry.price)
+            for entry, realized in entries:
                 day = entry.at.astimezone(zone).date().isoformat()
                 if first <= day <= last:
                     written += 1
                     rows.writerow(_row(entry, account, day, realized))
+        if is_plain:
+            unfinished.replace(out)
     except OSError as error:
+        if is_plain:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
         raise ConfigError(f"{out} cannot be written: {error.strerror}", where="--csv") from None
     return written
 
@@ -130,7 +146,7 @@ def _row(entry: LedgerEntry, account: str, day: str, realized: object) -> list[s
 def _figures(lines: Sequence[ProfitAndLoss]) -> tuple[str, ...]:
     trades = sum(line.trades for line in lines)
     sums = (sum(getattr(line, name) for line in lines) for name in ("realized", "fees", "funding", "net"))
-    return (str(trades), *(f"{figure:,.2f}" for figure in sums))
+    return (str(trades), *(f"{figure:z,.2f}" for figure in sums))
 
 
 def _day(text: str | None, where: str) -> str:

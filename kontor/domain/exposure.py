@@ -1,10 +1,11 @@
 """How far positions could grow if every open order filled: the worst case the gate's limits are held against."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from kontor.domain.fill import Fill
 from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import Order, Side
 
@@ -19,6 +20,33 @@ def exposure_key(market: Market) -> str:
 def only_reduces(market: Market | None, side: Side, *, reduce_only: bool) -> bool:
     """Whether an order can but close what is held: reduce-only ones, and sales on spot, where nobody can be short."""
     return reduce_only or (market is not None and market.kind is MarketKind.SPOT and side is Side.SELL)
+
+
+def spent(
+    fills: Iterable[Fill],
+    markets: Mapping[str, Market],
+    held: Mapping[str, Decimal],
+    leverage: Mapping[str, Decimal],
+) -> Decimal:
+    """What fills took of the free money that the balance does not show yet: coins bought, margin of swaps that grew.
+
+    `held` are the holdings after these fills. What sales and closed positions brought back is not counted.
+    """
+    total = _NOTHING
+    changes: dict[str, Decimal] = {}
+    prices: dict[str, Decimal] = {}
+    for fill in fills:
+        market = markets.get(fill.symbol)
+        if market is not None and market.kind is MarketKind.SWAP:
+            changes[fill.symbol] = changes.get(fill.symbol, _NOTHING) + fill.signed_quantity
+            prices[fill.symbol] = max(fill.price, prices.get(fill.symbol, _NOTHING))
+        elif market is not None and fill.side is Side.BUY:
+            total += fill.quantity * fill.price
+    for symbol, change in changes.items():
+        now = held.get(symbol, _NOTHING)
+        grown = max(abs(now) - abs(now - change), _NOTHING)
+        total += grown * prices[symbol] / leverage.get(symbol, Decimal(1))
+    return total
 
 
 @dataclass(frozen=True, slots=True)

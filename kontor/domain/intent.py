@@ -8,6 +8,7 @@ from decimal import Decimal
 from kontor.domain.account import Balance
 from kontor.domain.market import Market, Ticker
 from kontor.domain.order import Order, OrderType, Side, TimeInForce
+from kontor.domain.portfolio import RiskMarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,16 @@ class Limits:
     position_values: Mapping[str, Decimal] = field(default_factory=dict)
     max_orders_per_minute: int | None = None
     max_ticker_age: timedelta = timedelta(seconds=120)
-    # A limit on losses is set, and whoever watches them must have looked lately.
-    losses_are_limited: bool = False
+    max_drawdown_percent: Decimal | None = None
+    max_daily_loss: Decimal | None = None
+    # With a limit on losses, whoever watches them must have looked lately.
     max_watch_age: timedelta = timedelta(minutes=5)
     restricted: frozenset[str] = frozenset()
+
+    @property
+    def losses_are_limited(self) -> bool:
+        """Somebody must watch drawdown or the day's loss."""
+        return self.max_drawdown_percent is not None or self.max_daily_loss is not None
 
     @property
     def need_account(self) -> bool:
@@ -85,6 +92,11 @@ class RiskView:
     marks: Mapping[str, Decimal] = field(default_factory=dict)
     leverage: Mapping[str, Decimal] = field(default_factory=dict)
     balance: Balance | None = None
+    # What fills took of its free part since it was read.
+    spent: Decimal = Decimal(0)
+    # What the account is worth by that balance, and what losses are counted from; None where nobody knows yet.
+    equity: Decimal | None = None
+    loss_marks: RiskMarks | None = None
     orders: Sequence[Order] = ()
     halted: str | None = None
     # What else forbids new risk now, by rule: the account's set-up, the venue's maintenance.

@@ -4,7 +4,7 @@ A row is made of a fill, or of a bill of the venue that no fill tells (funding, 
 are never changed; profit and loss are computed from them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from decimal import Decimal
@@ -142,7 +142,8 @@ class Holding:
 class ProfitAndLoss:
     """Of one strategy on one symbol and day, in the symbol's quote currency; `fees` are positive when paid.
 
-    `unvalued` are fees in coins that had no price when they were booked; they are in no sum.
+    `unvalued` are fees, and interest, in coins that had no price when they were booked, positive when paid; they are in
+    no sum.
     """
 
     day: str
@@ -178,32 +179,50 @@ def profit_and_loss(
     return sorted(book.lines.values(), key=lambda line: (line.day, line.strategy, line.symbol))
 
 
+def gains(
+    entries: Iterable[LedgerEntry], zone: tzinfo, opening: Mapping[str, Decimal] | None = None
+) -> Iterator[tuple[LedgerEntry, Decimal | None]]:
+    """Each entry with what it realized, in its symbol's quote currency; None for what is no trade.
+
+    They sum to the `realized` of `profit_and_loss`.
+    """
+    book = _Book(zone, opening)
+    for entry in entries:
+        yield entry, book.add(entry)
+
+
 class _Book:
     def __init__(self, zone: tzinfo, opening: Mapping[str, Decimal] | None = None) -> None:
         self._zone, self._opening = zone, opening
         self._holdings: dict[tuple[str, str], Holding] = {}
         self.lines: dict[tuple[str, str, str], ProfitAndLoss] = {}
 
-    def add(self, entry: LedgerEntry) -> None:
+    def add(self, entry: LedgerEntry) -> Decimal | None:
+        """Count one more entry; returns what a trade realized."""
         if entry.quantity is not None and entry.price is not None and entry.symbol is not None:
-            self._trade(entry, entry.symbol, entry.quantity, entry.price)
-        elif entry.kind in {EntryKind.FUNDING, EntryKind.INTEREST, EntryKind.OTHER} and entry.amount is not None:
+            return self._trade(entry, entry.symbol, entry.quantity, entry.price)
+        if entry.kind in {EntryKind.FUNDING, EntryKind.INTEREST, EntryKind.OTHER} and entry.amount is not None:
             self._carry(entry, entry.amount)
+        return None
 
-    def _trade(self, entry: LedgerEntry, symbol: str, quantity: Decimal, price: Decimal) -> None:
+    def _trade(self, entry: LedgerEntry, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
         strategy = entry.strategy or MANUAL
         change = quantity - base_fee(entry)
         # Who trades how much: one, but for a close by hand of what strategies hold.
         parts = {(strategy, symbol): change}
         if entry.strategy is None and self._opening is not None:
             parts = self._closed_by_hand(symbol, change, self._opening)
+        total = _NOTHING
         for (name, where), part in parts.items():
             line = self._line(entry.at, name, where)
-            line.realized += self._holding(name, where).trade(part, price)
+            realized = self._holding(name, where).trade(part, price)
+            total += realized
+            line.realized += realized
             line.trades += 1
             line.turnover += abs(part if len(parts) > 1 else quantity) * price
         # Whoever closed pays.
         self._fee(entry, symbol, price, self._line(entry.at, *next(iter(parts))))
+        return total
 
     def _closed_by_hand(
         self, symbol: str, change: Decimal, opening: Mapping[str, Decimal]
@@ -229,7 +248,11 @@ class _Book:
 
     def _carry(self, entry: LedgerEntry, amount: Decimal) -> None:
         symbol = entry.symbol or entry.currency or ""
-        worth = Decimal(1) if entry.symbol else entry.coin_price or Decimal(1)
+        worth = _worth(entry)
+        if worth is None:
+            unvalued = self._line(entry.at, MANUAL, symbol).unvalued
+            unvalued[str(entry.currency)] = unvalued.get(str(entry.currency), _NOTHING) - amount
+            return
         held = {
             strategy: holding.quantity
             for (strategy, name), holding in self._holdings.items()
@@ -256,6 +279,15 @@ def _exposure(symbol: str) -> str:
     """What a holding is counted under: a swap by its symbol, a coin by its name."""
     pair = Pair.of(symbol)
     return pair.base if pair.settle is None else symbol
+
+
+def _worth(entry: LedgerEntry) -> Decimal | None:
+    """What one of a bill's currency is worth where its profit and loss is counted; None where nobody knew."""
+    if entry.symbol:
+        pair = Pair.of(entry.symbol)
+        if entry.currency in {None, pair.settle or pair.quote}:
+            return Decimal(1)
+    return entry.coin_price
 
 
 def base_fee(entry: LedgerEntry) -> Decimal:

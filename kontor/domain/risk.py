@@ -19,6 +19,7 @@ from kontor.domain.order_rules import (
     rounded,
     trade_price,
 )
+from kontor.domain.portfolio import PortfolioLimits, breaches
 from kontor.errors import OrderDenied
 
 __all__ = ["Limits", "OrderIntent", "RiskView", "admit", "order_value"]
@@ -141,6 +142,16 @@ def _mark(view: RiskView, name: str, key: str, price: Decimal) -> Decimal:
     )
 
 
+def _check_losses(intent: OrderIntent, view: RiskView, market: Market, price: Decimal) -> None:
+    """A limit on losses is broken already; monitor-risk halts at its next look, and nothing slips in until then."""
+    del intent, market, price
+    if view.equity is None or view.loss_marks is None:
+        return
+    limits = PortfolioLimits(view.limits.max_drawdown_percent, view.limits.max_daily_loss)
+    for breach in breaches(limits, view.loss_marks, view.equity, {}):
+        raise OrderDenied(breach.rule, breach.sentence, limit=breach.limit, figure=breach.figure)
+
+
 def _check_free_balance(intent: OrderIntent, view: RiskView, market: Market, price: Decimal) -> None:
     limit = view.limits.min_free_balance
     if limit is None:
@@ -148,7 +159,7 @@ def _check_free_balance(intent: OrderIntent, view: RiskView, market: Market, pri
     if view.balance is None:
         raise OrderDenied("min_free_balance", "the balance is not known yet; wait for update-balance", limit=limit)
     value = order_value(intent.quantity, intent.side, intent.price, price)
-    free = view.balance.free - value / view.leverage.get(market.symbol, Decimal(1))
+    free = view.balance.free - view.spent - value / view.leverage.get(market.symbol, Decimal(1))
     free -= sum((_reserved(order, view) for order in view.orders), Decimal(0))
     if free < limit:
         raise OrderDenied(
@@ -206,6 +217,7 @@ def _rules_for(intent: OrderIntent, market: Market) -> "Sequence[_Rule]":
 _Rule = Callable[[OrderIntent, RiskView, Market, Decimal], None]
 _CLOSING_RULES: tuple[_Rule, ...] = (_check_order_value, _check_open_orders)
 _RISK_RULES: tuple[_Rule, ...] = (
+    _check_losses,
     *_CLOSING_RULES,
     _check_order_rate,
     _check_position_value,

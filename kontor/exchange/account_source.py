@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kontor.domain.account import Balance, Position
@@ -78,34 +78,54 @@ class AccountSource:
         return sorted(mine, key=lambda fill: fill.filled_at)
 
     async def transfers(self, since: datetime) -> Sequence[Transfer]:
-        """Money that came or left by anything but trading since then, oldest first; the newest page of it."""
-        params = dict(self._connection.venue.ledger_params)
+        """Money that came or left by anything but trading since then, oldest first."""
+        found = await self._statement(since, None, self._connection.venue.ledger_params)
+        return parse_transfers(found, since)
 
-        async def request() -> Sequence[Transfer]:
-            return parse_transfers(await self._ledger(since, params), since)
+    async def bills(self, since: datetime, until: datetime | None) -> Sequence[Bill]:
+        """Every movement of money from `since` up to `until`, oldest first; Incomplete when there are too many."""
+        found = parse_bills(await self._statement(since, until, {}), self._connection.venue.bill_kinds, since)
+        return [bill for bill in found if until is None or bill.at <= until]
 
-        return await self._ask("fetch_ledger", request)
-
-    async def bills(self, since: datetime) -> Sequence[Bill]:
-        """Every movement of money since then, oldest first."""
+    async def _statement(self, since: datetime, until: datetime | None, about: Entry) -> Sequence[Entry]:
+        """The account statement of a time, entries named twice included."""
         client, venue = self._connection.client, self._connection.venue
-        after, full = venue.bills_after, page_size(client, "fetchLedger")
+        full = page_size(client, "fetchLedger")
+        found: list[Entry] = []
+        for method in self._ledger_methods(since):
 
-        async def page(params: Entry) -> Sequence[Entry]:
-            return await self._ask("fetch_ledger", lambda: self._ledger(since, params))
+            async def page(params: Entry, method: str = method) -> Sequence[Entry]:
+                return await self._ask("fetch_ledger", lambda: self._ledger(method, since, until, {**about, **params}))
 
-        if not after:
-            return parse_bills(await page({}), venue.bill_kinds, since)
-        raw = await collect_by_id(page, after, lambda entry: str(entry["id"]), full)
-        return parse_bills(raw, venue.bill_kinds, since)
+            if venue.bills_after:
+                found += await collect_by_id(
+                    page, venue.bills_after, lambda entry: str(entry["id"]), full, all_or_none=True
+                )
+            else:
+                found += await page({})
+        return found
 
-    async def _ledger(self, since: datetime, params: Entry) -> Sequence[Entry]:
+    def _ledger_methods(self, since: datetime) -> Sequence[str]:
+        """The requests that together tell everything since then: for long ago the archive too."""
+        venue = self._connection.venue
+        age = self._connection.clock.now() - since
+        # Clocks differ, and pages take their time.
+        if venue.ledger_archive and age > venue.ledger_reach - timedelta(hours=1):
+            return venue.ledger_archive, venue.ledger_method
+        return (venue.ledger_method,)
+
+    async def _ledger(self, method: str, since: datetime, until: datetime | None, params: Entry) -> Sequence[Entry]:
         """A page of the account statement."""
-        client, own = self._connection.client, self._connection.venue.ledger_method
-        if not own:
-            return await client.fetch_ledger(None, milliseconds(since), None, dict(params))
-        answer = await getattr(client, own)({"begin": str(milliseconds(since)), **params})
-        return client.parse_ledger(answer["data"])
+        client = self._connection.client
+        if not method:
+            found = await client.fetch_ledger(None, milliseconds(since), None, dict(params))
+        else:
+            bounds = {"begin": str(milliseconds(since))} | ({} if until is None else {"end": str(milliseconds(until))})
+            answer = await getattr(client, method)({**bounds, **params})
+            found = client.parse_ledger(answer["data"])
+        # An entry that cannot be named or measured makes the whole answer one that cannot be read.
+        parse_bills(found, self._connection.venue.bill_kinds, since)
+        return found
 
     async def _open_stops(self, symbol: str | None) -> Sequence[Entry]:
         """Stops that rest at the venue, which lists them apart."""

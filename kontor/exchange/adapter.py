@@ -101,10 +101,10 @@ class CcxtExchange:
         self._require("fetchLedger")
         return await self._account.transfers(since)
 
-    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
-        """Every movement of the account's money since then, oldest first."""
+    async def fetch_bills(self, since: datetime, until: datetime | None = None) -> Sequence[Bill]:
+        """Every movement of the account's money from `since` up to `until`, oldest first; Incomplete when too many."""
         self._require("fetchLedger")
-        return await self._account.bills(since)
+        return await self._account.bills(since, until)
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""

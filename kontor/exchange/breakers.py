@@ -7,6 +7,7 @@ from kontor.errors import (
     AlreadyPlaced,
     ClockSkewed,
     ExchangeError,
+    Incomplete,
     NotSent,
     OrderNotFound,
     RateLimited,
@@ -61,7 +62,7 @@ class Breakers(Mapping[Priority, CircuitBreaker]):
 
 
 # The venue is there and has looked at the request: business, not trouble.
-ANSWERS = (Rejected, OrderNotFound, AlreadyPlaced, ClockSkewed)
+ANSWERS = (Rejected, Incomplete, OrderNotFound, AlreadyPlaced, ClockSkewed)
 # It asks for patience, which the rate budget gives it; or nothing was sent at all.
 NO_SIGN = (RateLimited, NeverSent)
 

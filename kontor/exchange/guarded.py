@@ -129,9 +129,9 @@ class GuardedExchange:
         """Money that came or left by anything but trading, oldest first."""
         return await self._read("fetch_transfers", lambda: self.inner.fetch_transfers(since), Priority.ACCOUNT)
 
-    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+    async def fetch_bills(self, since: datetime, until: datetime | None = None) -> Sequence[Bill]:
         """Every movement of the account's money since then, oldest first."""
-        return await self._read("fetch_bills", lambda: self.inner.fetch_bills(since), Priority.ACCOUNT)
+        return await self._read("fetch_bills", lambda: self.inner.fetch_bills(since, until), Priority.ACCOUNT)
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from kontor.errors import Incomplete
+
 logger = logging.getLogger(__name__)
 
 Entry = Mapping[str, Any]
@@ -14,8 +16,13 @@ FetchById = Callable[[Mapping[str, Any]], Awaitable[Sequence[Entry]]]
 MAX_PAGES = 100
 
 
-async def collect_by_id(fetch: FetchById, parameter: str, id_of: Callable[[Entry], str], full: int) -> Sequence[Entry]:
-    """Everything, each entry once: newest first, then what comes after the oldest id seen, until a page is not full."""
+async def collect_by_id(
+    fetch: FetchById, parameter: str, id_of: Callable[[Entry], str], full: int, *, all_or_none: bool = False
+) -> Sequence[Entry]:
+    """Everything, each entry once: newest first, then what comes after the oldest id seen, until a page is not full.
+
+    When there are more pages than MAX_PAGES, the newest of them, or Incomplete with `all_or_none`.
+    """
     found: dict[str, Entry] = {}
     params: dict[str, Any] = {}
     for _ in range(MAX_PAGES):
@@ -25,6 +32,8 @@ async def collect_by_id(fetch: FetchById, parameter: str, id_of: Callable[[Entry
         if not fresh or len(page) < full:
             return list(found.values())
         params = {parameter: min(page, key=_by_number)}
+    if all_or_none:
+        raise Incomplete(f"more than {MAX_PAGES} pages ({len(found)} entries); ask for a shorter time")
     logger.warning("pages_incomplete pages=%s entries=%s", MAX_PAGES, len(found))
     return list(found.values())
 

@@ -127,10 +127,10 @@ class Session:
         async with self._client.in_use() as exchange:
             return await exchange.fetch_transfers(since)
 
-    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+    async def fetch_bills(self, since: datetime, until: datetime | None = None) -> Sequence[Bill]:
         """Every movement of the account's money since then, oldest first."""
         async with self._client.in_use() as exchange:
-            return await exchange.fetch_bills(since)
+            return await exchange.fetch_bills(since, until)
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order once; the error raised says whether it may be sent again."""

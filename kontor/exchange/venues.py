@@ -37,6 +37,9 @@ class Venue:
     fills_by_kind: bool = False
     # ccxt's own request for it, where its unified one asks for one kind of market only and so misses transfers.
     ledger_method: str = ""
+    # The same for what is older than that request tells, and how far back it does tell.
+    ledger_archive: str = ""
+    ledger_reach: timedelta = timedelta(days=7)
     # Parameters that narrow the account's ledger down to transfers.
     ledger_params: Mapping[str, str] = field(default_factory=dict)
     # The account statement comes in pages; the parameter takes the last bill id seen.
@@ -73,6 +76,7 @@ OKX = Venue(
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
     expiry_headers=_okx_expiry,
     ledger_method="private_get_account_bills",
+    ledger_archive="private_get_account_bills_archive",
     ledger_params={"type": "1"},
     bills_after="after",
     bill_kinds={

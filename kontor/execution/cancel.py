@@ -8,6 +8,7 @@ from decimal import Decimal
 from kontor.domain.account import Position
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.intent import OrderIntent
+from kontor.domain.ledger import Pair
 from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import OPEN, Order, OrderType, Side
 from kontor.errors import ConfigError, OrderError
@@ -47,6 +48,26 @@ async def request_cancels(
     for order in asked:
         log.info("cancel requested client_order_id=%s state=%s actor=%s", order.client_order_id, order.state, actor)
     return asked
+
+
+async def cancel_entries(parts: Parts, *, actor: str) -> Sequence[Order]:
+    """Ask for cancels of everything of ours, resting or unsent, that could still take risk; those newly asked for.
+
+    What can only make a position smaller stays: stops, reduce-only orders, sales on spot. Needs no answer of the venue.
+    """
+    found = await parts.store.orders.find(parts.account, states=OPEN, limit=10_000)
+    names = [
+        order.client_order_id
+        for order in found
+        if order.strategy != EXTERNAL and order.cancel_requested_at is None and not _only_closes(order)
+    ]
+    return await request_cancels(parts, actor=actor, client_order_ids=names) if names else ()
+
+
+def _only_closes(order: Order) -> bool:
+    # By the symbol's own form: nobody can be short on spot, also while the venue's markets are not to be had.
+    is_spot = Pair.of(order.symbol).settle is None
+    return order.is_stop or order.reduce_only or (is_spot and order.side is Side.SELL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kontor.errors import ExchangeError
-from kontor.execution.halt import halt, halted, resume
+from kontor.execution.halt import CLOCK, halt, halted, resume
 from kontor.execution.parts import Parts
 from kontor.ports import Alert, DeskState, Notifier
 
 log = logging.getLogger(__name__)
 
 CLOCK_DRIFT = "clock_drift"
-ACTOR = "clock check"
+ACTOR = CLOCK
 # Of several measurements the one with the shortest round trip tells most.
 SAMPLES = 3
 

@@ -1,7 +1,7 @@
 """The halt switch of an account: while it is set the gate takes no new risk and the executor sends none."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,9 @@ from kontor.ports import DeskState
 log = logging.getLogger(__name__)
 
 HALTED = "halted"
+CLOCK, SHUTDOWN = "clock check", "shutdown"
+# Who ends a halt of theirs again without a person: it gives way to one that only a person ends.
+_ENDS_ITSELF = frozenset({CLOCK, SHUTDOWN})
 KEY_REFUSED = "Trading halted: the exchange refuses the key"
 # Longer than it takes to write a halt; should its writer die meanwhile, the next refusal halts.
 BLOCKING = timedelta(seconds=5)
@@ -19,22 +22,60 @@ BLOCKING = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why an account is halted, and by whom; with `blocked` nothing at all can be sent (the key is refused)."""
+    """Why an account is halted, and by whom; with `blocked` nothing at all can be sent (the key is refused).
+
+    With `cancels` what rests already and could still take risk is canceled, for as long as the halt lasts.
+    """
 
     reason: str
     actor: str
     at: datetime
     blocked: bool = False
+    cancels: bool = False
+
+    @property
+    def ends_itself(self) -> bool:
+        """Whoever called it ends it again: the clock is right, the desk is started anew."""
+        return self.actor in _ENDS_ITSELF and not self.blocked
 
 
-async def halt(state: DeskState, account: str, reason: str, *, actor: str, at: datetime, blocked: bool = False) -> Halt:
-    """Stop taking risk on an account until a person resumes it; the first reason stays, a block is added to it."""
+async def halt(
+    state: DeskState,
+    account: str,
+    reason: str,
+    *,
+    actor: str,
+    at: datetime,
+    blocked: bool = False,
+    cancels: bool = False,
+) -> Halt:
+    """Stop taking risk on an account until a person resumes it; the first reason that lasts stays.
+
+    A block, or the wish that resting entries be canceled, is added to a halt that is in force.
+    """
     known = await halted(state, account)
-    if known is not None and (known.blocked or not blocked):
-        return known
-    await state.set_attribute(account, HALTED, {"reason": reason, "actor": actor, "blocked": blocked}, at)
-    log.error("trading halted account=%s actor=%s reason=%s", account, actor, reason)
-    return Halt(reason, actor, at, blocked)
+    wanted = Halt(reason, actor, at, blocked, cancels)
+    if known is not None:
+        wanted = _both(known, wanted)
+        if wanted == known:
+            return known
+    value = {
+        "reason": wanted.reason,
+        "actor": wanted.actor,
+        "blocked": wanted.blocked,
+        "cancels": wanted.cancels,
+        "since": wanted.at.isoformat(),
+    }
+    await state.set_attribute(account, HALTED, value, at)
+    log.error("trading halted account=%s actor=%s reason=%s", account, wanted.actor, wanted.reason)
+    return wanted
+
+
+def _both(known: Halt, wanted: Halt) -> Halt:
+    """One halt for two: a block names itself, what lasts goes before what passes, and otherwise the first one stays."""
+    is_more = (wanted.blocked and not known.blocked) or (known.ends_itself and wanted.actor not in _ENDS_ITSELF)
+    told = wanted if is_more else known
+    return replace(told, blocked=known.blocked or wanted.blocked, cancels=known.cancels or wanted.cancels)
 
 
 async def block(state: DeskState, account: str, reason: str, *, actor: str, at: datetime) -> bool:
@@ -71,4 +112,6 @@ def halt_of(found: Snapshot[Any] | None) -> Halt | None:
     if found is None or not found.value:
         return None
     value = found.value
-    return Halt(value["reason"], value.get("actor", ""), found.at, bool(value.get("blocked")))
+    at = datetime.fromisoformat(value["since"]) if "since" in value else found.at
+    flags = bool(value.get("blocked")), bool(value.get("cancels"))
+    return Halt(value["reason"], value.get("actor", ""), at, *flags)

@@ -11,14 +11,14 @@ from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import OPEN, Order
 from kontor.errors import ExchangeError, KontorError, OrderNotFound
 from kontor.execution.cancel import request_cancels
-from kontor.execution.halt import halt, halted, resume
+from kontor.execution.halt import SHUTDOWN, halt, halted, resume
 from kontor.execution.parts import Parts
 from kontor.execution.submit import wait_for_outcome
 from kontor.resilience.deadline import DeadlineExceeded, deadline
 
 log = logging.getLogger(__name__)
 
-ACTOR = "shutdown"
+ACTOR = SHUTDOWN
 # The executor gets this share of the time; what it has not canceled by then is canceled from here.
 EXECUTORS_SHARE = 0.5
 PARALLEL = 8

@@ -2,16 +2,20 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from kontor.config import KontorConfig
 from kontor.domain.account import Balance, Position
-from kontor.domain.exposure import exposure_key
+from kontor.domain.exposure import exposure_key, spent
+from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.intent import Limits, RiskView
 from kontor.domain.market import Market, MarketKind, Ticker
 from kontor.domain.order import OPEN, OrderState
+from kontor.domain.portfolio import RiskMarks, coins_of, equity_of, marked
 from kontor.domain.snapshot import Snapshot
 from kontor.errors import ExchangeError
 from kontor.execution.halt import halted
@@ -43,7 +47,8 @@ def limits_of(config: KontorConfig) -> Limits:
         position_values=risk.position_values,
         max_orders_per_minute=risk.max_orders_per_minute,
         max_ticker_age=timedelta(seconds=risk.max_ticker_age_seconds),
-        losses_are_limited=risk.max_drawdown_percent is not None or risk.max_daily_loss is not None,
+        max_drawdown_percent=risk.max_drawdown_percent,
+        max_daily_loss=risk.max_daily_loss,
         restricted=frozenset(config.watchlist.restricted),
     )
 
@@ -115,29 +120,69 @@ async def _with_account(parts: Parts, view: RiskView) -> RiskView:
     fills = await store.orders.fills(account, since=min(since), limit=10_000) if since else []
     # What was bought a moment ago is held too, though no snapshot shows it yet: it needs a price like the rest.
     others = {order.symbol for order in orders} | {fill.symbol for fill in fills} | set(held)
-    others |= set(_spot_symbols(view.markets, balance))
+    others |= set(_held_spot(view.markets, balance))
     tickers = dict(await store.market.tickers(account, others)) | dict(view.tickers)
+    _count_fills(holdings, fills, view.markets, positions, balance)
+    leverage = {p.symbol: p.leverage for p in _values(positions) if p.leverage}
+    unseen = [fill for fill in fills if balance is not None and fill.filled_at > balance.at]
+    known = await known_marks(parts)
+    marks = _known_prices(known) | _marks(view.markets, positions, tickers, parts.config.capital_currency)
+    equity = equity_of(balance, marks).total if balance is not None else None
+    return replace(
+        view,
+        tickers=tickers,
+        holdings=holdings,
+        marks=marks,
+        leverage=leverage,
+        balance=balance,
+        spent=spent(unseen, view.markets, holdings, leverage),
+        orders=orders,
+        recent_orders=await _recent_orders(parts, view),
+        equity=equity,
+        loss_marks=_loss_marks(parts, known, equity, view.now),
+        losses_watched_at=known.at if known is not None else None,
+    )
+
+
+def _count_fills(
+    holdings: dict[str, Decimal],
+    fills: Collection[Fill],
+    markets: Mapping[str, Market],
+    positions: Snapshot[tuple[Position, ...]] | None,
+    balance: Balance | None,
+) -> None:
+    """Add what was traded since the holdings were read."""
     for fill in fills:
-        market = view.markets.get(fill.symbol)
+        market = markets.get(fill.symbol)
         snapshot = balance if market is not None and market.kind is MarketKind.SPOT else positions
         if market is not None and snapshot is not None and fill.filled_at > snapshot.at:
             key = exposure_key(market)
             holdings[key] = holdings.get(key, Decimal(0)) + fill.signed_quantity
-    return RiskView(
-        now=view.now,
-        limits=view.limits,
-        markets=view.markets,
-        tickers=tickers,
-        holdings=holdings,
-        marks=_marks(view.markets, positions, tickers),
-        leverage={p.symbol: p.leverage for p in _values(positions) if p.leverage},
-        balance=balance,
-        orders=orders,
-        halted=view.halted,
-        forbidden=view.forbidden,
-        recent_orders=await _recent_orders(parts, view),
-        losses_watched_at=await _watched_at(parts, view),
-    )
+
+
+async def known_marks(parts: Parts) -> Snapshot[RiskMarks | None] | None:
+    """What losses are counted from, as monitor-risk left it; a value of None: a person resumed, they begin anew."""
+    stored = await parts.store.desk.attribute(parts.account, RISK_MARKS)
+    if stored is None:
+        return None
+    return Snapshot(RiskMarks.from_json(stored.value) if stored.value else None, stored.at)
+
+
+def _known_prices(known: Snapshot[RiskMarks | None] | None) -> dict[str, Decimal]:
+    """Last prices of coins as monitor-risk found them; one that it found none for, however it asked, counts nothing."""
+    if known is None or known.value is None:
+        return {}
+    nothing = dict.fromkeys(known.value.unpriced, Decimal(0))
+    return nothing | {name: each.price for name, each in known.value.prices.items()}
+
+
+def _loss_marks(
+    parts: Parts, known: Snapshot[RiskMarks | None] | None, equity: Decimal | None, now: datetime
+) -> RiskMarks | None:
+    """The marks as of now: between two looks of monitor-risk a day may begin, and the peak may be passed."""
+    if known is None or known.value is None or equity is None:
+        return None
+    return marked(known.value, equity, now, ZoneInfo(parts.config.risk.trading_day_zone), {})
 
 
 async def _recent_orders(parts: Parts, view: RiskView) -> int:
@@ -162,34 +207,33 @@ async def _forbidden(parts: Parts) -> Mapping[str, str]:
     return {rule: reason for rule, reason in found.items() if reason}
 
 
-async def _watched_at(parts: Parts, view: RiskView) -> datetime | None:
-    """When losses were looked at last; a person who resumed trading has looked as well."""
-    if not view.limits.losses_are_limited:
-        return None
-    marks = await parts.store.desk.attribute(parts.account, RISK_MARKS)
-    return None if marks is None else marks.at
-
-
 def _values(positions: Snapshot[tuple[Position, ...]] | None) -> tuple[Position, ...]:
     return positions.value if positions else ()
 
 
-def _spot_symbols(markets: Mapping[str, Market], balance: Balance | None) -> list[str]:
-    """One spot market per currency held, so that each holding has a price."""
-    if balance is None:
-        return []
-    held = {name for name, currency in balance.currencies.items() if currency.total} - {balance.currency}
-    candidates = [market for market in markets.values() if market.kind is MarketKind.SPOT and market.base in held]
-    # The capital currency's own market last, so that it wins.
-    candidates.sort(key=lambda market: market.quote == balance.currency)
+def spot_symbols(markets: Mapping[str, Market], coins: Collection[str], capital: str) -> list[str]:
+    """One spot market per coin, so that each has a price; that against the capital currency where there is one."""
+    candidates = [market for market in markets.values() if market.kind is MarketKind.SPOT and market.base in coins]
+    candidates.sort(key=lambda market: market.quote == capital)
     return list({market.base: market.symbol for market in candidates}.values())
+
+
+def coin_tickers(tickers: Mapping[str, Ticker], markets: Mapping[str, Market], capital: str) -> Mapping[str, Ticker]:
+    """Tickers by coin; that against the capital currency where there is one."""
+    found = [(market, ticker) for name, ticker in tickers.items() if (market := markets.get(name)) is not None]
+    found.sort(key=lambda pair: pair[0].quote == capital)
+    return {market.base: ticker for market, ticker in found if market.kind is MarketKind.SPOT}
+
+
+def _held_spot(markets: Mapping[str, Market], balance: Balance | None) -> list[str]:
+    return spot_symbols(markets, coins_of(balance), balance.currency) if balance is not None else []
 
 
 def _holdings(
     markets: Mapping[str, Market], positions: Snapshot[tuple[Position, ...]] | None, balance: Balance | None
 ) -> dict[str, Decimal]:
     holdings = {position.symbol: position.signed_quantity for position in _values(positions)}
-    for symbol in _spot_symbols(markets, balance):
+    for symbol in _held_spot(markets, balance):
         base = markets[symbol].base
         if balance is not None:
             holdings[base] = balance.currencies[base].total
@@ -200,9 +244,9 @@ def _marks(
     markets: Mapping[str, Market],
     positions: Snapshot[tuple[Position, ...]] | None,
     tickers: Mapping[str, Ticker],
+    capital: str,
 ) -> dict[str, Decimal]:
     marks = {position.symbol: position.mark_price or position.entry_price for position in _values(positions)}
-    for symbol, ticker in tickers.items():
-        if ticker.last is not None and symbol in markets:
-            marks[exposure_key(markets[symbol])] = ticker.last
-    return marks
+    swaps = {name: each for name, each in tickers.items() if name in markets and markets[name].kind is MarketKind.SWAP}
+    priced = {**swaps, **coin_tickers(tickers, markets, capital)}
+    return marks | {name: ticker.last for name, ticker in priced.items() if ticker.last is not None}

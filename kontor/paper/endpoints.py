@@ -104,7 +104,7 @@ ENDPOINTS = (
     _private("GET", "account/trade-fee", rest_account.trade_fee, 5, 2),
     _private("POST", "account/set-position-mode", rest_account.set_position_mode, 5, 2),
     _private("GET", "account/bills", rest_account.bills, 5, 1),
-    _private("GET", "account/bills-archive", rest_account.bills, 5, 2),
+    _private("GET", "account/bills-archive", rest_account.archived_bills, 5, 2),
     _private("GET", "asset/balances", rest_asset.balances, 6, 1),
     _private("POST", "asset/transfer", rest_asset.transfer, 2, 1),
     _private("GET", "asset/transfer-state", rest_asset.transfer_state, 10, 1),

@@ -8,6 +8,7 @@ from kontor.paper.replies import Call, Refusal, Reply, missing, wrong
 
 MARGIN_MODES = {"cross", "isolated"}
 MAX_NAMED = 20
+RECENT_DAYS, ARCHIVE_DAYS = 7, 92
 
 
 def balance(call: Call) -> Reply:
@@ -78,13 +79,23 @@ def trade_fee(call: Call) -> Reply:
 
 
 def bills(call: Call) -> Reply:
-    """Movements of cash, newest first."""
+    """Movements of cash of the last seven days, newest first."""
+    return _bills(call, RECENT_DAYS)
+
+
+def archived_bills(call: Call) -> Reply:
+    """Movements of cash of the last three months, newest first."""
+    return _bills(call, ARCHIVE_DAYS)
+
+
+def _bills(call: Call, days: int) -> Reply:
     wanted = {name: call.params.get(name) for name in ("ccy", "type", "subType", "instType", "instId", "mgnMode")}
     asked = {name: value for name, value in wanted.items() if value}
     if call.params.get("ctType") == "inverse":
         return Reply([])
     linear = call.params.get("ctType") == "linear"
-    rows = (rendering_account.bill(item) for item in call.venue.bills(call.account))
+    oldest = call.venue.clock.now_ms() - days * 24 * 3600 * 1000
+    rows = (rendering_account.bill(item) for item in call.venue.bills(call.account) if item.ts >= oldest)
     fitting = (
         row
         for row in rows

@@ -85,8 +85,12 @@ class Exchange(Protocol):
         """Money that came or left by anything but trading, oldest first; NotSupported where no venue list tells."""
         ...
 
-    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
-        """Every movement of the account's money since then, oldest first; NotSupported where no venue list tells."""
+    async def fetch_bills(self, since: datetime, until: datetime | None = None) -> Sequence[Bill]:
+        """Every movement of the account's money from `since` on, up to `until`, oldest first.
+
+        Raises NotSupported where no venue list tells, and Incomplete when there are more than can be fetched: ask for
+        a shorter time.
+        """
         ...
 
     async def create_order(self, order: Order) -> OrderReport:

@@ -1,6 +1,7 @@
 """A replay from start to end: recorded prices, the desk's own runner, exits, limits, executor and books."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,9 @@ from kontor.domain.fill import Fill
 from kontor.domain.ledger import profit_and_loss
 from kontor.domain.market import Candles
 from kontor.domain.order import OPEN, OrderState
-from kontor.domain.portfolio import equity_of
+from kontor.domain.portfolio import coins_of
 from kontor.domain.ranges import RANGE_CANDLES, RANGE_TIMEFRAMES, Range, nearest_levels
+from kontor.domain.strategy_position import by_hand
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.executor import Executor
 from kontor.execution.halt import halted
@@ -30,6 +32,7 @@ from kontor.strategies.hosts import DirectHost
 from kontor.trading.exits import check_exits
 from kontor.trading.ledger import compare_with_bills
 from kontor.trading.monitor import monitor_risk
+from kontor.trading.positions import holders
 from kontor.trading.runner import load_all, run_strategies
 from kontor.trading.stops import keep_stops
 
@@ -70,6 +73,10 @@ class ReplayResult:
     earned: dict[str, Decimal] = field(default_factory=dict)
     # Where our ledger and the exchange's own account statement differ, by currency; None: nothing was traded.
     apart: dict[str, Decimal] | None = None
+    # Where positions of strategies and people do not sum to what the exchange holds, by key: theirs less ours.
+    positions_apart: dict[str, Decimal] = field(default_factory=dict)
+    # Rows of the ledger by kind.
+    booked: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +169,8 @@ async def _step(desk: ReplayDesk, result: ReplayResult) -> None:
 async def _note_equity(desk: ReplayDesk, result: ReplayResult) -> None:
     """What the account is worth, coins at their last price."""
     view = await load_view(desk, (), reduces=True)
-    equity = equity_of(view.balance, view.marks) if view.balance is not None else None
-    if isinstance(equity, Decimal):
-        result.equity.append((desk.clock.now(), equity))
+    if view.equity is not None:
+        result.equity.append((desk.clock.now(), view.equity))
 
 
 def _count(result: ReplayResult, error: str) -> None:
@@ -229,8 +235,21 @@ async def _execute(desk: ReplayDesk, until: "asyncio.Future[Any] | None" = None)
     await _refresh_account(desk)
 
 
+async def _positions_apart(desk: ReplayDesk) -> dict[str, Decimal]:
+    """What the exchange says is held, and what the fills of strategies, and of people, come to."""
+    markets = await desk.exchange.load_markets()
+    balance = await desk.exchange.fetch_balance()
+    held = {each.symbol: each.signed_quantity for each in await desk.exchange.fetch_positions()}
+    held |= coins_of(balance)
+    shared = (await holders(desk, markets)).shared
+    left = by_hand(shared.positions, held, markets)
+    differ = {key: left.get(key, Decimal(0)) - shared.by_hand.get(key, Decimal(0)) for key in {*left, *shared.by_hand}}
+    return {key: difference for key, difference in sorted(differ.items()) if difference}
+
+
 async def _finish(desk: ReplayDesk, result: ReplayResult) -> None:
     await _refresh_account(desk)
+    result.positions_apart = await _positions_apart(desk)
     result.fills = list(await desk.store.orders.strategy_fills(desk.account))
     counts = await desk.store.orders.counts(desk.account)
     result.orders = {state.value: count for state, count in sorted(counts.items())}
@@ -239,7 +258,9 @@ async def _finish(desk: ReplayDesk, result: ReplayResult) -> None:
         result.refused[rule] = result.refused.get(rule, 0) + 1
     compared = await compare_with_bills(desk)
     result.apart = None if compared is None else dict(compared.apart)
-    for line in profit_and_loss(await desk.store.account.ledger(desk.account), UTC):
+    entries = await desk.store.account.ledger(desk.account)
+    result.booked = dict(sorted(Counter(entry.kind.value for entry in entries).items()))
+    for line in profit_and_loss(entries, UTC):
         result.earned[line.strategy] = result.earned.get(line.strategy, Decimal(0)) + line.net
     halt = await halted(desk.store.desk, desk.account)
     result.halted = halt.reason if halt else None

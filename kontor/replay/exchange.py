@@ -144,7 +144,7 @@ class ReplayExchange:
         del since
         return ()
 
-    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+    async def fetch_bills(self, since: datetime, until: datetime | None = None) -> Sequence[Bill]:
         """The paper exchange's own account statement."""
         kinds = {"transfer": EntryKind.TRANSFER, "funding": EntryKind.FUNDING}
         found = [
@@ -158,7 +158,7 @@ class ReplayExchange:
             )
             for each in reversed(self._venue.bills(self._account))
         ]
-        return [each for each in found if each.at >= since]
+        return [each for each in found if each.at >= since and (until is None or each.at <= until)]
 
     async def create_order(self, order: Order) -> OrderReport:
         """Send one order."""

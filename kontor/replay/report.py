@@ -105,6 +105,11 @@ def told(result: ReplayResult, figures: Statistics) -> list[tuple[str, str]]:
         lines.append(
             ("ledger", f"differs from the exchange's bills: {differs}" if differs else "equals the exchange's bills")
         )
+    if result.booked:
+        lines.append(("ledger's rows", ", ".join(f"{count} {kind}" for kind, count in result.booked.items())))
+    apart = ", ".join(f"{difference:+f} {name}" for name, difference in sorted(result.positions_apart.items()))
+    if apart or result.fills:
+        lines.append(("positions", f"the exchange holds more than ours: {apart}" if apart else "equal the exchange's"))
     lines += [(f"refused, {count} times", rule) for rule, count in sorted(result.refused.items())]
     lines += [("halted", result.halted)] if result.halted else []
     return lines + [(f"error, {count} times", error) for error, count in sorted(result.errors.items())]

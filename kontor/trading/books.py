@@ -36,6 +36,11 @@ class Books:
     # Protective stops that may still change something, by (strategy, symbol); no strategy sees them.
     stops: Mapping[tuple[str, str], tuple[Order, ...]] = field(default_factory=dict)
 
+    @property
+    def capital(self) -> Decimal:
+        """What the account is worth: what coins were bought with is still capital, only not cash."""
+        return self.units.total_capital
+
     def position(self, strategy: str, symbol: str) -> StrategyPosition:
         """What a strategy holds there."""
         return self.positions.get((strategy, symbol)) or StrategyPosition(strategy, symbol)
@@ -90,7 +95,7 @@ async def load_books(parts: Parts, symbols: Collection[str] = ()) -> Books:
         stops={key: tuple(some) for key, some in stops.items()},
         unsettled=frozenset((order.strategy, order.symbol) for order in short if order.strategy)
         | {key for key in positions if key[1] in found.strays},
-        units=figures(unit_rules(parts.config), view.balance.total, units),
+        units=figures(unit_rules(parts.config), view.equity or _NOTHING, units),
     )
 
 

@@ -19,7 +19,7 @@ from kontor.domain.ledger import (
     money_moved,
 )
 from kontor.domain.market import MarketKind
-from kontor.errors import NotSupported
+from kontor.errors import Incomplete, NotSupported
 from kontor.execution.parts import Parts
 from kontor.execution.view import load_markets
 from kontor.ports import HistoryMark
@@ -32,6 +32,8 @@ MARK = "ledger_mark"
 # How far back venues tell their bills, at least.
 BILLS_BACK = timedelta(days=7)
 OVERLAP = timedelta(hours=1)
+# What is fetched at once; where there is more than the venue lists, ever shorter parts.
+LONGEST_PART, SHORTEST_PART = timedelta(days=7), timedelta(seconds=1)
 LOOKS = 3
 SETTLE_SECONDS = 2.0
 
@@ -43,10 +45,15 @@ class LedgerReport:
     booked: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
     has_bills: bool = True
+    # Up to where bills are booked when the venue's list cannot be fetched to its end; the next run goes on there.
+    incomplete: str | None = None
 
     def __str__(self) -> str:
         rows = ", ".join(f"{count} {kind}" for kind, count in sorted(self.booked.items()))
-        return f"booked {rows or 'nothing'}" + (f", {self.waiting} fills wait for their order" if self.waiting else "")
+        waiting = f", {self.waiting} fills wait for their order" if self.waiting else ""
+        return f"booked {rows or 'nothing'}{waiting}" + (
+            f", bills only up to {self.incomplete}" if self.incomplete else ""
+        )
 
 
 async def book_ledger(parts: Parts) -> LedgerReport:
@@ -99,23 +106,41 @@ async def _strategy(parts: Parts, fill: Fill, known: dict[str, str | None]) -> s
     return known[name]
 
 
-async def _bills(parts: Parts, until: object, report: LedgerReport) -> tuple[list[LedgerEntry], str | None]:
-    now = parts.clock.now()
-    since = datetime.fromisoformat(until) - OVERLAP if isinstance(until, str) else now - BILLS_BACK
+async def _bills(parts: Parts, mark: object, report: LedgerReport) -> tuple[list[LedgerEntry], str | None]:
+    """Rows of the bills since the mark that no fill tells, and the new mark: how far the list is known to its end."""
+    known = datetime.fromisoformat(mark) if isinstance(mark, str) else None
+    since = known - OVERLAP if known is not None else parts.clock.now() - BILLS_BACK
     try:
-        bills = await parts.exchange.fetch_bills(since)
+        bills, until = await _statement(parts, since, report)
     except NotSupported as error:
         log.info("no bills account=%s error=%s", parts.account, error)
         report.has_bills = False
         return [], None
     prices = await _coin_prices(parts)
-    capital = parts.config.capital_currency
-    rows = [
-        entry_of_bill(bill, Decimal(1) if bill.currency == capital else prices.get(bill.currency))
-        for bill in bills
-        if bill.kind is not EntryKind.TRADE
-    ]
-    return rows, now.isoformat()
+    rows = [entry_of_bill(bill, prices.get(bill.currency)) for bill in bills if bill.kind is not EntryKind.TRADE]
+    return rows, (until if known is None else max(known, until)).isoformat()
+
+
+async def _statement(parts: Parts, since: datetime, report: LedgerReport) -> tuple[list[Bill], datetime]:
+    """The venue's bills since then, in parts short enough to be fetched whole, and until when they are complete."""
+    found: list[Bill] = []
+    step = LONGEST_PART
+    while True:
+        now = parts.clock.now()
+        # The last part is open: the venue's clock may be ahead of ours.
+        until = since + step if since + step < now else None
+        try:
+            found += await parts.exchange.fetch_bills(since, until)
+        except Incomplete as error:
+            if step <= SHORTEST_PART:
+                report.incomplete = since.isoformat()
+                log.error("bills incomplete account=%s until=%s error=%s", parts.account, report.incomplete, error)  # noqa: TRY400
+                return found, since
+            step = max(step / 4, SHORTEST_PART)
+            continue
+        if until is None:
+            return found, now
+        since, step = until, min(step * 2, LONGEST_PART)
 
 
 async def _coin_prices(parts: Parts) -> Mapping[str, Decimal]:

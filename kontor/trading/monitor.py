@@ -1,7 +1,6 @@
 """Watching the portfolio's limits: what breaks one halts trading, until a person resumes it."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,22 +9,20 @@ from zoneinfo import ZoneInfo
 from kontor.config import KontorConfig
 from kontor.domain.intent import RiskView
 from kontor.domain.order import OrderState
-from kontor.domain.outside import Transfer
-from kontor.domain.portfolio import Breach, PortfolioLimits, RiskMarks, breaches, equity_of, marked, value_of
-from kontor.errors import KontorError, NotSupported
-from kontor.execution.halt import halt, halted
+from kontor.domain.portfolio import Breach, PortfolioLimits, breaches, marked
+from kontor.execution.cancel import cancel_entries
+from kontor.execution.halt import Halt, halt, halted
 from kontor.execution.parts import Parts
-from kontor.execution.view import RISK_MARKS, load_view
+from kontor.execution.view import RISK_MARKS
 from kontor.ports import DeskState
+from kontor.trading.valuing import Valuation, value_account
 
 log = logging.getLogger(__name__)
 
 MARKS = RISK_MARKS
+ACTOR = "monitor-risk"
 ORDER_RATE = "max_orders_per_minute"
-# Transfers are asked for this far back: what was counted once is not counted again.
-_BACK = timedelta(hours=26)
 SETTLE_SECONDS = 2.0
-_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -40,30 +37,42 @@ class RiskReport:
     # This look halted trading; `halted` may also be somebody else's doing.
     halted_now: bool = False
     halted: str | None = None
+    # Entries whose cancel this look has asked for.
+    canceled: list[str] = field(default_factory=list)
+    # Coins that are held and have never had a price: they count nothing.
+    unpriced: list[str] = field(default_factory=list)
+    # Why drawdown and the day's loss could not be told; the gate takes no new risk when this lasts.
+    unjudged: str | None = None
 
 
 async def monitor_risk(parts: Parts) -> RiskReport:
-    """Hold equity and exposure against the limits, and halt trading on a breach.
+    """Hold equity and exposure against the limits; a breach halts trading and cancels what could still take risk.
 
-    Raises KontorError when the account cannot be judged: no balance yet, or a coin without a price.
+    Raises KontorError when the account cannot be looked at. Cancels of a halt in force are asked for before that, again
+    with every look: an order may come to light that nobody knew of.
     """
+    canceled = await cancel_while_halted(parts)
     look = await _look(parts)
     if look.breaches:
         # A transfer can show in the balance before it is listed: what is gone a moment later is no loss.
         await parts.clock.sleep(SETTLE_SECONDS)
         look = await _look(parts)
-    await parts.store.account.save_equity(parts.account, look.equity, parts.clock.now())
-    await parts.store.desk.set_attribute(parts.account, MARKS, look.marks.to_json(), parts.clock.now())
-    marks, found = look.marks, [*look.breaches, *await _order_rate(parts)]
-    report = RiskReport(look.equity, marks.peak, marks.day_start, look.exposure, found)
-    before = await halted(parts.store.desk, parts.account)
-    if found and before is None:
-        reason = "; ".join(breach.sentence for breach in found)
-        await halt(parts.store.desk, parts.account, reason, actor="monitor-risk", at=parts.clock.now())
-        report.halted_now, report.halted = True, reason
-    elif before is not None:
-        report.halted = before.reason
+    report = look.report
+    report.breaches += await _order_rate(parts)
+    report.canceled = canceled
+    await parts.store.account.save_equity(parts.account, report.equity, parts.clock.now())
+    if report.unjudged is None:
+        await parts.store.desk.set_attribute(parts.account, MARKS, look.marks, parts.clock.now())
+    await _halt_on_breach(parts, report)
     return report
+
+
+async def cancel_while_halted(parts: Parts) -> list[str]:
+    """Ask for cancels of all entries while a halt in force wants them gone; the names of those newly asked for."""
+    known = await halted(parts.store.desk, parts.account)
+    if known is None or not known.cancels:
+        return []
+    return [order.client_order_id for order in await cancel_entries(parts, actor=f"halt by {known.actor}")]
 
 
 def limits_of(config: KontorConfig) -> PortfolioLimits:
@@ -92,43 +101,67 @@ def held_values(view: RiskView) -> dict[str, Decimal]:
     }
 
 
+async def _halt_on_breach(parts: Parts, report: RiskReport) -> None:
+    before: Halt | None = await halted(parts.store.desk, parts.account)
+    report.halted = before.reason if before is not None else None
+    if not report.breaches:
+        return
+    reason = "; ".join(breach.sentence for breach in report.breaches)
+    now = parts.clock.now()
+    found = await halt(parts.store.desk, parts.account, reason, actor=ACTOR, at=now, cancels=True)
+    report.halted = found.reason
+    report.halted_now = before is None or before.ends_itself
+    report.canceled += await cancel_while_halted(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
-    equity: Decimal
-    exposure: Decimal
-    marks: RiskMarks
-    breaches: list[Breach]
+    report: RiskReport
+    marks: dict[str, object]
+
+    @property
+    def breaches(self) -> list[Breach]:
+        return self.report.breaches
 
 
 async def _look(parts: Parts) -> _Look:
-    """The account now; the balance is asked of the venue between two looks at its transfers, which must agree."""
-    before, balance, transfers = await _transfers(parts), await parts.exchange.fetch_balance(), await _transfers(parts)
-    for _ in range(_TRIES):
-        if before == transfers:
-            break
-        before, balance, transfers = transfers, await parts.exchange.fetch_balance(), await _transfers(parts)
-    await parts.store.account.save_balance(parts.account, balance)
-    view = await load_view(parts, (), reduces=True)
-    equity = equity_of(balance, view.marks)
-    if isinstance(equity, str):
-        raise KontorError(f"{equity} has no price, so drawdown and daily loss cannot be judged; refresh the tickers")
-    known = await parts.store.desk.attribute(parts.account, MARKS)
-    marks_before = RiskMarks.from_json(known.value) if known and known.value else None
+    worth = await value_account(parts)
+    limits, equity = limits_of(parts.config), worth.equity.total
     zone = ZoneInfo(parts.config.risk.trading_day_zone)
-    valued = {each.name: value_of(each, balance.currency, view.marks) for each in transfers}
-    moved = {name: value for name, value in valued.items() if value is not None}
-    marks = marked(marks_before, equity, parts.clock.now(), zone, moved)
-    values = held_values(view)
-    found = list(breaches(limits_of(parts.config), marks, equity, values))
-    return _Look(equity, sum(values.values(), Decimal(0)), marks, found)
+    marks = marked(worth.before, equity, parts.clock.now(), zone, worth.moved)
+    values = held_values(worth.view)
+    unjudged = _unjudged(limits, worth)
+    report = RiskReport(
+        equity,
+        marks.peak,
+        marks.day_start,
+        sum(values.values(), Decimal(0)),
+        breaches=list(breaches(limits if unjudged is None else limits.without_losses(), marks, equity, values)),
+        unpriced=sorted(worth.equity.unpriced),
+        unjudged=unjudged,
+    )
+    if worth.equity.unpriced or worth.old:
+        log.warning(
+            "coins without a price account=%s counted_nothing=%s at_an_old_price=%s",
+            parts.account,
+            ",".join(report.unpriced),
+            ",".join(sorted(worth.old)),
+        )
+    return _Look(report, worth.marks(marks).to_json())
 
 
-async def _transfers(parts: Parts) -> Sequence[Transfer]:
-    """Transfers of the last day; none at a venue that does not list them."""
-    try:
-        return list(await parts.exchange.fetch_transfers(since=parts.clock.now() - _BACK))
-    except NotSupported:
-        return []
+def _unjudged(limits: PortfolioLimits, worth: Valuation) -> str | None:
+    """Why losses cannot be told, where somebody limits them."""
+    if not limits.limit_losses or not worth.is_guess:
+        return None
+    held = ", ".join(
+        f"{name} (last worth {value:.2f}, at {worth.prices[name].at:%Y-%m-%d %H:%M} UTC)"
+        for name, value in sorted(worth.old.items())
+    )
+    return (
+        f"no price is to be had for {held}, so drawdown and the day's loss cannot be told; sell or withdraw it, or see"
+        " why the venue has no price"
+    )
 
 
 async def _order_rate(parts: Parts) -> list[Breach]:

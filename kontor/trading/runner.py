@@ -150,7 +150,7 @@ async def view_of(parts: Parts, each: Ready, books: Books, data: CandleData) -> 
             orders=books.orders_of(each.name, symbol),
             range=found,
         )
-    capital = books.balance.total * each.settings.capital_share_percent / 100
+    capital = books.capital * each.settings.capital_share_percent / 100
     return MarketView(
         strategy=each.name,
         now=books.view.now,

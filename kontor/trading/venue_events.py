@@ -1,12 +1,13 @@
 """What the venue does of itself: markets that are suspended or delisted, and maintenance. Told once, and acted upon."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kontor.domain.identity import EXTERNAL
-from kontor.domain.market import Market
+from kontor.domain.ledger import MANUAL
+from kontor.domain.market import Market, MarketKind
 from kontor.errors import ExchangeError, NotSupported, OnMaintenance
 from kontor.execution.parts import Parts
 from kontor.execution.view import MAINTENANCE, load_markets
@@ -33,25 +34,46 @@ async def watch_venue(parts: Parts, notifier: Notifier | None = None) -> VenueRe
     first balance.
     """
     report = VenueReport(maintenance=await _maintenance(parts))
+    # Known by itself: what fails below must not leave entries refused once the venue is open again.
+    await _tell_maintenance(parts, report, notifier)
     books = await load_books(parts)
     markets = await load_markets(parts)
     for symbol, holders in sorted(_symbols(parts, books).items()):
         trouble = _trouble(markets.get(symbol))
         if trouble:
-            report.markets[symbol] = trouble + (f"; held by {', '.join(sorted(holders))}" if holders else "")
-    await _tell(parts, report, notifier)
+            report.markets[symbol] = trouble + _held_by(holders)
+    await _tell_markets(parts, report, notifier)
     return report
 
 
 def _symbols(parts: Parts, books: Books) -> Mapping[str, set[str]]:
-    """What strategies trade or hold, with those that hold it."""
+    """What strategies trade, and what is held by whomever, with those that hold it."""
     found: dict[str, set[str]] = {
         symbol: set() for each in parts.config.strategies.values() if each.enabled for symbol in each.symbols
     }
     for (name, symbol), position in books.positions.items():
         if position.is_open and name != EXTERNAL:
             found.setdefault(symbol, set()).add(name)
+    for key, quantity in books.by_hand().items():
+        market = _market_of(books.view.markets, key)
+        if market is not None and abs(quantity) >= max(market.min_quantity, market.quantity_step):
+            found.setdefault(market.symbol, set()).add(MANUAL)
     return found
+
+
+def _market_of(markets: Mapping[str, Market], key: str) -> Market | None:
+    """The market on which a holding can be closed; of a coin the first one that still trades, if any does."""
+    if key in markets:
+        return markets[key]
+    found = [market for market in markets.values() if market.kind is MarketKind.SPOT and market.base == key]
+    return min(found, key=lambda market: (bool(_trouble(market)), market.symbol), default=None)
+
+
+def _held_by(holders: Collection[str]) -> str:
+    if not holders:
+        return ""
+    by_hand = " (what is held by hand is yours to close)" if MANUAL in holders else ""
+    return f"; held by {', '.join(sorted(holders))}{by_hand}"
 
 
 def _trouble(market: Market | None) -> str:
@@ -80,11 +102,10 @@ async def _maintenance(parts: Parts) -> str | None:
     return f"{exchange} is on {raw['status']}" + (f" until {raw['eta']}" if raw.get("eta") else "")
 
 
-async def _tell(parts: Parts, report: VenueReport, notifier: Notifier | None) -> None:
+async def _tell_markets(parts: Parts, report: VenueReport, notifier: Notifier | None) -> None:
     now, state, account = parts.clock.now(), parts.store.desk, parts.account
-    known, closed = await state.attribute(account, EVENTS), await state.attribute(account, MAINTENANCE)
+    known = await state.attribute(account, EVENTS)
     before: Mapping[str, str] = known.value if known and known.value else {}
-    was_closed = str(closed.value) if closed and closed.value else None
     alerts = [
         Alert(f"Market: {symbol}", report.markets[symbol], "critical", now, account, event="market.changed")
         for symbol in sorted(report.markets.keys() - before.keys())
@@ -93,15 +114,28 @@ async def _tell(parts: Parts, report: VenueReport, notifier: Notifier | None) ->
         Alert(f"Market: {symbol}", "It trades as before.", "info", now, account, event="market.changed")
         for symbol in sorted(before.keys() - report.markets.keys())
     ]
+    if report.markets != before:
+        await state.set_attribute(account, EVENTS, report.markets, now)
+    _notify(notifier, alerts)
+
+
+async def _tell_maintenance(parts: Parts, report: VenueReport, notifier: Notifier | None) -> None:
+    now, state, account = parts.clock.now(), parts.store.desk, parts.account
+    closed = await state.attribute(account, MAINTENANCE)
+    was_closed = str(closed.value) if closed and closed.value else None
+    alerts: list[Alert] = []
     if report.maintenance and not was_closed:
         text = f"{report.maintenance}; entries wait, exits and stops stay"
         alerts.append(Alert("The venue is on maintenance", text, "warning", now, account, event="venue.maintenance"))
     if was_closed and not report.maintenance:
         alerts.append(Alert("The venue is open again", "Orders pass.", "info", now, account, event="venue.maintenance"))
-    if report.markets != before:
-        await state.set_attribute(account, EVENTS, report.markets, now)
     if report.maintenance != was_closed:
         await state.set_attribute(account, MAINTENANCE, report.maintenance, now)
-    if notifier is not None:
-        for alert in alerts:
-            notifier.notify(alert)
+    _notify(notifier, alerts)
+
+
+def _notify(notifier: Notifier | None, alerts: Sequence[Alert]) -> None:
+    if notifier is None:
+        return
+    for alert in alerts:
+        notifier.notify(alert)

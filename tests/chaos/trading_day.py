@@ -1,8 +1,8 @@
 """A day of three strategies at once on the paper exchange's engine, in one process on one virtual clock.
 
 `python -m tests.chaos.trading_day --hours 24`: trend, range and grid on swaps and spot, limits and stops. At the end
-our ledger equals the exchange's account statement to the cent, no limit was breached, and the exchange has refused
-nothing that the gate should have caught.
+our ledger equals the exchange's account statement to the cent, funding included, the strategies' positions sum to what
+the exchange holds, no limit was breached, and the exchange has refused nothing that the gate should have caught.
 """
 
 import argparse
@@ -94,6 +94,11 @@ def problems(result: ReplayResult) -> list[str]:
     found = [f"error, {count} times: {error}" for error, count in result.errors.items()]
     if result.apart:
         found.append(f"our ledger and the exchange's bills differ: {result.apart}")
+    if result.positions_apart:
+        found.append(f"the strategies' positions do not sum to what the exchange holds: {result.positions_apart}")
+    # Paid every eight hours to whom holds a swap then; in a longer day somebody does.
+    if result.end - result.begin > timedelta(hours=8) and not result.booked.get("funding"):
+        found.append("the ledger has no funding")
     if result.halted:
         found.append(f"a limit was breached: {result.halted}")
     if result.orders.get("REJECTED"):

@@ -20,6 +20,7 @@ from kontor.domain.venue_profile import VenueProfile
 from kontor.errors import (
     AuthenticationFailed,
     ExchangeError,
+    Incomplete,
     InsufficientFunds,
     NotSent,
     NotSupported,
@@ -179,11 +180,14 @@ class FakeExchange:
         transfers = self.venue.transfers
         return await self._request("transfers", lambda: [each for each in transfers if each.at >= since])
 
-    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+    async def fetch_bills(self, since: datetime, until: datetime | None = None) -> Sequence[Bill]:
         if self.venue.bills is None:
             raise NotSupported("fake has no fetchLedger")
         bills = self.venue.bills
-        return await self._request("bills", lambda: [each for each in bills if each.at >= since])
+        found = [each for each in bills if each.at >= since and (until is None or each.at <= until)]
+        if len(found) > self.venue.most_bills:
+            raise Incomplete(f"{len(found)} bills are more than can be fetched")
+        return await self._request("bills", lambda: found)
 
     async def fetch_positions(self) -> Sequence[Position]:
         return await self._request("positions", lambda: self.venue.positions(self.clock.now()))

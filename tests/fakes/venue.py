@@ -55,6 +55,10 @@ class Venue:
     # None is a venue that does not tell.
     transfers: list[Transfer] | None = None
     bills: list[Bill] | None = None
+    most_bills: int = 10_000
+    # Coins that no trade here brought, and markets that have no last price.
+    coins: dict[str, Decimal] = field(default_factory=dict)
+    unpriced: set[str] = field(default_factory=set)
 
     def accept(self, order: Order, at: datetime) -> OrderReport:
         """Take an order; a client id that is known is refused, as every venue with such ids does."""
@@ -175,13 +179,15 @@ class Venue:
         spot = {m.base: self.holding(s) for s, m in self.markets.items() if m.kind is MarketKind.SPOT}
         cost = sum((f.signed_quantity * f.price for f in self.fills if self._is_spot(f.symbol)), Decimal(0))
         cash = self.cash - cost
+        for name, quantity in self.coins.items():
+            spot[name] = spot.get(name, Decimal(0)) + quantity
         currencies = {name: CurrencyBalance(held, Decimal(0), held) for name, held in spot.items() if held}
         currencies["USD"] = CurrencyBalance(cash, Decimal(0), cash)
         return Balance("USD", cash, cash, Decimal(0), at, currencies)
 
     def tickers(self, at: datetime) -> dict[str, Ticker]:
         """Everything trades at PRICE."""
-        return {symbol: Ticker(symbol, PRICE, at) for symbol in self.markets}
+        return {symbol: Ticker(symbol, PRICE, at) for symbol in self.markets if symbol not in self.unpriced}
 
     def _is_spot(self, symbol: str) -> bool:
         return symbol in self.markets and self.markets[symbol].kind is MarketKind.SPOT

@@ -332,3 +332,23 @@ async def test_the_accounts_set_up_is_read_and_its_leverage_set(parts: Parts) ->
     assert "the venue has leverage 7 on BTC/USD:USD, setup.leverage says 5" in problem
     await set_leverage(parts, SWAP, Decimal(5))
     assert (await check_setup(parts)).problems == ()
+
+
+async def test_bills_and_transfers_of_weeks_ago_come_from_the_venues_archive(
+    parts: Parts, paper: PaperServer, venue_clock: ManualClock
+) -> None:
+    """The list of recent bills reaches back seven days; a desk may have been down for longer."""
+    await snapshots(parts)
+    now = datetime.now(UTC)
+    paper.venue.deposit("paper", "USD", Decimal(-1234), "withdrawal")
+    venue_clock.advance(10 * 24 * 3600)
+    paper.venue.deposit("paper", "USD", Decimal(55), "deposit")
+    changes = [Decimal(-1234), Decimal(55)]
+    recent = [bill.change for bill in await parts.exchange.fetch_bills(now - timedelta(days=2))]
+    assert recent == [Decimal(55)]
+    old = [bill.change for bill in await parts.exchange.fetch_bills(now - timedelta(days=20))]
+    assert [change for change in old if change in changes] == changes
+    moved = [each.quantity for each in await parts.exchange.fetch_transfers(now - timedelta(days=20))]
+    assert [quantity for quantity in moved if quantity in changes] == changes
+    part = await parts.exchange.fetch_bills(now - timedelta(days=20), now + timedelta(days=1))
+    assert [bill.change for bill in part if bill.change in changes] == changes[:1]

@@ -1,5 +1,6 @@
 """Orders through Prefect: placed, filled, canceled, closed and refused, against the paper exchange's own books."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -115,9 +116,18 @@ async def test_nothing_is_placed_before_initialization_and_the_run_says_so(accou
     assert await account.store.orders.counts(account.name) == {}
 
 
-async def test_a_halt_refuses_new_risk_until_a_person_resumes(trading: Account) -> None:
+async def test_a_halt_cancels_what_rests_and_refuses_new_risk_until_a_person_resumes(trading: Account) -> None:
     await run(place_order, trading, SWAP, "buy", Decimal("0.1"), "market")
-    await run(halt_trading, trading, "lunch")
+    tickers = await trading.store.market.tickers(trading.name)
+    price = next(ticker.last for symbol, ticker in tickers.items() if symbol.startswith("BTC/USD") and ticker.last)
+    below = (price * Decimal("0.95")).quantize(Decimal(1))
+    entry = await (await run(place_order, trading, SWAP, "buy", Decimal("0.1"), "limit", below)).result()
+    halted = await (await run(halt_trading, trading, "lunch")).result()
+    assert halted["cancels_asked"] == [entry["client_order_id"]]
+    async with asyncio.timeout(60):
+        # The executor does it, whoever asked.
+        while (await trading.store.orders.get(entry["client_order_id"])).state is not OrderState.CANCELED:  # type: ignore[union-attr] # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     state = await run(place_order, trading, SWAP, "buy", Decimal("0.1"), "market")
     assert "halted: trading is halted (lunch)" in str(state.message)
     closed = await (await run(close_position, trading, SWAP)).result()

@@ -10,6 +10,7 @@ import pytest
 from kontor.domain.intent import OrderIntent, RiskView
 from kontor.domain.market import Ticker
 from kontor.domain.order import OrderState, OrderType, Side, TimeInForce
+from kontor.domain.portfolio import RiskMarks
 from kontor.domain.risk import admit
 from kontor.errors import OrderDenied
 from tests.unit.domain_orders.views import MARKETS, NOW, OTHER, SPOT, SWAP, VIEW, intent, market, order, view
@@ -28,6 +29,12 @@ def stop(quantity: str, *, trigger: str | None = "90", **more: Any) -> OrderInte
 def on_candles(seconds: float) -> OrderIntent:
     """Decided on candles of a minute, the newest of which ended so long ago."""
     return intent(candles_until=NOW - timedelta(seconds=seconds), candle_span=timedelta(minutes=1))
+
+
+def lost(equity: str, limits: dict[str, Any], **changes: Any) -> RiskView:
+    """An account that was worth 1200 at most, and 1000 when the day began."""
+    marks = RiskMarks(Decimal(1200), "2026-01-01", Decimal(1000))
+    return view(limits, equity=Decimal(equity), loss_marks=marks, losses_watched_at=NOW, **changes)
 
 
 class Denial(NamedTuple):
@@ -59,6 +66,30 @@ DENIALS = [
     Denial("precision", intent(price="0.4"), VIEW, limit=Decimal(1), figure=Decimal("0.4")),
     Denial("min_quantity", intent("0.19"), VIEW, limit=Decimal("0.2"), figure=Decimal("0.1")),
     Denial("min_quantity", intent("0.05"), VIEW, limit=Decimal("0.2"), figure=Decimal(0)),
+    Denial("delisting", intent(), view(markets={SWAP: market(SWAP, delists_at=NOW + timedelta(days=9))})),
+    Denial("account_setup", intent(), view(forbidden={"account_setup": "position mode is hedged, not one-way"})),
+    Denial("maintenance", intent(), view(forbidden={"maintenance": "okx is on maintenance until 09:00"})),
+    Denial(
+        "max_daily_loss",
+        intent(),
+        lost("900", {"max_daily_loss": Decimal(100)}),
+        limit=Decimal(100),
+        figure=Decimal(100),
+    ),
+    Denial(
+        "max_drawdown_percent",
+        intent(side=Side.SELL),
+        lost("1080", {"max_drawdown_percent": Decimal(10), "max_daily_loss": Decimal(1)}),
+        limit=Decimal(10),
+        figure=Decimal(10),
+    ),
+    Denial(
+        "min_free_balance",
+        intent("50"),
+        view({"min_free_balance": Decimal(4_000)}, spent=Decimal(1_001)),
+        limit=Decimal(4_000),
+        figure=Decimal(3_999),
+    ),
     Denial("max_quantity", intent("1001"), VIEW, limit=Decimal(1000), figure=Decimal(1001)),
     Denial("min_cost", intent("0.2"), VIEW, limit=Decimal(30), figure=Decimal(20)),
     Denial("stale_ticker", intent(), view(tickers=OLD), limit=Decimal(120), figure=Decimal(121)),
@@ -131,11 +162,11 @@ DENIALS = [
         figure=Decimal(3),
     ),
     Denial("stale_candles", on_candles(seconds=120), VIEW, limit=Decimal(120), figure=Decimal(120)),
-    Denial("unwatched_losses", intent(), view({"losses_are_limited": True}), limit=Decimal(300)),
+    Denial("unwatched_losses", intent(), view({"max_daily_loss": Decimal(100)}), limit=Decimal(300)),
     Denial(
         "unwatched_losses",
         intent(),
-        view({"losses_are_limited": True}, losses_watched_at=NOW - timedelta(seconds=301)),
+        view({"max_daily_loss": Decimal(100)}, losses_watched_at=NOW - timedelta(seconds=301)),
         limit=Decimal(300),
         figure=Decimal(301),
     ),
@@ -210,7 +241,12 @@ PASSES = [
     (intent(stop_price=Decimal(95)), VIEW),
     (intent(side=Side.SELL, stop_price=Decimal(105)), VIEW),
     (intent(), view({"max_orders_per_minute": 3}, recent_orders=2)),
-    (intent(), view({"losses_are_limited": True}, losses_watched_at=NOW - timedelta(seconds=300))),
+    (intent(), view({"max_daily_loss": Decimal(100)}, losses_watched_at=NOW - timedelta(seconds=300))),
+    (intent(), lost("900.01", {"max_daily_loss": Decimal(100), "max_drawdown_percent": Decimal(26)})),
+    # Nobody knows yet: the rule about watching them says whether that is a reason.
+    (intent(), view({"max_daily_loss": Decimal(1)}, losses_watched_at=NOW)),
+    (intent("1", side=Side.SELL, symbol=SPOT), lost("1", {"max_daily_loss": Decimal(100)})),
+    (intent("50"), view({"min_free_balance": Decimal(4_000)}, spent=Decimal(1_000))),
     # A stop, and what rests beside it to close the same quantity, stand in for one another.
     (stop("5"), view(holdings=LONG, orders=(order("5", side=Side.SELL, reduce_only=True),))),
     (
@@ -232,6 +268,9 @@ def test_the_gate_lets_pass_what_breaks_no_rule(passing: OrderIntent, given: Ris
     "given",
     [
         view(halted="drawdown", holdings=LONG),
+        view(forbidden={"account_setup": "hedged", "maintenance": "closed"}, holdings=LONG),
+        view(markets={**MARKETS, SWAP: market(SWAP, delists_at=NOW)}, holdings=LONG),
+        lost("1", {"max_daily_loss": Decimal(100), "max_drawdown_percent": Decimal(1)}, holdings=LONG),
         view({"restricted": frozenset({SWAP})}, holdings=LONG),
         view(markets={**MARKETS, SWAP: market(SWAP, active=False)}, holdings=LONG),
         view(tickers=OLD, holdings=LONG),

@@ -64,7 +64,7 @@ class FakeExchange:
         await self._do("fetch_transfers")
         return []
 
-    async def fetch_bills(self, since: datetime) -> Sequence[Bill]:
+    async def fetch_bills(self, since: datetime, until: datetime | None = None) -> Sequence[Bill]:
         await self._do("fetch_bills")
         return []
 

@@ -1,11 +1,12 @@
 """Pages: everything there is, each entry once, whatever way the venue turns them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from kontor.exchange.paging import collect_by_id, collect_by_time
+from kontor.errors import Incomplete
+from kontor.exchange.paging import MAX_PAGES, Entry, collect_by_id, collect_by_time
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
@@ -56,3 +57,15 @@ async def test_a_venue_that_repeats_its_page_ends_the_search() -> None:
         return page
 
     assert len(await collect_by_id(fetch, "after", lambda entry: entry["id"], 20)) == 20
+
+
+async def test_a_list_with_too_many_pages_is_an_error_where_all_of_it_is_needed() -> None:
+    """What is missing would never be asked for again."""
+
+    async def endless(params: Mapping[str, Any]) -> Sequence[Entry]:
+        last = int(params.get("after", 10_000))
+        return [{"id": str(last - number)} for number in range(1, 4)]
+
+    assert len(await collect_by_id(endless, "after", lambda entry: entry["id"], 3)) == 3 * MAX_PAGES
+    with pytest.raises(Incomplete, match="300 entries"):
+        await collect_by_id(endless, "after", lambda entry: entry["id"], 3, all_or_none=True)

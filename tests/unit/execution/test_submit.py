@@ -15,7 +15,7 @@ from kontor.errors import KontorError, OrderError
 from kontor.execution.cancel import request_cancels
 from kontor.execution.halt import halt, halted, resume
 from kontor.execution.submit import place, place_all, wait_for_outcome
-from tests.fakes.desk import BTC, ETH, SOL, FakeDesk
+from tests.fakes.desk import BTC, ETH, SETTINGS, SOL, FakeDesk
 from tests.fakes.exchange import Fault
 from tests.fakes.virtual_time import START, in_virtual_time
 
@@ -183,3 +183,30 @@ async def test_asking_for_what_does_not_exist_is_a_clear_error() -> None:
         await request_cancels(desk, actor="operator", client_order_ids=["nope"])
     with pytest.raises(KontorError, match="place it first"):
         await wait_for_outcome(desk, "nope", seconds=1)
+
+
+@pytest.mark.parametrize("symbol", [BTC, "BTC/USD"])
+def test_money_that_fills_have_taken_is_not_free_though_the_balance_is_older(symbol: str) -> None:
+    """A market order is filled before the balance is read again: the next one may not spend the same money."""
+    in_virtual_time(_spend_twice)(symbol)
+
+
+async def _spend_twice(symbol: str) -> None:
+    desk = FakeDesk(config=KontorConfig(risk=RiskSettings(min_free_balance=Decimal(99_700)), orders=SETTINGS))
+    await desk.store.account.save_balance(desk.account, await desk.exchange.fetch_balance())
+    await desk.store.account.save_positions(desk.account, [], desk.clock.now())
+    await asyncio.sleep(1)
+    async with desk.executing():
+        first = await desk.want(symbol, Side.BUY, "2")
+        await desk.until_state(first, S.FILLED)
+
+        async def booked() -> bool:
+            return bool(await desk.store.orders.fills(desk.account))
+
+        await desk.until(booked)
+        denied = await desk.want(symbol, Side.BUY, "2")
+        assert denied.state is S.DENIED
+        assert "would leave 99600" in str(denied.reason)
+        # What only closes brings money back, and is not counted against it.
+        assert (await desk.want(symbol, Side.SELL, "2", reduce_only=True)).state is S.INITIALIZED
+        assert (await desk.want(symbol, Side.BUY, "1")).state is S.INITIALIZED

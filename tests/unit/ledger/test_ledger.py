@@ -239,3 +239,75 @@ def test_a_transfer_moves_neither_drawdown_nor_the_days_loss(amount: str) -> Non
 
 def test_bills_are_summed_by_currency() -> None:
     assert billed([bill(EntryKind.TRADE, "3"), bill(EntryKind.FUNDING, "-1")]) == {"USD": Decimal(2)}
+
+
+def test_interest_in_a_coin_without_a_price_is_in_no_sum_and_named() -> None:
+    """Counted at 1, a coin's interest would be dollars."""
+    paid = replace(bill(EntryKind.INTEREST, "-2"), currency="XYZ")
+    valued = replace(bill(EntryKind.INTEREST, "-2", number="2"), currency="OKB")
+    unvalued, line = sorted(
+        profit_and_loss([entry_of_bill(paid, None), entry_of_bill(valued, Decimal(50))], UTC),
+        key=lambda line: line.symbol,
+        reverse=True,
+    )
+    assert (unvalued.symbol, unvalued.net, unvalued.unvalued) == ("XYZ", Decimal(0), {"XYZ": Decimal(2)})
+    assert (line.symbol, line.net, line.unvalued) == ("OKB", Decimal(-100), {})
+
+
+def test_interest_in_the_base_coin_of_a_market_counts_at_the_coins_price() -> None:
+    borrowed = replace(bill(EntryKind.INTEREST, "-0.01", symbol=SPOT), currency="BTC")
+    [line] = profit_and_loss([entry_of_bill(borrowed, Decimal(100))], UTC)
+    assert line.net == -1
+
+
+@in_virtual_time
+async def test_after_weeks_down_bills_are_booked_from_where_they_had_been_booked() -> None:
+    desk = FakeDesk()
+    desk.venue.bills = []
+    await book_ledger(desk)
+    desk.venue.bills = [
+        bill(EntryKind.FUNDING, "-1", symbol=BTC, number=str(day), at=desk.clock.now() + timedelta(days=day))
+        for day in range(1, 30)
+    ]
+    await desk.clock.sleep(timedelta(days=30).total_seconds())
+    assert (await book_ledger(desk)).booked == {"funding": 29}
+
+
+@in_virtual_time
+async def test_more_bills_than_the_venue_lists_are_fetched_in_parts_and_none_is_lost() -> None:
+    """Were the mark to move on, the oldest would be gone for good."""
+    desk = FakeDesk()
+    desk.venue.bills, desk.venue.most_bills = [], 20
+    await book_ledger(desk)
+    begin = desk.clock.now()
+    busy = [begin + timedelta(days=9, seconds=10 * number) for number in range(300)]
+    calm = [begin + timedelta(days=day) for day in range(1, 30)]
+    desk.venue.bills = [
+        bill(EntryKind.FUNDING, "-1", symbol=BTC, number=str(number), at=at)
+        for number, at in enumerate(sorted(busy + calm))
+    ]
+    await desk.clock.sleep(timedelta(days=30).total_seconds())
+    report = await book_ledger(desk)
+    assert (report.booked, report.incomplete) == ({"funding": 329}, None)
+    assert desk.exchange.requests["bills"] < 100
+
+
+@in_virtual_time
+async def test_bills_that_cannot_be_had_whole_leave_the_mark_where_they_end() -> None:
+    desk = FakeDesk()
+    desk.venue.bills, desk.venue.most_bills = [], 3
+    await book_ledger(desk)
+    crowd = desk.clock.now() + timedelta(days=2)
+    desk.venue.bills = [
+        bill(EntryKind.FUNDING, "-1", symbol=BTC, number=str(number), at=crowd) for number in range(4)
+    ] + [bill(EntryKind.FUNDING, "-1", symbol=BTC, number="9", at=crowd - timedelta(days=1))]
+    await desk.clock.sleep(timedelta(days=10).total_seconds())
+    report = await book_ledger(desk)
+    assert report.booked == {"funding": 1}
+    assert report.incomplete is not None
+    assert abs(datetime.fromisoformat(report.incomplete) - crowd) <= timedelta(seconds=1)
+    assert "bills only up to" in str(report)
+    # The venue, or a person, has cleared it up: the next run goes on there.
+    desk.venue.most_bills = 10
+    report = await book_ledger(desk)
+    assert (report.booked, report.incomplete) == ({"funding": 4}, None)

@@ -101,3 +101,17 @@ def test_three_strategies_at_once_leave_books_that_equal_the_exchanges(tmp_path:
     assert result.apart == {}
     assert len(result.fills) >= 3
     assert "equals the exchange's bills" in dict(told(result, statistics(result)))["ledger"]
+    assert result.positions_apart == {}
+    assert dict(told(result, statistics(result)))["positions"] == "equal the exchange's"
+
+
+def test_the_days_checks_can_fail() -> None:
+    """A check that says nothing whatever happens proves nothing."""
+    end = START + timedelta(hours=9)
+    result = ReplayResult(START, end, Decimal(100_000), positions_apart={"SOL": Decimal("0.5")}, halted="lost")
+    result.apart, result.orders, result.errors = {"USD": Decimal("0.01")}, {"REJECTED": 1}, {"oops": 2}
+    found = "; ".join(trading_day.problems(result))
+    for said in ("oops", "bills differ", "do not sum", "SOL", "no funding", "a limit was breached", "refused 1 orders"):
+        assert said in found
+    result.booked = {"funding": 1}
+    assert "no funding" not in "; ".join(trading_day.problems(result))

@@ -5,14 +5,18 @@ from decimal import Decimal
 from typing import Any
 
 from kontor.domain.intent import OrderIntent
+from kontor.domain.market import MarketKind
 from kontor.domain.order import OrderState, OrderType, Side
 from kontor.execution.halt import halt
 from kontor.strategies import DataNeed, Decision, MarketView, Strategy, StrategyOrder, StrategyParameters
 from kontor.trading import runner
+from kontor.trading.monitor import monitor_risk
 from tests.fakes.desk import BTC, ETH
 from tests.fakes.trading import TradingDesk
+from tests.fakes.venue import market
 from tests.fakes.virtual_time import in_virtual_time
 
+D = Decimal
 HERE = "tests.unit.trading.test_runner"
 SPOT = "BTC/USD"
 S = OrderState
@@ -316,3 +320,52 @@ def _host() -> Any:
     from kontor.strategies.hosts import DirectHost
 
     return DirectHost()
+
+
+class Buyer(Strategy[Parameters]):
+    """Buys once, and notes what capital it saw."""
+
+    def needs(self) -> DataNeed:
+        return DataNeed("1m", 1)
+
+    def decide(self, view: MarketView) -> Decision:
+        [market] = view.values()
+        orders = [] if market.position.is_open else [market.at_market("enter", Side.BUY, self.parameters.quantity)]
+        return Decision.of(orders, state={"capital": str(view.capital), "unit": str(view.units.next_unit_value)})
+
+
+@in_virtual_time
+async def test_what_coins_were_bought_with_is_still_capital() -> None:
+    """Half of the cash became coins: a share of the capital, and the next unit, are no smaller for it."""
+    use = f"{HERE}:Buyer"
+    desk = desk_with({"one": strategy(use, ("BTC/USD",), quantity=500, capital_share_percent=60, leg="x")})
+    desk.move("BTC/USD", "100", closes=[100.0] * 10)
+    async with desk.executing():
+        run = (await desk.run())["one"]
+        await desk.booked(run.placed[0])
+        seen: list[Any] = []
+        for price in ("100", "102"):
+            desk.move("BTC/USD", price)
+            await desk.run()
+            state = await desk.store.desk.attribute(desk.account, "strategy_state:one")
+            seen.append(state and state.value)
+    first, second = seen
+    assert D(first["capital"]) == 60_000
+    assert D(second["capital"]) == 60_600
+    assert D(second["unit"]) == D(first["unit"]) * D("1.01")
+
+
+@in_virtual_time
+async def test_dust_that_nobody_prices_keeps_no_strategy_from_trading() -> None:
+    """max_exposure cannot count it, and need not: the venue was asked and has no price for it."""
+    desk = desk_with({"one": strategy()}, risk={"max_exposure": 50_000})
+    desk.venue.markets = {**desk.venue.markets, "DUST/USD": market("DUST/USD", MarketKind.SPOT)}
+    desk.venue.unpriced.add("DUST/USD")
+    desk.venue.coins["DUST"] = D(1)
+    await desk.refresh()
+    assert "unpriced" in next(iter((await desk.run())["one"].denied.values()))
+    await monitor_risk(desk)
+    desk.move(BTC, "101", closes=[100.0] * 11)
+    await desk.clock.sleep(60)
+    run = (await desk.run())["one"]
+    assert (len(run.placed), run.denied) == (1, {})

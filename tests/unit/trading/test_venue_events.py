@@ -3,13 +3,18 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from kontor.domain.market import MarketKind
 from kontor.domain.order import OrderState
-from kontor.errors import ExchangeError, OnMaintenance
+from kontor.errors import ExchangeError, KontorError, OnMaintenance
 from kontor.trading.venue_events import watch_venue
 from tests.fakes.desk import BTC, ETH
 from tests.fakes.trading import TradingDesk
+from tests.fakes.venue import market
 from tests.fakes.virtual_time import START, in_virtual_time
 from tests.unit.trading.test_exits import holder, holding, look
 
@@ -114,4 +119,46 @@ async def test_maintenance_pauses_entries_with_one_alert_and_its_end_is_told() -
     desk.exchange.answers["fetch_status"] = {"status": "ok"}
     assert (await watch_venue(desk, desk.alerts)).maintenance is None
     assert told(desk) == [("The venue is on maintenance", "warning"), ("The venue is open again", "info")]
+    assert (await desk.want()).state is S.INITIALIZED
+
+
+@in_virtual_time
+async def test_what_is_held_by_hand_is_told_of_as_well_and_dust_is_not() -> None:
+    """Nobody's rules close it: all the more somebody must know that its market ends."""
+    desk = TradingDesk({})
+    ends: datetime = START + timedelta(hours=30)
+    async with desk.executing():
+        for symbol in (ETH, "BTC/USD"):
+            await desk.booked((await desk.want(symbol)).client_order_id)
+        await desk.refresh()
+        for symbol in (BTC, ETH, "BTC/USD"):
+            change(desk, symbol, delists_at=ends)
+        report = await watch_venue(desk, desk.alerts)
+        assert sorted(report.markets) == ["BTC/USD", ETH]
+        assert report.markets[ETH].endswith("; held by manual (what is held by hand is yours to close)")
+        assert told(desk) == [("Market: BTC/USD", "critical"), (f"Market: {ETH}", "critical")]
+        # The coin can be sold elsewhere; and less than the venue trades is nobody's business.
+        desk.venue.markets = {**desk.venue.markets, "BTC/EUR": market("BTC/EUR", MarketKind.SPOT)}
+        change(desk, ETH, min_quantity=Decimal(2))
+        assert (await watch_venue(desk, desk.alerts)).markets == {}
+
+
+@in_virtual_time
+async def test_the_end_of_maintenance_is_seen_though_the_account_cannot_be_read() -> None:
+    """Else every entry stays refused for as long as something quite different is wrong."""
+    desk = TradingDesk({})
+    await desk.refresh()
+    desk.exchange.answers["fetch_status"] = {"status": "maintenance", "eta": None}
+    await watch_venue(desk)
+    assert await denial(desk) == "maintenance"
+    desk.exchange.answers["fetch_status"] = {"status": "ok"}
+    balance = desk.store.account.balance
+
+    async def unknown(account: str) -> None:
+        del account
+
+    desk.store.account.balance = unknown  # type: ignore[assignment, method-assign]
+    with pytest.raises(KontorError, match="balance is not known"):
+        await watch_venue(desk)
+    desk.store.account.balance = balance  # type: ignore[method-assign]
     assert (await desk.want()).state is S.INITIALIZED

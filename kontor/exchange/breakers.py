@@ -42,7 +42,8 @@ class Breakers(Mapping[Priority, CircuitBreaker]):
         }
 
     def __getitem__(self, priority: Priority) -> CircuitBreaker:
-        return self._breakers[priority]
+        # Candles of long ago are market data as well: they only wait longer for their turn.
+        return self._breakers[min(priority, Priority.MARKET_DATA)]
 
     def __iter__(self) -> Iterator[Priority]:
         return iter(self._breakers)

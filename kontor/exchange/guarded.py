@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from kontor.domain.account import Balance, Position
 from kontor.domain.fill import Fill
 from kontor.domain.ledger import Bill
-from kontor.domain.market import Candles, Market, Ticker
+from kontor.domain.market import TIMEFRAMES, Candles, Market, Ticker
 from kontor.domain.order import Order, OrderReport
 from kontor.domain.outside import Transfer
 from kontor.domain.venue_profile import VenueProfile
@@ -31,6 +31,9 @@ from kontor.resilience.deadline import DeadlineExceeded, deadline
 from kontor.resilience.rate_budget import Priority
 
 logger = logging.getLogger(__name__)
+
+# More candles than these are history, which waits for everything that is news.
+RECENT_CANDLES = 20
 
 T = TypeVar("T")
 
@@ -82,7 +85,13 @@ class GuardedExchange:
         return await self._read(
             f"fetch_candles {symbol} {timeframe}",
             lambda: self.inner.fetch_candles(symbol, timeframe, since=since, limit=limit),
+            Priority.HISTORY if self._due(timeframe, since, limit) > RECENT_CANDLES else Priority.MARKET_DATA,
         )
+
+    def _due(self, timeframe: str, since: datetime | None, limit: int) -> float:
+        """How many candles there are to fetch, about."""
+        span = TIMEFRAMES.get(timeframe)
+        return limit if since is None or span is None else min(limit, (self._clock.now() - since) / span)
 
     async def fetch_balance(self) -> Balance:
         """The account in its capital currency, and every currency beside it."""

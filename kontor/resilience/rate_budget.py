@@ -15,10 +15,18 @@ class Priority(IntEnum):
     CREATE = 1
     ACCOUNT = 2
     MARKET_DATA = 3
+    # Long series of candles: what is known now is asked for before what has been.
+    HISTORY = 4
 
 
 # The share of a full bucket that each priority leaves for those before it, so that a cancel finds a token at once.
-RESERVE = {Priority.CANCEL: 0.0, Priority.CREATE: 0.05, Priority.ACCOUNT: 0.15, Priority.MARKET_DATA: 0.25}
+RESERVE = {
+    Priority.CANCEL: 0.0,
+    Priority.CREATE: 0.05,
+    Priority.ACCOUNT: 0.15,
+    Priority.MARKET_DATA: 0.25,
+    Priority.HISTORY: 0.35,
+}
 
 # Shorter waits are rounding errors: slept again and again, they would never move the clock.
 NEGLIGIBLE = 1e-9
@@ -144,7 +152,7 @@ class RateBudget:
     def take_spending(self) -> Spending:
         """What was spent since this was asked last."""
         for waiter in self._waiters:
-            self._had_to_wait[waiter.priority is Priority.MARKET_DATA] = True
+            self._had_to_wait[waiter.priority >= Priority.MARKET_DATA] = True
         (urgent, data), (urgent_waited, data_waited) = self._spent, self._had_to_wait
         found = Spending(urgent, data, urgent_waited, data_waited)
         self._spent, self._had_to_wait = [0.0, 0.0], [False, False]
@@ -166,7 +174,7 @@ class RateBudget:
                 self._waiters[0].woken.set()
 
     async def _wait(self, waiter: _Waiter) -> None:
-        self._had_to_wait[waiter.priority is Priority.MARKET_DATA] = True
+        self._had_to_wait[waiter.priority >= Priority.MARKET_DATA] = True
         while True:
             if self._waiters[0] is not waiter:
                 waiter.woken.clear()
@@ -180,7 +188,7 @@ class RateBudget:
 
     def _take(self, waiter: _Waiter) -> None:
         self._tokens -= waiter.cost
-        self._spent[waiter.priority is Priority.MARKET_DATA] += waiter.cost
+        self._spent[waiter.priority >= Priority.MARKET_DATA] += waiter.cost
 
     def _seconds_until(self, waiter: _Waiter) -> float:
         self._settle()

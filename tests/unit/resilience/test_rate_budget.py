@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kontor.resilience.clock import VirtualClock
 from kontor.resilience.rate_budget import Priority, RateBudget
 
-CANCEL, CREATE, ACCOUNT, MARKET_DATA = Priority
+CANCEL, CREATE, ACCOUNT, MARKET_DATA, HISTORY = Priority
 
 
 class Desk:
@@ -45,6 +45,17 @@ async def test_a_cancel_overtakes_everybody_who_waits() -> None:
     desk.ask("cancel", CANCEL)
     await desk.clock.advance(3)
     assert desk.names[:4] == ["first", "cancel", "create", "balance"]
+
+
+async def test_prices_overtake_a_history_that_fills_the_queue() -> None:
+    """Ranges of 48 markets kept prices waiting for more than ten seconds, and a stream that caught up by REST stale."""
+    desk = Desk(per_second=10, burst=10)
+    for name in range(200):
+        desk.ask(f"4h candles {name}", HISTORY)
+    await desk.clock.advance(1)
+    desk.ask("tickers", MARKET_DATA)
+    await desk.clock.advance(0.2)
+    assert "tickers" in desk.names[-3:]
 
 
 async def test_market_data_leaves_tokens_for_a_cancel() -> None:

@@ -42,7 +42,7 @@ class Breakers(Mapping[Priority, CircuitBreaker]):
         }
 
     def __getitem__(self, priority: Priority) -> CircuitBreaker:
-        # Candles of long ago are market data as well: they only wait longer for their turn.
+        # Candles are market data as well: they only wait longer for their turn.
         return self._breakers[min(priority, Priority.MARKET_DATA)]
 
     def __iter__(self) -> Iterator[Priority]:

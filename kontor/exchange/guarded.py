@@ -32,7 +32,7 @@ from kontor.resilience.rate_budget import Priority
 
 logger = logging.getLogger(__name__)
 
-# More candles than these are history, which waits for everything that is news.
+# More candles than these are history, which waits for everything else.
 RECENT_CANDLES = 20
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class GuardedExchange:
         return await self._read(
             f"fetch_candles {symbol} {timeframe}",
             lambda: self.inner.fetch_candles(symbol, timeframe, since=since, limit=limit),
-            Priority.HISTORY if self._due(timeframe, since, limit) > RECENT_CANDLES else Priority.MARKET_DATA,
+            Priority.HISTORY if self._due(timeframe, since, limit) > RECENT_CANDLES else Priority.CANDLES,
         )
 
     def _due(self, timeframe: str, since: datetime | None, limit: int) -> float:

@@ -15,8 +15,9 @@ class Priority(IntEnum):
     CREATE = 1
     ACCOUNT = 2
     MARKET_DATA = 3
-    # Long series of candles: what is known now is asked for before what has been.
-    HISTORY = 4
+    # Prices are asked for before candles that have just ended, and those before long series of them.
+    CANDLES = 4
+    HISTORY = 5
 
 
 # The share of a full bucket that each priority leaves for those before it, so that a cancel finds a token at once.
@@ -25,6 +26,7 @@ RESERVE = {
     Priority.CREATE: 0.05,
     Priority.ACCOUNT: 0.15,
     Priority.MARKET_DATA: 0.25,
+    Priority.CANDLES: 0.3,
     Priority.HISTORY: 0.35,
 }
 

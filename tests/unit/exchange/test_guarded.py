@@ -207,7 +207,7 @@ async def test_a_cancellation_of_the_caller_passes_through(guarded: GuardedExcha
 async def test_every_call_carries_its_priority(
     guarded: GuardedExchange, inner: FakeExchange, make_order: Maker
 ) -> None:
-    """Cancel before create before account before market data before its history."""
+    """Cancel before create before account before market data, and candles last."""
     await guarded.cancel_order("BTC/USD", client_order_id="k1")
     await guarded.create_order(make_order())
     await guarded.fetch_open_orders()
@@ -215,8 +215,8 @@ async def test_every_call_carries_its_priority(
     await guarded.fetch_candles("BTC/USD", "1m", limit=3)
     await guarded.call("fetch_funding_rates")
     await guarded.fetch_candles("BTC/USD", "4h", limit=500)
-    cancel, create, account, market_data, history = Priority
-    assert inner.priorities == [cancel, create, account, account, market_data, market_data, history]
+    cancel, create, account, market_data, candles, history = Priority
+    assert inner.priorities == [cancel, create, account, account, candles, market_data, history]
 
 
 async def test_a_few_candles_missed_by_a_stream_do_not_wait_behind_hundreds(
@@ -225,4 +225,4 @@ async def test_a_few_candles_missed_by_a_stream_do_not_wait_behind_hundreds(
     """Catching up asks for as many as are kept, since a moment ago: what counts is how many can have come since."""
     await guarded.fetch_candles("BTC/USD", "1m", since=clock.now() - timedelta(minutes=3), limit=500)
     await guarded.fetch_candles("BTC/USD", "1m", since=clock.now() - timedelta(hours=3), limit=500)
-    assert inner.priorities == [Priority.MARKET_DATA, Priority.HISTORY]
+    assert inner.priorities == [Priority.CANDLES, Priority.HISTORY]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kontor.resilience.clock import VirtualClock
 from kontor.resilience.rate_budget import Priority, RateBudget
 
-CANCEL, CREATE, ACCOUNT, MARKET_DATA, HISTORY = Priority
+CANCEL, CREATE, ACCOUNT, MARKET_DATA, CANDLES, HISTORY = Priority
 
 
 class Desk:
@@ -53,9 +53,13 @@ async def test_prices_overtake_a_history_that_fills_the_queue() -> None:
     for name in range(200):
         desk.ask(f"4h candles {name}", HISTORY)
     await desk.clock.advance(1)
+    for name in range(5):
+        desk.ask(f"newest candle {name}", CANDLES)
     desk.ask("tickers", MARKET_DATA)
-    await desk.clock.advance(0.2)
-    assert "tickers" in desk.names[-3:]
+    await desk.clock.advance(1)
+    found = [name for name in desk.names if "4h" not in name]
+    assert found.index("tickers") <= 1
+    assert len(found) == 6
 
 
 async def test_market_data_leaves_tokens_for_a_cancel() -> None:

@@ -12,6 +12,10 @@ from kontor.exchange.fills import parse_fill
 from kontor.exchange.order_reports import parse_order
 from kontor.exchange.stream_channels import Entry, StreamChannels
 
+# ccxt keeps a thousand orders and a thousand trades, 10 KB each with what the venue has said, and we look at all of
+# them whenever one changes.
+KEPT_REPORTS = 300
+
 
 class AccountStreams(StreamChannels):
     """The private channels."""
@@ -54,11 +58,16 @@ class AccountStreams(StreamChannels):
 
         The watch only subscribes, and tells of a lost connection: what arrives while nobody waits on it wakes nobody.
         """
+        for option in ("ordersLimit", "tradesLimit"):
+            self._client.options.setdefault(option, KEPT_REPORTS)
         channel = await self._prepare(name, ())
 
         def fresh() -> list[Entry]:
             found = _entries(getattr(self._client, cache))
             marks = {_key(entry): _mark(entry) for entry in found}
+            if channel.seen and len(found) >= KEPT_REPORTS and marks.keys().isdisjoint(channel.seen):
+                # More came at once than ccxt keeps: what fell out is asked for by REST.
+                self.events.breaks += 1
             changed = [entry for entry in found if channel.seen.get(_key(entry)) != _mark(entry)]
             channel.seen = marks
             return changed

@@ -1,6 +1,7 @@
 """stream-account on a paper exchange: fills within milliseconds, and what happens in a gap is found by REST."""
 
 import asyncio
+import itertools
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -9,6 +10,7 @@ import pytest
 
 from kontor.domain.order import Order, OrderState, OrderType, Side
 from kontor.errors import AuthenticationFailed
+from kontor.exchange import account_streams
 from kontor.exchange.opening import open_exchange, open_streams
 from kontor.execution.verdicts import submitted
 from kontor.paper.faults import FaultKind
@@ -58,6 +60,30 @@ async def far_below(desk: StreamingDesk) -> Decimal:
     ticker = (await desk.exchange.fetch_tickers([BTC]))[BTC]
     assert ticker.last is not None
     return (ticker.last * Decimal("0.9")).quantize(Decimal("0.1"))
+
+
+async def test_more_reports_at_once_than_are_kept_count_as_a_gap(
+    desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ccxt forgets the oldest silently; nobody may believe then that every order was told of."""
+    monkeypatch.setattr(account_streams, "KEPT_REPORTS", 4)
+    streams = desk.streams
+    price = await far_below(desk)
+    # An order that is placed before the subscription stands is not told of.
+    first = itertools.count(100)
+    while not await streams.orders(seconds=0.1):
+        await send(desk, next(first), price)
+    before = streams.breaks
+    for number in range(11):
+        await send(desk, number, price)
+
+    async def newest_has_arrived() -> bool:
+        cache = streams._client.orders  # pyright: ignore[reportAttributeAccessIssue]
+        return any(entry["clientOrderId"] == "kt000010" for entry in cache)
+
+    await desk.until(newest_has_arrived)
+    assert len(await streams.orders(seconds=5)) == 4
+    assert streams.breaks == before + 1
 
 
 async def test_fills_update_orders_within_milliseconds(desk: StreamingDesk) -> None:

@@ -54,7 +54,8 @@ class Rounds:
         verdicts.append(desk.processes(DeskRecord.load(self.home), is_running=record is not None))
         if is_broken:
             return [*verdicts, skipped("the rest", "needs sound databases")]
-        verdicts.append(await self._look("block key", lambda: desk.block_key(self.home), "see docs/security.md"))
+        key = await self._look("block key", lambda: desk.block_key(self.home), "see docs/security.md")
+        verdicts.append(key)
         verdicts += await self._running(ports) if record is not None else [skipped("server", "the desk is down")]
         if record is not None:
             verdicts.append(await examined("page", lambda: desk.page(ports.web_url, QUICK), "restart the desk"))
@@ -62,6 +63,8 @@ class Rounds:
             found = [*await self._trading(account, ports if record is not None else None)]
             found += await self._exchange(account)
             verdicts += found if len(accounts) == 1 else [replace(each, account=account) for each in found]
+        if key.health is Health.FAILED:
+            return [*verdicts, skipped("alerts", "needs a key that opens the blocks")]
         return [*verdicts, *await self._channels(accounts)]
 
     async def _look(self, check: str, look: Callable[[], Verdict], remedy: str) -> Verdict:

@@ -377,6 +377,14 @@ def test_the_command_says_everything_at_once_as_json_with_an_exit_code(
     home.auth_file.chmod(0o644)
     assert main(["doctor", "--offline"]) == 1
     assert f"chmod 600 {home.auth_file}" in " ".join(capsys.readouterr().out.split())
+    home.auth_file.chmod(0o600)
+    home.encryption_key_file.write_text(f"{new_key()}\n")
+    home.encryption_key_file.chmod(0o600)
+    assert main(["doctor", "--json", "--offline"]) == 1
+    found = {each["check"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["block key"]["health"] == "failed"
+    # A channel that cannot be read is not one that nobody has made.
+    assert (found["alerts"]["health"], found["alerts"]["finding"]) == ("skipped", "needs a key that opens the blocks")
 
 
 def test_without_a_name_every_account_that_is_deployed_is_looked_at(

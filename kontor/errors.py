@@ -57,7 +57,7 @@ class ConfigError(KontorError):
     """A file, block or parameter is wrong; `where` names the place."""
 
     def __init__(self, problem: str, *, where: str = "") -> None:
-        self.where = where
+        self.where, self.problem = where, problem
         super().__init__(f"{where}: {problem}" if where else problem)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import anyio
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -24,12 +25,16 @@ from tasks.resources import Resources
 
 TROUBLE = "strategies_in_trouble"
 EXITS_TOLD = "exits_told"
+# What a run of the strategies keeps of its flow's timeout for what follows: alerts, artifact, result.
+AFTERWARDS_SECONDS = 4.0
 
 
 @task(cache_policy=NO_CACHE)
 async def ask_strategies(desk: Desk) -> list[StrategyRun]:
-    """Ask every enabled strategy and queue what they want; one result each."""
-    return await runner.run_strategies(desk, Resources.here().strategies)
+    """Ask every enabled strategy and queue what they want; one result each, in time to tell and show them."""
+    left = anyio.current_effective_deadline() - anyio.current_time() - AFTERWARDS_SECONDS
+    seconds = max(min(left, runner.RUN_SECONDS), 1.0)
+    return await runner.run_strategies(desk, Resources.here().strategies, seconds=seconds)
 
 
 @task(cache_policy=NO_CACHE)

@@ -23,13 +23,12 @@ def strategy_problems(
         try:
             need_of(build(settings))
         except ConfigError as error:
-            sentence = str(error).removeprefix(f"{error.where}: ")
             place = (
                 ("strategies", name, error.where)
                 if error.where == "use" or settings.parameters
                 else ("strategies", name)
             )
-            yield document.problem(place, sentence)
+            yield document.problem(place, error.problem)
         for number, symbol in enumerate(settings.symbols if known else ()):
             if symbol not in known:
                 yield document.problem(("strategies", name, "symbols", number), unknown_symbol(symbol, known))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,9 +32,10 @@ from kontor.resilience.virtual_time import VirtualClock, VirtualLoop
 from kontor.strategies.hosts import DirectHost
 from kontor.trading.exits import check_exits
 from kontor.trading.ledger import compare_with_bills
+from kontor.trading.loading import Ready, enabled, loading
 from kontor.trading.monitor import monitor_risk
 from kontor.trading.positions import holders
-from kontor.trading.runner import load_all, run_strategies
+from kontor.trading.runner import run_strategies
 from kontor.trading.stops import keep_stops
 
 ACCOUNT = "replay"
@@ -88,6 +90,7 @@ class ReplayDesk:
     exchange: ReplayExchange
     store: Store
     clock: VirtualClock
+    host: DirectHost
 
 
 class _VenueTime:
@@ -121,9 +124,9 @@ async def _run(plan: ReplayPlan, store: Store, progress: Progress) -> ReplayResu
     config = VenueConfig(source=f"replay:{plan.candles}", replay_warmup=warmup, accounts=accounts)
     venue = Venue(config, clock=_VenueTime(clock))
     exchange = ReplayExchange(venue, ACCOUNT, clock, plan.config.capital_currency)
-    desk = ReplayDesk(ACCOUNT, plan.config, exchange, store, clock)
+    desk = ReplayDesk(ACCOUNT, plan.config, exchange, store, clock, DirectHost())
     result = ReplayResult(begin, end, plan.capital)
-    _check(desk)
+    await _check(desk)
     await _refresh(desk)
     await monitor_risk(desk)
     while clock.now() < end:
@@ -135,19 +138,23 @@ async def _run(plan: ReplayPlan, store: Store, progress: Progress) -> ReplayResu
     return result
 
 
-def _check(desk: ReplayDesk) -> None:
-    ready, failed = load_all(desk)
-    if failed:
-        raise ConfigError("; ".join(str(run.error) for run in failed))
-    if not ready:
+async def _check(desk: ReplayDesk) -> None:
+    loaded = await _loaded(desk)
+    if failed := [reason for each in loaded if not isinstance(each, Ready) for _, reason in [each]]:
+        raise ConfigError("; ".join(failed))
+    if not loaded:
         raise ConfigError("no strategy is enabled; name one", where="strategies")
+
+
+async def _loaded(desk: ReplayDesk) -> list[Ready | tuple[str, str]]:
+    return await asyncio.gather(*loading(desk, desk.host, enabled(desk.config), seconds=math.inf))
 
 
 async def _step(desk: ReplayDesk, result: ReplayResult) -> None:
     """One minute: the updaters, then the three phases, each whatever becomes of the others, then the executor."""
     await _refresh(desk)
     try:
-        for run in await run_strategies(desk, DirectHost()):
+        for run in await run_strategies(desk, desk.host):
             if run.error is not None:
                 _count(result, f"{run.strategy}: {run.error}")
     except KontorError as error:
@@ -183,7 +190,8 @@ async def _refresh(desk: ReplayDesk) -> None:
     exchange.flush()
     tickers = await exchange.fetch_tickers()
     await store.market.save_tickers(desk.account, list(tickers.values()), now)
-    ready, _ = load_all(desk)
+    loaded = await _loaded(desk)
+    ready = [each for each in loaded if isinstance(each, Ready)]
     symbols = {symbol for each in ready if each.need.ranges for symbol in each.settings.symbols}
     if symbols and now.minute % _RANGE_MINUTES == 0:
         found = [await _range(desk, symbol, float(tickers[symbol].last or 0)) for symbol in sorted(symbols)]

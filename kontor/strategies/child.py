@@ -1,6 +1,7 @@
 """A process that decides for one strategy: jobs come in on standard input, answers go out on what was standard output.
 
-It holds no key, no store and no connection. When its parent ends, its input ends, and so does it.
+The strategy is imported, made and asked for its needs here, and nowhere else on a desk. It holds no key, no store
+and no connection. When its parent ends, its input ends, and so does it.
 """
 
 import contextlib
@@ -13,14 +14,16 @@ import traceback
 from typing import BinaryIO
 
 from kontor.config import StrategySettings
+from kontor.errors import ConfigError
 from kontor.strategies.protocol import Strategy
-from kontor.strategies.registry import build
+from kontor.strategies.registry import build, need_of
 from kontor.strategies.view import MarketView
 
 LENGTH = struct.Struct(">Q")
 NICENESS = 10
 # A child whose parent is gone and whose strategy burns CPU is ended by its own alarm.
 _ALARM_FACTOR, _ALARM_AIR = 2.0, 5.0
+_START_ALARM_SECONDS = 60.0
 
 
 def main() -> None:
@@ -32,14 +35,26 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     settings: StrategySettings = pickle.loads(_read(jobs))  # noqa: S301 - our own parent's words
-    try:
-        strategy = build(settings)
-    except BaseException as error:  # noqa: BLE001 - the parent must hear of it
-        _write(answers, ("failed", str(error)))
+    strategy, answer = _made(settings)
+    _write(answers, answer)
+    if strategy is None:
         return
-    _write(answers, ("ready", ""))
     while frame := _read(jobs):
         _write(answers, _decide(strategy, pickle.loads(frame), settings.timeout_seconds))  # noqa: S301 - likewise
+
+
+def _made(settings: StrategySettings) -> tuple[Strategy | None, tuple[str, object]]:
+    """The strategy and what it needs; or None and what is wrong."""
+    signal.setitimer(signal.ITIMER_REAL, _START_ALARM_SECONDS)
+    try:
+        strategy = build(settings)
+        return strategy, ("ready", need_of(strategy))
+    except ConfigError as error:
+        return None, ("wrong", (error.where, error.problem))
+    except BaseException as error:  # noqa: BLE001 - the parent must hear of it
+        return None, ("failed", f"cannot be made ({type(error).__name__}: {error})")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _decide(strategy: Strategy, view: MarketView, seconds: float) -> tuple[str, object]:

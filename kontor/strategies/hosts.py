@@ -1,178 +1,191 @@
-"""Where strategies decide: in a process of their own, in a thread, or here and now."""
+"""Where strategies are made and decide: in a process of their own, in a thread, or here and now."""
 
 import asyncio
 import logging
-import os
 import pickle
-import sys
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from kontor.config import StrategySettings
-from kontor.errors import StrategyFailed
-from kontor.strategies.child import LENGTH
+from kontor.errors import ConfigError, StrategyFailed
+from kontor.strategies.child_process import ChildProcess
 from kontor.strategies.protocol import Strategy
-from kontor.strategies.registry import place_of
-from kontor.strategies.view import MarketView
+from kontor.strategies.registry import build, need_of
+from kontor.strategies.source import Version, version_of
+from kontor.strategies.thread_seats import ThreadSeats
+from kontor.strategies.view import DataNeed, MarketView
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 20.0
-# No decision is this large; a child that sends more is broken.
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# A strategy that is wrong is not loaded again before so long, unless its file or settings have changed.
+WRONG_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """One strategy of one account: two accounts may have one of the same name."""
+
+    account: str
+    name: str
+    settings: StrategySettings
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others."""
+        return f"{self.account}/{self.name}"
 
 
 class Host(Protocol):
-    """Asks a strategy; whatever it does wrong comes out as StrategyFailed, within its timeout."""
+    """Runs the code of strategies; whatever it does wrong comes out as StrategyFailed, in time."""
 
-    async def decide(self, name: str, settings: StrategySettings, strategy: Strategy[Any], view: MarketView) -> object:
-        """What the strategy returned, unchecked."""
+    async def need(self, who: Hosted, *, seconds: float) -> DataNeed:
+        """What it needs to see; loads it where that is necessary. Raises ConfigError for wrong settings or code."""
+        ...
+
+    async def decide(self, who: Hosted, view: MarketView, *, seconds: float) -> object:
+        """What the strategy returned, unchecked, within its own timeout and the seconds that the run has left."""
+        ...
+
+    async def keep_only(self, account: str, names: Collection[str]) -> None:
+        """End those of an account that are not asked any more."""
         ...
 
 
 class DirectHost:
     """Calls the strategy where it is: for replays, where nobody else waits."""
 
-    async def decide(self, name: str, settings: StrategySettings, strategy: Strategy[Any], view: MarketView) -> object:
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[StrategySettings, Strategy[Any], DataNeed]] = {}
+
+    async def need(self, who: Hosted, *, seconds: float) -> DataNeed:
+        """What it needs to see."""
+        del seconds
+        made = self._made.get(who.key)
+        if made is None or made[0] != who.settings:
+            strategy = build(who.settings)
+            made = self._made[who.key] = who.settings, strategy, need_of(strategy)
+        return made[2]
+
+    async def decide(self, who: Hosted, view: MarketView, *, seconds: float) -> object:
         """What the strategy returned, unchecked."""
-        del name, settings
+        del seconds
         try:
-            return strategy.decide(view)
+            return self._made[who.key][1].decide(view)
         except Exception as error:
             raise StrategyFailed(f"{type(error).__name__}: {error}") from error
+
+    async def keep_only(self, account: str, names: Collection[str]) -> None:
+        """There is nothing to end."""
 
 
 class IsolatingHost:
-    """Decides in processes and threads, one per strategy, kept from run to run. Close it in the end."""
+    """Makes and asks strategies in processes and threads, one each, kept from run to run. Close it in the end."""
 
     def __init__(self) -> None:
-        self._children: dict[str, _Child] = {}
-        self._threads: dict[str, ThreadPoolExecutor] = {}
-        self._stuck: dict[str, Future[object]] = {}
+        self._children: dict[str, ChildProcess] = {}
+        self._threads = ThreadSeats()
+        self._wrong: dict[str, tuple[Version, float, ConfigError]] = {}
 
-    async def decide(self, name: str, settings: StrategySettings, strategy: Strategy[Any], view: MarketView) -> object:
+    async def need(self, who: Hosted, *, seconds: float) -> DataNeed:
+        """What it needs to see; known since its process was started, until settings or file change."""
+        if who.settings.isolation == "thread":
+            return await self._threads.need(who.key, who.settings, seconds=seconds)
+        child = await self._child(who, seconds)
+        if child.need is None:
+            raise StrategyFailed("its process is still being started by another run")
+        return child.need
+
+    async def decide(self, who: Hosted, view: MarketView, *, seconds: float) -> object:
         """What the strategy returned, unchecked."""
-        if settings.isolation == "thread":
-            return await self._in_thread(name, settings, lambda: strategy.decide(view))
-        return await self._in_process(name, settings, view)
+        limit = min(who.settings.timeout_seconds, seconds)
+        if limit <= 0:
+            raise StrategyFailed("the run had no time left for it; it is asked again in the next one")
+        if who.settings.isolation == "thread":
+            return await self._threads.decide(who.key, view, seconds=limit)
+        child = await self._child(who, seconds)
+        if child.asked == 0 and seconds < who.settings.timeout_seconds:
+            raise StrategyFailed("was started too slowly to decide in this run; it is ready for the next one")
+        frame = pickle.dumps(view, protocol=pickle.HIGHEST_PROTOCOL)
+        done = False
+        try:
+            async with asyncio.timeout(limit):
+                decision = await child.decide(frame)
+            done = True
+        except TimeoutError:
+            raise StrategyFailed(f"took longer than {_limit(who, limit)} and was ended") from None
+        except (asyncio.IncompleteReadError, OSError):
+            raise StrategyFailed("its process ended while it decided") from None
+        except StrategyFailed:
+            # It answered: that it failed.
+            done = True
+            raise
+        finally:
+            if not done:
+                await self._end(who.key)
+        return decision
+
+    async def keep_only(self, account: str, names: Collection[str]) -> None:
+        """End the processes and threads of an account's strategies that are not asked any more."""
+        kept = {f"{account}/{name}" for name in names}
+        mine = [key for key in (*self._children, *self._threads.names()) if key.rpartition("/")[0] == account]
+        for key in mine:
+            if key not in kept:
+                await self._end(key)
+                self._threads.leave(key)
 
     def running(self) -> Mapping[str, int]:
-        """The process id of each strategy that has a process."""
-        return {name: child.process.pid for name, child in self._children.items()}
+        """The process id of each strategy that has a process, by account and name."""
+        return {key: child.process.pid for key, child in self._children.items()}
 
     async def close(self) -> None:
         """End every process; threads end with their strategy."""
-        for name in list(self._children):
-            await self._end(name)
-        for executor in self._threads.values():
-            executor.shutdown(wait=False, cancel_futures=True)
-        self._threads.clear()
+        for key in list(self._children):
+            await self._end(key)
+        for key in self._threads.names():
+            self._threads.leave(key)
 
-    async def _in_thread(self, name: str, settings: StrategySettings, work: Callable[[], object]) -> object:
-        before = self._stuck.get(name)
-        if before is not None and not before.done():
-            raise StrategyFailed("still hangs in its thread since an earlier run; isolation: process could end it")
-        executor = self._threads.setdefault(name, ThreadPoolExecutor(1, thread_name_prefix=f"strategy-{name}"))
-        future = self._stuck[name] = executor.submit(work)
-        try:
-            async with asyncio.timeout(settings.timeout_seconds):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise StrategyFailed(f"took longer than its timeout of {settings.timeout_seconds:g} s") from None
-        except Exception as error:
-            raise StrategyFailed(f"{type(error).__name__}: {error}") from error
+    async def _child(self, who: Hosted, seconds: float) -> ChildProcess:
+        version = version_of(who.settings)
+        child = self._children.get(who.key)
+        if child is not None and (child.version != version or child.has_ended):
+            await self._end(who.key)
+            child = None
+        return child if child is not None else await self._started(who, version, seconds)
 
-    async def _in_process(self, name: str, settings: StrategySettings, view: MarketView) -> object:
-        done = False
+    async def _started(self, who: Hosted, version: Version, seconds: float) -> ChildProcess:
+        now = asyncio.get_running_loop().time()
+        if (known := self._wrong.get(who.key)) and known[0] == version and now - known[1] < WRONG_SECONDS:
+            raise ConfigError(known[2].problem, where=known[2].where)
+        child = self._children[who.key] = await ChildProcess.start(version)
+        ready = False
         try:
-            child = await self._child(name, settings)
-            async with asyncio.timeout(settings.timeout_seconds):
-                answer = await child.ask(pickle.dumps(view, protocol=pickle.HIGHEST_PROTOCOL))
-            done = True
+            async with asyncio.timeout(seconds):
+                await child.prepare(who.settings)
+            ready = True
         except TimeoutError:
             raise StrategyFailed(
-                f"took longer than its timeout of {settings.timeout_seconds:g} s and was ended"
+                f"was not ready within {seconds:.0f} s and was ended; its import, its constructor or needs() hangs,"
+                " or the machine is overloaded"
             ) from None
+        except ConfigError as error:
+            self._wrong[who.key] = version, now, error
+            raise
         except (asyncio.IncompleteReadError, OSError):
-            raise StrategyFailed("its process ended while it decided") from None
+            raise StrategyFailed("its process ended while it was started") from None
         finally:
-            if not done:
-                await self._end(name)
-        word, result = answer
-        if word != "decided":
-            raise StrategyFailed(str(result))
-        return result
-
-    async def _child(self, name: str, settings: StrategySettings) -> "_Child":
-        version = settings.model_dump_json(), _source_time(settings)
-        child = self._children.get(name)
-        if child is not None and (child.version != version or child.process.returncode is not None):
-            await self._end(name)
-            child = None
-        if child is None:
-            child = self._children[name] = await _Child.start(version)
-            async with asyncio.timeout(START_SECONDS):
-                word, reason = await child.ask(pickle.dumps(settings))
-            if word != "ready":
-                raise StrategyFailed(str(reason))
-            log.info("strategy process started strategy=%s pid=%d", name, child.process.pid)
+            if not ready:
+                await self._end(who.key)
+        log.info("strategy process started strategy=%s pid=%d", who.key, child.process.pid)
         return child
 
-    async def _end(self, name: str) -> None:
-        child = self._children.pop(name, None)
+    async def _end(self, key: str) -> None:
+        child = self._children.pop(key, None)
         if child is not None:
             await child.end()
 
 
-@dataclass(slots=True)
-class _Child:
-    process: asyncio.subprocess.Process
-    # What it was started with: other settings, or an edited file, want another process.
-    version: tuple[str, float]
-
-    @classmethod
-    async def start(cls, version: tuple[str, float]) -> "_Child":
-        # Keys and addresses may stand in the environment; a strategy needs none of them.
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV") if name in os.environ}
-        environment = {**kept, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "kontor.strategies.child",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-        return cls(process, version)
-
-    async def ask(self, frame: bytes) -> tuple[str, object]:
-        stdin, stdout = self.process.stdin, self.process.stdout
-        if stdin is None or stdout is None:
-            raise BrokenPipeError
-        stdin.write(LENGTH.pack(len(frame)) + frame)
-        await stdin.drain()
-        (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
-        if length > MAX_ANSWER_BYTES:
-            raise BrokenPipeError
-        payload = await stdout.readexactly(length)
-        try:
-            return pickle.loads(payload)  # noqa: S301 - the user's own code answered
-        except Exception as error:  # noqa: BLE001 - pickle raises anything
-            return "failed", f"its decision cannot be read ({error!r})"
-
-    async def end(self) -> None:
-        if self.process.returncode is None:
-            self.process.kill()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        await asyncio.shield(self.process.wait())
-
-
-def _source_time(settings: StrategySettings) -> float:
-    """When the strategy's file was changed last."""
-    spec = find_spec(place_of(settings.use).partition(":")[0])
-    return os.stat(spec.origin).st_mtime if spec is not None and spec.origin else 0.0  # noqa: PTH116
+def _limit(who: Hosted, limit: float) -> str:
+    if limit < who.settings.timeout_seconds:
+        return f"the {limit:.0f} s that the run had left for it"
+    return f"its timeout of {limit:g} s"

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from kontor.config import StrategySettings, describe
-from kontor.domain.market import TIMEFRAMES
 from kontor.errors import ConfigError
 from kontor.strategies.protocol import Strategy
 from kontor.strategies.view import DataNeed
@@ -32,7 +31,8 @@ def place_of(use: str) -> str:
     """`module:Class` for a name or such a place; raises ConfigError for an unknown name."""
     if ":" in use:
         return use
-    found = known().get(use)
+    # Those that ship first: looking for registered ones reads what every installed package says of itself.
+    found = SHIPPED.get(use) or known().get(use)
     if found is None:
         names = ", ".join(sorted(known()))
         raise ConfigError(f"there is no strategy {use!r}; known are {names}, or write module:Class", where="use")
@@ -73,6 +73,14 @@ def need_of(strategy: Strategy[Any]) -> DataNeed:
         need = strategy.needs()
     except Exception as error:
         raise ConfigError(f"needs() failed ({error!r})", where="use") from error
-    if not isinstance(need, DataNeed) or need.timeframe not in TIMEFRAMES:
-        raise ConfigError(f"needs() must return a DataNeed, not {need!r}", where="use")
-    return need
+    return sound_need(need)
+
+
+def sound_need(need: object) -> DataNeed:
+    """What needs() returned, made anew and thereby checked: a process may have sent anything."""
+    if type(need) is not DataNeed:
+        raise ConfigError(f"needs() must return a DataNeed, not {need!r:.200}", where="use")
+    try:
+        return DataNeed(need.timeframe, need.candles, tuple(need.others), bool(need.ranges))
+    except Exception as error:
+        raise ConfigError(f"needs() returned a DataNeed that makes no sense ({error})", where="use") from error

@@ -8,28 +8,32 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from kontor.config import StrategySettings
 from kontor.domain.exposure import only_reduces
 from kontor.domain.identity import client_order_id
 from kontor.domain.market import TIMEFRAMES, Candles, MarketKind
 from kontor.domain.order import OrderState, Side
-from kontor.errors import ConfigError, KontorError
+from kontor.errors import KontorError
 from kontor.execution.cancel import request_cancels
 from kontor.execution.parts import Parts
 from kontor.execution.submit import place_all
 from kontor.strategies.hosts import Host
-from kontor.strategies.protocol import Decision, Strategy, StrategyOrder
-from kontor.strategies.registry import build, need_of
-from kontor.strategies.view import DataNeed, MarketView, SymbolView
+from kontor.strategies.protocol import Decision, StrategyOrder
+from kontor.strategies.view import MarketView, SymbolView
 from kontor.trading.books import UNITS, Books, load_books
 from kontor.trading.checks import Closings, Refusal, Share, checked
 from kontor.trading.consent import needs_consent
 from kontor.trading.data import CandleData, load_candles, merged_needs, newest_at
 from kontor.trading.exit_rules import EXIT_RULES
+from kontor.trading.loading import Ready, enabled, loading
 
 log = logging.getLogger(__name__)
 
 STATE = "strategy_state:"
+
+# What a run may take; its flow has five seconds more to open the desk, to alert and to show what was done.
+RUN_SECONDS = 25.0
+# Loading one, in a process that is started for it, may take so long; the others do not wait longer than this.
+START_SECONDS, PATIENCE_SECONDS = 18.0, 2.0
 
 
 @dataclass(slots=True)
@@ -45,69 +49,82 @@ class StrategyRun:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A strategy that could be loaded, with what it needs to see."""
-
-    name: str
-    settings: StrategySettings
-    strategy: Strategy[Any]
-    need: DataNeed
-
-
-async def run_strategies(parts: Parts, host: Host) -> list[StrategyRun]:
-    """Ask every enabled strategy once; what goes wrong with one is in its own result and touches no other.
+async def run_strategies(parts: Parts, host: Host, *, seconds: float = RUN_SECONDS) -> list[StrategyRun]:
+    """Ask every enabled strategy once, within so many seconds; what goes wrong with one touches no other.
 
     Orders are named after strategy, symbol, candle and leg: whatever ends this run, the next one finds those it made.
     """
-    ready, runs = load_all(parts)
-    await _keep_exit_rules(parts, ready)
-    symbols = {symbol for each in ready for symbol in each.settings.symbols}
-    books = await load_books(parts, symbols)
-    await parts.store.desk.set_attribute(parts.account, UNITS, books.units.as_text(), parts.clock.now())
-    await _cancel_orphans(parts, books)
-    if ready:
-        needs = [(need, each.settings.symbols) for each in ready for need in each.need.all()]
-        data = await load_candles(parts, merged_needs(needs))
-        runs += await asyncio.gather(*(_run_one(parts, host, each, books, data) for each in ready))
+    until = _now() + seconds
+    settings = enabled(parts.config)
+    await host.keep_only(parts.account, settings)
+    starts = loading(parts, host, settings, seconds=min(START_SECONDS, seconds))
+    try:
+        early = list(starts)
+        if starts:
+            done, _ = await asyncio.wait(starts, timeout=PATIENCE_SECONDS)
+            early = [start for start in starts if start in done]
+        late = [start for start in starts if start not in early]
+        waves = (_first_wave(parts, host, early, until), _late_wave(parts, host, late, until))
+        # Both to their end: the desk must not be closed under one because the other has lost the store.
+        ended = await asyncio.gather(*waves, return_exceptions=True)
+    finally:
+        for start in starts:
+            start.cancel()
+    runs: list[StrategyRun] = []
+    for wave in ended:
+        if isinstance(wave, BaseException):
+            raise wave
+        runs += wave
     return sorted(runs, key=lambda run: run.strategy)
 
 
-def load_all(parts: Parts) -> tuple[list[Ready], list[StrategyRun]]:
-    """The enabled strategies of kontor.yaml, and for those that cannot be loaded a result that says why."""
-    ready: list[Ready] = []
-    failed: list[StrategyRun] = []
-    for name, settings in parts.config.strategies.items():
-        if not settings.enabled:
-            continue
-        try:
-            strategy = build(settings)
-            need = need_of(strategy)
-            _check_history(parts, need)
-        except ConfigError as error:
-            failed.append(StrategyRun(name, f"kontor.yaml: strategies.{name}.{error}"))
-        else:
-            ready.append(Ready(name, settings, strategy, need))
-    return ready, failed
+Start = asyncio.Task[Ready | tuple[str, str]]
 
 
-def _check_history(parts: Parts, need: DataNeed) -> None:
-    candles = parts.config.candles
-    for timeframe, count in need.all():
-        if timeframe == candles.timeframe and count > candles.keep:
-            raise ConfigError(
-                f"needs {count} candles of {timeframe}; raise candles.keep, which is {candles.keep}", where="use"
-            )
+async def _first_wave(parts: Parts, host: Host, starts: Sequence[Start], until: float) -> list[StrategyRun]:
+    return await _run_wave(parts, host, starts, until, first=True)
 
 
-async def _run_one(parts: Parts, host: Host, each: Ready, books: Books, data: CandleData) -> StrategyRun:
+async def _late_wave(parts: Parts, host: Host, starts: Sequence[Start], until: float) -> list[StrategyRun]:
+    """Those whose process is only being started, with the books of the moment when it is."""
+    if not starts:
+        return []
+    await asyncio.wait(starts)
+    return await _run_wave(parts, host, starts, until, first=False)
+
+
+async def _run_wave(
+    parts: Parts, host: Host, starts: Sequence[Start], until: float, *, first: bool
+) -> list[StrategyRun]:
+    results = [start.result() for start in starts]
+    ready = [each for each in results if isinstance(each, Ready)]
+    runs = [StrategyRun(*each) for each in results if not isinstance(each, Ready)]
+    await _keep_exit_rules(parts, ready)
+    symbols = {symbol for each in ready for symbol in each.settings.symbols}
+    books = await load_books(parts, symbols)
+    if first:
+        await parts.store.desk.set_attribute(parts.account, UNITS, books.units.as_text(), parts.clock.now())
+        await _cancel_orphans(parts, books)
+    if ready:
+        needs = [(need, each.settings.symbols) for each in ready for need in each.need.all()]
+        data = await load_candles(parts, merged_needs(needs))
+        runs += await asyncio.gather(*(_run_one(parts, host, each, books, data, until) for each in ready))
+    return runs
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _run_one(parts: Parts, host: Host, each: Ready, books: Books, data: CandleData, until: float) -> StrategyRun:
     run = StrategyRun(each.name)
     try:
         view = await view_of(parts, each, books, data)
         run.left_out = dict(view.left_out)
         if not len(view):
             return run
-        decision = checked(await host.decide(each.name, each.settings, each.strategy, view), each.settings, view)
+        said = await host.decide(each.hosted(parts.account), view, seconds=until - _now())
+        decision = checked(said, each.settings, view)
         await _carry_out(parts, each, books, view, decision, run)
     except KontorError as error:
         run.error = str(error)

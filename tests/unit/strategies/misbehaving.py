@@ -20,6 +20,8 @@ class Misbehaving(Strategy[Parameters]):
             raise KeyError("a level")
         if how == "hangs":
             time.sleep(600)
+        if how == "naps":
+            time.sleep(0.8)
         if how == "burns":
             while True:
                 pass

@@ -2,22 +2,25 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from kontor.config import StrategySettings
-from kontor.errors import StrategyFailed
-from kontor.strategies import Decision
-from kontor.strategies.hosts import IsolatingHost
-from kontor.strategies.registry import build
+from kontor.errors import ConfigError, StrategyFailed
+from kontor.strategies import DataNeed, Decision
+from kontor.strategies.hosts import Hosted, IsolatingHost
 from tests.unit.strategies.views import symbol_view, view
 
 PLACE = "tests.unit.strategies.misbehaving:Misbehaving"
 SEEN = view(symbol_view())
+PLENTY = 60.0
+ONE = "paper/one"
 
 
 @pytest.fixture
@@ -34,7 +37,10 @@ def settings(how: str = "", *, timeout: float = 10, **more: str) -> StrategySett
 
 
 async def ask(host: IsolatingHost, made: StrategySettings, name: str = "one") -> object:
-    return await host.decide(name, made, build(made), SEEN)
+    """What a run does: learn what it needs, then have it decide."""
+    who = Hosted("paper", name, made)
+    await host.need(who, seconds=PLENTY)
+    return await host.decide(who, SEEN, seconds=PLENTY)
 
 
 async def test_a_process_decides_and_is_kept_for_the_next_run(host: IsolatingHost) -> None:
@@ -45,7 +51,7 @@ async def test_a_process_decides_and_is_kept_for_the_next_run(host: IsolatingHos
     assert first == second
     assert first.state is not None
     pid = first.state["pid"]
-    assert pid == host.running()["one"] != os.getpid()
+    assert pid == host.running()[ONE] != os.getpid()
     assert "KONTOR_HOME" not in psutil.Process(pid).environ()
     await host.close()
     assert not psutil.pid_exists(pid)
@@ -53,9 +59,9 @@ async def test_a_process_decides_and_is_kept_for_the_next_run(host: IsolatingHos
 
 async def test_other_parameters_get_another_process(host: IsolatingHost) -> None:
     await ask(host, settings())
-    before = host.running()["one"]
+    before = host.running()[ONE]
     await ask(host, settings("prints"))
-    assert host.running()["one"] != before
+    assert host.running()[ONE] != before
 
 
 async def test_an_error_is_told_with_its_place_and_the_next_run_works(host: IsolatingHost) -> None:
@@ -106,38 +112,155 @@ async def test_a_canceled_run_leaves_no_process_behind(host: IsolatingHost) -> N
 
 async def test_a_thread_that_hangs_is_not_asked_again(host: IsolatingHost) -> None:
     """A thread cannot be ended: its strategy stays out until it comes back."""
-    made = settings("", timeout=0.2, isolation="thread")
-
-    class Slow:
-        def decide(self, seen: object) -> Decision:
-            del seen
-            time.sleep(0.8)
-            return Decision()
-
-    slow = Slow()
-    with pytest.raises(StrategyFailed, match="took longer"):
-        await host.decide("slow", made, slow, SEEN)  # pyright: ignore[reportArgumentType]
+    slow = settings("naps", timeout=0.2, isolation="thread")
+    with pytest.raises(StrategyFailed, match=r"took longer than 0\.2 s in its thread"):
+        await ask(host, slow)
     with pytest.raises(StrategyFailed, match="still hangs"):
-        await host.decide("slow", made, slow, SEEN)  # pyright: ignore[reportArgumentType]
-    assert isinstance(await ask(host, made), Decision)
+        await ask(host, slow)
+    assert isinstance(await ask(host, settings(isolation="thread"), "other"), Decision)
 
 
-async def test_an_edited_file_is_read_again(
-    host: IsolatingHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever edits a strategy need not restart the desk."""
+WRITTEN = """\
+import os, pathlib, time
+from kontor.strategies import *
+{at_import}
+class Parameters(StrategyParameters):
+    lookback: int = 1
+class Mine(Strategy[Parameters]):
+    def __init__(self, parameters):
+        super().__init__(parameters)
+        {in_constructor}
+    def needs(self):
+        {in_needs}
+        return DataNeed('1m', self.parameters.lookback)
+    def decide(self, view):
+        return {decision}
+"""
+
+
+class Written:
+    """A user's own file, as it stands beside kontor.yaml."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.edits = folder / "written_strategy.py", 0
+
+    def says(self, decision: str = "Decision()", **where: str) -> None:
+        """Save it; an edit counts though it falls into the same tick of the clock."""
+        places = {"at_import": "", "in_constructor": "pass", "in_needs": "pass"} | where
+        self.file.write_text(WRITTEN.format(decision=decision, **places))
+        self.edits += 1
+        os.utime(self.file, (self.edits, self.edits))
+
+    def settings(self, **more: Any) -> StrategySettings:
+        """It at work."""
+        return StrategySettings.model_validate({"use": "written_strategy:Mine", "symbols": ["BTC/USD:USD"], **more})
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     monkeypatch.syspath_prepend(str(tmp_path))
-    file = tmp_path / "edited_strategy.py"
-    text = (
-        "from kontor.strategies import *\n"
-        "class Mine(Strategy[StrategyParameters]):\n"
-        "    def needs(self): return DataNeed('1m', 1)\n"
-        "    def decide(self, view): return Decision.of(state={'version': 1})\n"
-    )
-    file.write_text(text)
-    made = StrategySettings.model_validate({"use": "edited_strategy:Mine", "symbols": ["BTC/USD:USD"]})
-    strategy = build(made)
-    assert await host.decide("mine", made, strategy, SEEN) == Decision(state={"version": 1})
-    file.write_text(text.replace("1}", "22}"))
-    os.utime(file, (1, 1))
-    assert await host.decide("mine", made, strategy, SEEN) == Decision(state={"version": 22})
+    return Written(tmp_path)
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+async def test_an_edited_file_is_read_again_by_its_needs_and_its_decisions(
+    host: IsolatingHost, written: Written, isolation: str
+) -> None:
+    """Whoever edits a strategy need not restart the desk: needs() once came from the old file for ever."""
+    written.says("Decision(state={'version': 1})")
+    made = written.settings(isolation=isolation)
+    who = Hosted("paper", "mine", made)
+    assert await host.need(who, seconds=PLENTY) == DataNeed("1m", 1)
+    assert await host.decide(who, SEEN, seconds=PLENTY) == Decision(state={"version": 1})
+    written.says("Decision(state={'version': 22})", in_needs="return DataNeed('5m', 7)")
+    assert await host.need(who, seconds=PLENTY) == DataNeed("5m", 7)
+    assert await host.decide(who, SEEN, seconds=PLENTY) == Decision(state={"version": 22})
+    sys.modules.pop("written_strategy", None)
+
+
+@pytest.mark.parametrize("place", ["at_import", "in_constructor", "in_needs"])
+@pytest.mark.parametrize("how", ["time.sleep(600)", "exec('while True: pass')"])
+async def test_one_that_hangs_before_it_decides_holds_up_nobody(
+    host: IsolatingHost, written: Written, place: str, how: str
+) -> None:
+    """Import, constructor and needs() are the user's code as well: exits and limits are watched in the same loop."""
+    written.says(**{place: how})
+    longest, last = 0.0, time.monotonic()
+
+    async def tick() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    ticking = asyncio.create_task(tick())
+    with pytest.raises(StrategyFailed, match="was not ready within 2 s and was ended; its import, its constructor"):
+        await host.need(Hosted("paper", "mine", written.settings()), seconds=2)
+    ticking.cancel()
+    assert longest < 1.5
+    assert host.running() == {}
+
+
+async def test_none_of_its_code_runs_where_the_keys_are(host: IsolatingHost, written: Written, tmp_path: Path) -> None:
+    """Not when it is loaded, not when its needs are asked, and not when its answer is read."""
+    where, package = tmp_path / "ran", tmp_path / "theirs"
+    package.mkdir()
+    note = f"pathlib.Path({str(where)!r}).open('a').write(f'{{os.getpid()}} {{sorted(os.environ)}}\\n')"
+    (package / "__init__.py").write_text(f"import os, pathlib\n{note}\n")
+    own = f"{note}\nclass Own(Decision): pass"
+    written.says("Own()", at_import=own, in_constructor=note, in_needs=note)
+    written.file.rename(package / "written_strategy.py")
+    made = StrategySettings.model_validate({"use": "theirs.written_strategy:Mine", "symbols": ["BTC/USD:USD"]})
+    who = Hosted("paper", "mine", made)
+    await host.need(who, seconds=PLENTY)
+    with pytest.raises(StrategyFailed, match=r"cannot be read: it holds theirs\.written_strategy\.Own;"):
+        await host.decide(who, SEEN, seconds=PLENTY)
+    pids = {int(line.partition(" ")[0]) for line in where.read_text().splitlines()}
+    assert len(where.read_text().splitlines()) == 4
+    assert os.getpid() not in pids
+    assert "KONTOR" not in where.read_text()
+    assert not {"theirs", "theirs.written_strategy"} & sys.modules.keys()
+
+
+async def test_wrong_parameters_are_told_as_such_and_not_tried_again_at_once(
+    host: IsolatingHost, written: Written
+) -> None:
+    """They are looked at where the code is; each look is a process."""
+    written.says()
+    who = Hosted("paper", "mine", written.settings(parameters={"lookbak": 3}))
+    with pytest.raises(ConfigError, match="parameters: lookbak is not a known key"):
+        await host.need(who, seconds=PLENTY)
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match="parameters: lookbak is not a known key"):
+        await host.need(who, seconds=PLENTY)
+    assert time.monotonic() - started < 0.1
+    mended = Hosted("paper", "mine", written.settings(parameters={"lookback": 3}))
+    assert (await host.need(mended, seconds=PLENTY)).candles == 3
+    written.says(in_needs="return DataNeed('2m', 1)")
+    with pytest.raises(ConfigError, match=r"use: needs\(\) failed .*timeframe '2m' is unknown"):
+        await host.need(mended, seconds=PLENTY)
+
+
+async def test_two_accounts_may_have_a_strategy_of_one_name(host: IsolatingHost) -> None:
+    """Both are asked at the same moment, in the same worker: each gets its own answer."""
+    made = settings("", timeout=PLENTY / 3)
+    seats = [Hosted(account, "one", made) for account in ("okx-main", "paper")]
+    await asyncio.gather(*(host.need(each, seconds=PLENTY) for each in seats))
+    said = await asyncio.gather(*(host.decide(each, SEEN, seconds=PLENTY) for each in seats))
+    pids = [each.state["pid"] for each in said if isinstance(each, Decision) and each.state]
+    assert sorted(pids) == sorted(host.running().values())
+    await host.keep_only("paper", [])
+    assert list(host.running()) == ["okx-main/one"]
+
+
+async def test_a_run_without_time_left_ends_no_process(host: IsolatingHost) -> None:
+    """A process that was just started, slowly, is kept for the next run; what decides too long is ended."""
+    who = Hosted("paper", "one", settings(timeout=5))
+    await host.need(who, seconds=PLENTY)
+    pid = host.running()[ONE]
+    with pytest.raises(StrategyFailed, match="started too slowly to decide in this run"):
+        await host.decide(who, SEEN, seconds=1)
+    with pytest.raises(StrategyFailed, match="no time left"):
+        await host.decide(who, SEEN, seconds=0)
+    assert isinstance(await host.decide(who, SEEN, seconds=PLENTY), Decision)
+    assert host.running()[ONE] == pid

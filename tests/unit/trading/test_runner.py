@@ -4,11 +4,15 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from kontor.domain.intent import OrderIntent
 from kontor.domain.market import MarketKind
 from kontor.domain.order import OrderState, OrderType, Side
+from kontor.errors import StoreUnavailable, StrategyFailed
 from kontor.execution.halt import halt
 from kontor.strategies import DataNeed, Decision, MarketView, Strategy, StrategyOrder, StrategyParameters
+from kontor.strategies.hosts import DirectHost, Hosted
 from kontor.trading import runner
 from kontor.trading.monitor import monitor_risk
 from tests.fakes.desk import BTC, ETH
@@ -193,7 +197,7 @@ async def test_while_fills_are_missing_a_symbol_is_left_out() -> None:
         [name] = (await desk.run())["one"].placed
         await desk.booked(name)
     desk.store.orders._fills.clear()
-    run = {each.strategy: each for each in await runner.run_strategies(desk, host=_host())}["one"]
+    run = {each.strategy: each for each in await runner.run_strategies(desk, host=DirectHost())}["one"]
     assert run.left_out == {BTC: "fills of its last order are not booked yet"}
 
 
@@ -316,12 +320,6 @@ async def test_entries_of_a_strategy_that_is_switched_off_are_canceled() -> None
             assert (await desk.until_state(await desk.order(name))).state is S.CANCELED
 
 
-def _host() -> Any:
-    from kontor.strategies.hosts import DirectHost
-
-    return DirectHost()
-
-
 class Buyer(Strategy[Parameters]):
     """Buys once, and notes what capital it saw."""
 
@@ -369,3 +367,60 @@ async def test_dust_that_nobody_prices_keeps_no_strategy_from_trading() -> None:
     await desk.clock.sleep(60)
     run = (await desk.run())["one"]
     assert (len(run.placed), run.denied) == (1, {})
+
+
+class SlowStart(DirectHost):
+    """Some take their time to be loaded, as a process on a busy machine does; `stuck` never is."""
+
+    async def need(self, who: Hosted, *, seconds: float) -> DataNeed:
+        if who.name == "slow":
+            await asyncio.sleep(15)
+        if who.name == "stuck":
+            await asyncio.sleep(seconds)
+            raise StrategyFailed(f"was not ready within {seconds:.0f} s")
+        return await super().need(who, seconds=seconds)
+
+
+@in_virtual_time
+async def test_one_that_is_slow_to_start_holds_up_neither_the_others_nor_the_end_of_the_run() -> None:
+    """The flow has 30 seconds: a slow start once ended it before anything was told, and the others waited for it."""
+    desk = desk_with({"good": strategy(), "slow": strategy(), "stuck": strategy(timeout_seconds=20)})
+    began = desk.clock.monotonic()
+    run = asyncio.create_task(desk.run(SlowStart()))
+    while not await desk.store.orders.counts(desk.account):  # noqa: ASYNC110 - the store is asked, as the executor would
+        await asyncio.sleep(0.1)
+    assert desk.clock.monotonic() - began < 3
+    runs = await run
+    assert desk.clock.monotonic() - began < 25
+    assert [len(runs[name].placed) for name in ("good", "slow", "stuck")] == [1, 1, 0]
+    assert (runs["slow"].error, runs["stuck"].error) == (None, "was not ready within 18 s")
+
+
+@in_virtual_time
+async def test_a_strategy_is_given_no_more_time_than_its_run_has_left() -> None:
+    desk = desk_with({"slow": strategy(timeout_seconds=20)})
+    given: list[float] = []
+
+    class Noting(SlowStart):
+        async def decide(self, who: Hosted, view: MarketView, *, seconds: float) -> object:
+            given.append(seconds)
+            return await super().decide(who, view, seconds=seconds)
+
+    await desk.refresh()
+    [run] = await runner.run_strategies(desk, Noting(), seconds=20)
+    assert run.placed
+    assert 0 < given[0] <= 5
+
+
+@in_virtual_time
+async def test_what_is_lost_with_the_store_is_raised_as_such() -> None:
+    """The hook that tells of it asks for the error's kind."""
+    desk = desk_with({"good": strategy(), "slow": strategy()})
+    await desk.refresh()
+    desk.store.desk.set_attribute = _unavailable  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(StoreUnavailable):
+        await runner.run_strategies(desk, SlowStart())
+
+
+async def _unavailable(*_: object, **__: object) -> None:
+    raise StoreUnavailable("the disk is full")

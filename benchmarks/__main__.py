@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 
-PARTS = ("store", "orders", "worker", "streams", "notify", "overhead")
+PARTS = ("store", "orders", "worker", "streams", "notify", "overhead", "strategies")
 
 
 def main() -> int:

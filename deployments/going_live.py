@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from deployments.doctor.verdict import Verdict, failed, skipped, warning, well
 from kontor.config import KontorConfig
-from kontor.domain.market import Market, MarketKind
+from kontor.domain.market import Market
 from kontor.domain.order import OrderState
-from kontor.domain.setup import AccountSetup, WantedSetup, mismatches
-from kontor.errors import ExchangeError, NotSupported
-from kontor.exchange.account_setup import ACCOUNT_SETUP
+from kontor.errors import ConfigError, ExchangeError
 from kontor.ports import Exchange, ExchangeSettings, Store
+from kontor.trading.setup import compare_setup
 
 # The limits that catch a misplaced digit, and those that end a bad day.
 ORDER_LIMITS = ("max_order_value", "max_position_value", "max_exposure", "price_collar_percent")
@@ -38,8 +37,14 @@ def limits(config: KontorConfig) -> Sequence[Verdict]:
     return [first, warning("loss limits", "nothing ends a bad day but you", remedy)]
 
 
-async def practice(store: Store, account: str) -> Verdict:
-    """Whether this desk has traded on paper before."""
+async def practice(store: Store, account: str, paper: ExchangeSettings | None) -> Verdict:
+    """Whether this desk has traded before on an account without real money; `paper` is what its block says of it."""
+    if paper is None:
+        remedy = "name another with --paper: its block must be readable, so that it is known for a paper account"
+        return failed("paper first", f"there is no readable block {account}", remedy)
+    if paper.mode == "live":
+        remedy = "name one with --paper that trades on paper or in a sandbox"
+        return failed("paper first", f"account {account} trades real money itself", remedy)
     counts = await store.orders.counts(account)
     filled = counts.get(OrderState.FILLED, 0)
     if not filled:
@@ -74,18 +79,19 @@ def _smallest(market: Market, price: Decimal) -> Decimal:
 
 
 async def set_up(exchange: Exchange, config: KontorConfig) -> Verdict:
-    """Whether the account is set up as the desk needs it."""
+    """Whether account level, position mode, margin mode and leverage are as the desk needs them."""
     try:
-        found: AccountSetup = await exchange.call(ACCOUNT_SETUP)
-    except NotSupported:
-        return warning("account set-up", "the venue does not tell", "look at its own page: net positions, one mode")
-    except ExchangeError as error:
-        return failed("account set-up", str(error), "try again; see the exchange's status page")
-    markets: Mapping[str, Market] = await exchange.load_markets()
-    traded = {symbol for each in config.strategies.values() if each.enabled for symbol in each.symbols}
-    swaps = any(symbol in markets and markets[symbol].kind is MarketKind.SWAP for symbol in traded)
-    wanted = WantedSetup(config.setup.margin_mode, needs_swaps=swaps)
-    problems = mismatches(found, wanted, await exchange.fetch_positions())
-    if problems:
-        return failed("account set-up", "; ".join(problems), "mend it there, then run this again")
-    return well("account set-up", f"{found.level or 'level unknown'}, positions {found.position_mode or 'unknown'}")
+        report = await compare_setup(exchange, config, await exchange.load_markets())
+    except (ConfigError, ExchangeError) as error:
+        return failed("account set-up", str(error), "mend it, or try again; see the exchange's status page")
+    if report.problems:
+        return failed("account set-up", "; ".join(report.problems), "mend it there, then run this again")
+    if report.unknown:
+        finding = f"the venue does not tell {'; '.join(report.unknown)}"
+        return warning(
+            "account set-up", finding, "look yourself: net positions, one margin mode, your leverage"
+        )
+    found = report.found
+    said = [str(found.level or "level unknown"), f"positions {found.position_mode or 'unknown'}"]
+    said += [f"leverage {leverage:f} on {symbol}" for symbol, leverage in sorted(found.leverage.items())]
+    return well("account set-up", ", ".join(said))

@@ -28,7 +28,7 @@ from tasks.market_data import (
     watched,
 )
 from tasks.orders import check_setup, reconcile, show_done
-from tasks.session import missing_capabilities, open_gate, renew_session, require_consent
+from tasks.session import missing_capabilities, open_gate, renew_session
 from tasks.session import reset_breakers as close_breakers
 from tasks.status import judge_updaters, send_capital_message, show_updaters, tell_changes
 from tasks.stopping import quiet_account, stop_long_running, tell_problems
@@ -60,7 +60,6 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
     and then reported; the gate stays closed.
     """
     async with open_desk(account, updater="initialize", gated=False, overlap=INITIALIZE_OVERLAP) as desk:
-        await require_consent(desk)
         lacking = await missing_capabilities(desk)
         for sentence in lacking:
             get_run_logger().warning(sentence)

@@ -13,6 +13,7 @@ from blocks.exchange_account import ExchangeAccount
 from blocks.loading import load_block
 from blocks.state_store import StateStore
 from kontor.config import KontorConfig, load_config
+from kontor.desk import require_accepted
 from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings, Store
 from kontor.resilience.circuit_breaker import BreakerStatus
@@ -109,8 +110,22 @@ class Resources:
         return known[1]
 
     async def exchange(self, account: str, generation: int) -> Exchange:
-        """The account's session of that generation; an older one goes on until its last call has ended."""
-        return await self.sessions.get(await self.settings(account), generation)
+        """The account's session of that generation; an older one goes on until its last call has ended.
+
+        Raises ConfigError for an account with real money that nobody has accepted by name: its block may have been
+        turned to live a moment ago, with the gate open.
+        """
+        return await self.sessions.get(await self.accepted_settings(account), generation)
+
+    async def restart_exchange(self, account: str, generation: int) -> None:
+        """The account's session on a new client; raises, and keeps the old one, when that fails."""
+        await self.sessions.restart(await self.accepted_settings(account), generation)
+
+    async def accepted_settings(self, account: str) -> ExchangeSettings:
+        """How to reach an account with which this desk may trade."""
+        settings, store = await self.settings(account), await self.store()
+        await require_accepted(store.desk, settings)
+        return settings
 
     def reset_breakers(self, account: str, number: int) -> None:
         """Close the account's breakers if somebody has asked for it since this process did so last."""

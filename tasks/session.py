@@ -18,8 +18,7 @@ async def renew_session(desk: Desk) -> int:
     state = desk.store.desk
     current = await state.attribute(desk.account, EXCHANGE_GENERATION)
     generation = (int(current.value) if current else 0) + 1
-    resources = Resources.here()
-    await resources.sessions.restart(await resources.settings(desk.account), generation)
+    await Resources.here().restart_exchange(desk.account, generation)
     return await state.increment(desk.account, EXCHANGE_GENERATION, desk.clock.now())
 
 
@@ -42,9 +41,3 @@ async def missing_capabilities(desk: Desk) -> tuple[str, ...]:
     from kontor.exchange.capabilities import NEEDED
 
     return desk.exchange.profile.lacks(NEEDED)
-
-
-@task(cache_policy=NO_CACHE)
-async def require_consent(desk: Desk) -> None:
-    """Fail, with the remedy, for an account with real money that nobody has accepted by name."""
-    await gate.require_accepted(desk.store.desk, await Resources.here().settings(desk.account))

@@ -14,7 +14,8 @@ from deployments.project import Project
 from kontor.errors import ConfigError, KontorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from deployments.doctor.verdict import Verdict
     from kontor.ports import ExchangeSettings
@@ -74,28 +75,20 @@ async def accept(account: str, said: str, exchange_id: str) -> None:
 
 
 async def _examine(account: str, paper: str) -> tuple[Sequence[Verdict], ExchangeSettings]:
-    from pydantic import ValidationError
-
-    from blocks.exchange_account import ExchangeAccount
     from deployments import going_live
-    from deployments.block_secrets import read_block
     from deployments.desk_status import desk_store
     from deployments.doctor.rounds import ACCOUNT_BLOCK, examine_account
-    from kontor.config import describe, load_config
+    from kontor.config import load_config
     from kontor.exchange.opening import open_exchange
     from kontor.resilience.clock import SystemClock
 
     home, config = Home.from_environment(), load_config(Project.find().config_file)
-    values = read_block(home, ACCOUNT_BLOCK, account)
-    if values is None:
+    values, settings = _block(home, account)
+    if values is None or settings is None:
         raise ConfigError(f"there is no readable block {ACCOUNT_BLOCK}/{account}; create it in the UI under Blocks")
-    try:
-        settings = ExchangeAccount(**values).to_settings(account)
-    except ValidationError as error:
-        raise ConfigError(f"block {account}: {describe(error)}") from None
     verdicts = [going_live.mode(settings), *going_live.limits(config)]
     async with desk_store(home) as store:
-        verdicts.append(await going_live.practice(store, paper))
+        verdicts.append(await going_live.practice(store, paper, _block(home, paper)[1]))
     verdicts += await examine_account(account, values, ())
     if any(each.health == "failed" for each in verdicts if each.check in {"exchange", "exchange key", "mode"}):
         return verdicts, settings
@@ -106,3 +99,21 @@ async def _examine(account: str, paper: str) -> tuple[Sequence[Verdict], Exchang
     finally:
         await exchange.close()
     return verdicts, settings
+
+
+def _block(home: Home, account: str) -> tuple[Mapping[str, Any] | None, ExchangeSettings | None]:
+    """What an account's block holds, as it is and as settings; None when there is none that can be read."""
+    from pydantic import ValidationError
+
+    from blocks.exchange_account import ExchangeAccount
+    from deployments.block_secrets import read_block
+    from deployments.doctor.rounds import ACCOUNT_BLOCK
+    from kontor.config import describe
+
+    values = read_block(home, ACCOUNT_BLOCK, account)
+    if values is None:
+        return None, None
+    try:
+        return values, ExchangeAccount(**values).to_settings(account)
+    except ValidationError as error:
+        raise ConfigError(f"block {account}: {describe(error)}") from None

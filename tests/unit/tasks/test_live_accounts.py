@@ -1,0 +1,80 @@
+"""An account with real money is traded by nobody before its name was typed, whenever its block was turned to live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kontor.desk import accept_live, open_gate
+from kontor.errors import ConfigError
+from kontor.exchange.sessions import SessionPool
+from kontor.ports import Exchange, ExchangeSettings
+from kontor.resilience.clock import VirtualClock
+from kontor.store.memory import MemoryStore
+from tasks.desk import _assemble
+from tasks.resources import Resources
+from tests.fakes.exchange import FakeExchange
+from tests.fakes.venue import Venue
+
+PAPER = ExchangeSettings("okx", "main", mode="paper")
+LIVE = replace(PAPER, mode="live")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def opened() -> list[ExchangeSettings]:
+    """What a session was opened for, in this order."""
+    return []
+
+
+@pytest.fixture
+def resources(opened: list[ExchangeSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resources:
+    """A process that has a store and reaches a venue."""
+    (tmp_path / "kontor.yaml").write_text("{}")
+    monkeypatch.setenv("KONTOR_CONFIG", str(tmp_path / "kontor.yaml"))
+    clock = VirtualClock(NOW)
+
+    def opener(settings: ExchangeSettings, donors: Sequence[Exchange]) -> Exchange:
+        del donors
+        opened.append(settings)
+        return FakeExchange(Venue(), clock)
+
+    made = Resources()
+    made._sessions = SessionPool(clock=clock, opener=opener)
+    made._store_url, made._stores = (time.monotonic(), "memory"), {"memory": MemoryStore()}
+    return made
+
+
+def turn(resources: Resources, settings: ExchangeSettings) -> None:
+    """Somebody edits the block, and its time to take effect has come."""
+    resources._settings[settings.account] = time.monotonic(), settings
+
+
+async def test_a_block_turned_to_live_under_an_open_gate_trades_nothing(
+    resources: Resources, opened: list[ExchangeSettings]
+) -> None:
+    """Only initialize once asked for the person's word: the next run of any flow sent real orders."""
+    turn(resources, PAPER)
+    state = (await resources.store()).desk
+    await open_gate(state, "main", NOW)
+    await _assemble(resources, "main", with_exchange=True)
+    turn(resources, LIVE)
+    with pytest.raises(ConfigError, match=r"account main: it trades real money at okx.*'kontor live main'"):
+        await _assemble(resources, "main", with_exchange=True)
+    with pytest.raises(ConfigError, match="'kontor live main'"):
+        await resources.restart_exchange("main", 7)
+    assert opened == [PAPER]
+    await accept_live(state, "main", "okx", NOW)
+    await _assemble(resources, "main", with_exchange=True)
+    assert opened == [PAPER, LIVE]
+
+
+async def test_what_needs_no_exchange_works_for_it_all_the_same(resources: Resources) -> None:
+    """Halting must always be possible."""
+    turn(resources, LIVE)
+    assert (await _assemble(resources, "main", with_exchange=False)).account == "main"

@@ -88,9 +88,7 @@ async def set_up(exchange: Exchange, config: KontorConfig) -> Verdict:
         return failed("account set-up", "; ".join(report.problems), "mend it there, then run this again")
     if report.unknown:
         finding = f"the venue does not tell {'; '.join(report.unknown)}"
-        return warning(
-            "account set-up", finding, "look yourself: net positions, one margin mode, your leverage"
-        )
+        return warning("account set-up", finding, "look yourself: net positions, one margin mode, your leverage")
     found = report.found
     said = [str(found.level or "level unknown"), f"positions {found.position_mode or 'unknown'}"]
     said += [f"leverage {leverage:f} on {symbol}" for symbol, leverage in sorted(found.leverage.items())]

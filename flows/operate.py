@@ -127,19 +127,20 @@ async def restart_exchange(
 @by_hand
 async def shutdown(
     account: str = "paper",
-    cancel_orders: bool | None = None,
+    cancel_orders: bool = True,
     stop_flows: bool = True,
     wait_seconds: Seconds = 30,
 ) -> dict[str, Any]:
     """Stop trading in good order: refuse new orders, cancel open ones and verify it, end the long-running flows.
 
-    Reduce-only orders stay: they protect positions. What could not be canceled or stopped fails the run, after
+    Protective stops stay, everything else goes. What could not be canceled or stopped fails the run, after
     everything else has been done, and is told as an alert. Running it again does nothing twice. `initialize` and a new
     start of the long-running flows (`kontor up` does both) take the account up again.
 
     Args:
         account: The ExchangeAccount block to stop.
-        cancel_orders: Cancel open orders; left out, `orders.cancel_on_stop` in kontor.yaml decides.
+        cancel_orders: Cancel open orders, all but stops; without, they rest at the venue. `orders.cancel_on_stop` in
+            kontor.yaml is about the end of the desk (`kontor down`, Ctrl-C) and does not count here.
         stop_flows: End streams and executor too; without, only trading stops.
         wait_seconds: How long cancels, and then flows, may take.
 
@@ -148,11 +149,16 @@ async def shutdown(
         report = await quiet_account(desk, cancel_orders, wait_seconds)
         stopped = await stop_long_running(desk, report, wait_seconds) if stop_flows else []
         await tell_problems(desk, report)
-        figures = {"canceled": report.canceled, "kept": report.kept, "stopped": stopped, "problems": report.problems}
-        await show_done("shutdown", account, figures)
+        figures = {
+            "canceled": report.canceled,
+            "filled": report.filled,
+            "kept": report.kept,
+            "stopped": stopped,
+        }
+        await show_done("shutdown", account, figures | {"problems": report.problems})
     if report.problems:
         raise KontorError("; ".join(report.problems))
-    return {"canceled": report.canceled, "kept": report.kept, "stopped": stopped}
+    return figures
 
 
 @flow(

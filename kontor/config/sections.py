@@ -88,7 +88,7 @@ class OrderSettings(Settings):
     dead_mans_switch_seconds: Annotated[int, Field(ge=10, le=120)] | None = None
     # No new order while our clock and the venue's differ by more; none: not looked at.
     max_clock_drift_seconds: Annotated[float, Field(gt=0, le=60)] | None = 2.0
-    # On `kontor down`: cancel open orders, or leave them at the venue.
+    # At the end of the desk (`kontor down`, Ctrl-C): cancel open orders but for stops, or leave them at the venue.
     cancel_on_stop: bool = False
 
 

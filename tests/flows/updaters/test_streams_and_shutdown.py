@@ -58,19 +58,19 @@ async def test_while_streams_deliver_the_updaters_fetch_nothing_and_say_so(accou
 
 
 async def test_shutdown_cancels_refuses_and_can_be_repeated(account: Account) -> None:
-    """From the flow's own parameters, whatever kontor.yaml says."""
+    """It cancels of itself, though kontor.yaml says that the end of the desk does not."""
     assert (await run(initialize, account)).is_completed()
     executor = asyncio.create_task(execute_orders(account=account.name))
     placed = await run(place_order, account, "BTC/USD:USD", "buy", Decimal("0.1"), "limit", Decimal(59000))
     figures = await placed.result()
     assert figures["state"] == "ACCEPTED", figures
-    state = await run(shutdown, account, cancel_orders=True, wait_seconds=20)
+    state = await run(shutdown, account, wait_seconds=20)
     assert state.is_completed(), state.message
     assert (await state.result())["canceled"] == 1
     order = await account.store.orders.get(figures["client_order_id"])
     assert order is not None
     assert order.state is OrderState.CANCELED
-    again = await run(shutdown, account, cancel_orders=True, wait_seconds=5)
+    again = await run(shutdown, account, wait_seconds=5)
     assert (await again.result())["canceled"] == 0
     refused = await run(place_order, account, "BTC/USD:USD", "buy", Decimal("0.1"), "market")
     assert refused.is_failed()

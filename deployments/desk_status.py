@@ -16,7 +16,7 @@ from deployments.instance import running_record
 from deployments.prefect_api import PrefectApi
 from deployments.project import Project
 from deployments.stores import known_store_url, opened, store_url
-from kontor.desk import is_gate_open
+from kontor.desk import is_gate_open, stakes_of
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.domain.order import OrderState
@@ -71,6 +71,8 @@ class DeskStatus:
     # Whether the account's gate is open; and while it is not, why: {"problem", "remedy", "retry_at", "attempts"}.
     initialized: bool = True
     initialization: Mapping[str, Any] | None = None
+    # paper, sandbox or live, as the desk has reached the account last; None before it ever has.
+    mode: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stable form: money as JSON numbers, moments as ISO 8601, ages and intervals in seconds."""
@@ -95,6 +97,7 @@ class DeskStatus:
             "stream_messages": {name: messages.to_json(each) for name, each in self.stream_messages.items()},
             "initialized": self.initialized,
             "initialization": self.initialization,
+            "mode": self.mode,
         }
 
 
@@ -154,6 +157,7 @@ async def status_of(
         page_url=ports.web_url,
         initialized=await is_gate_open(store.desk, account),
         initialization=await _noted(store, account, INITIALIZATION) or None,
+        mode=await stakes_of(store.desk, account),
     )
 
 

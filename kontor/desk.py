@@ -10,6 +10,8 @@ from kontor.ports import Clock, DeskState, Exchange, ExchangeSettings, Notifier,
 GATE = "gate"
 # Where a person's word is kept that an account trades real money.
 LIVE = "live_accepted"
+# With what the account trades as this desk reaches it.
+STAKES = "account_mode"
 EXCHANGE_GENERATION = "exchange_generation"
 
 
@@ -44,6 +46,17 @@ async def is_gate_open(state: DeskState, account: str) -> bool:
 async def accept_live(state: DeskState, account: str, exchange_id: str, at: datetime) -> None:
     """Keep that a person has said by name that this account trades real money there."""
     await state.set_attribute(account, LIVE, {"exchange_id": exchange_id}, at)
+
+
+async def note_stakes(state: DeskState, settings: ExchangeSettings, at: datetime) -> None:
+    """Keep with what an account trades, for whoever shows it without the block."""
+    await state.set_attribute(settings.account, STAKES, settings.stakes, at)
+
+
+async def stakes_of(state: DeskState, account: str) -> str | None:
+    """`paper`, `sandbox` or `live`, as the account was reached last; None before it ever was."""
+    known = await state.attribute(account, STAKES)
+    return None if known is None else str(known.value)
 
 
 async def require_accepted(state: DeskState, settings: ExchangeSettings) -> None:

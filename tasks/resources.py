@@ -13,7 +13,7 @@ from blocks.exchange_account import ExchangeAccount
 from blocks.loading import load_block
 from blocks.state_store import StateStore
 from kontor.config import KontorConfig, load_config
-from kontor.desk import require_accepted
+from kontor.desk import note_stakes, require_accepted
 from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings, Store
 from kontor.resilience.circuit_breaker import BreakerStatus
@@ -43,6 +43,8 @@ class Resources:
     # By account, the newest wish to close its breakers that this process has carried out.
     _resets: dict[str, int] = field(default_factory=dict)
     _budgets: BudgetKeepers | None = None
+    # By account, with what it trades, as this process has noted it.
+    _stakes: dict[str, str] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
@@ -115,11 +117,20 @@ class Resources:
         Raises ConfigError for an account with real money that nobody has accepted by name: its block may have been
         turned to live a moment ago, with the gate open.
         """
-        return await self.sessions.get(await self.accepted_settings(account), generation)
+        session = await self.sessions.get(await self.accepted_settings(account), generation)
+        await self._note(session.settings)
+        return session
 
     async def restart_exchange(self, account: str, generation: int) -> None:
         """The account's session on a new client; raises, and keeps the old one, when that fails."""
-        await self.sessions.restart(await self.accepted_settings(account), generation)
+        session = await self.sessions.restart(await self.accepted_settings(account), generation)
+        await self._note(session.settings)
+
+    async def _note(self, settings: ExchangeSettings) -> None:
+        """What really is reached: an edited block whose client cannot be opened is not."""
+        if self._stakes.get(settings.account) != settings.stakes:
+            await note_stakes((await self.store()).desk, settings, self.clock.now())
+            self._stakes[settings.account] = settings.stakes
 
     async def accepted_settings(self, account: str) -> ExchangeSettings:
         """How to reach an account with which this desk may trade."""
@@ -179,6 +190,7 @@ class Resources:
         stores, self._stores = self._stores, {}
         self._store_url = None
         self._settings.clear()
+        self._stakes.clear()
         if strategies is not None:
             await strategies.close()
         if sessions is not None:

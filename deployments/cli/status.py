@@ -116,7 +116,8 @@ async def _tables(home: Home, accounts: Sequence[str]) -> Group:
 def render(found: DeskStatus) -> Group:
     """The status as tables, the address of the UI first."""
     page = f"   page {found.page_url}" if found.page_url else ""
-    parts: list[Table | Text] = [Text(f"Prefect UI {found.prefect_url}{page}   account {found.account}", style="bold")]
+    title = Text(f"Prefect UI {found.prefect_url}{page}   account {found.account}   ", style="bold")
+    parts: list[Table | Text] = [title.append(*_mode(found.mode))]
     parts += _remarks(found)
     parts.append(_updaters(found))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found.orders.items()) if count)
@@ -161,6 +162,11 @@ def _closed(found: DeskStatus) -> str:
         return "NOT INITIALIZED: every updater waits for the flow initialize"
     again = f"; tried again at {noted['retry_at'][11:19]} UTC" if noted.get("retry_at") else ""
     return f"NOT INITIALIZED: {noted['problem']}{again}; {noted.get('remedy', '')}"
+
+
+def _mode(mode: str | None) -> tuple[str, str]:
+    """With what the account trades, and how that looks."""
+    return ("LIVE, real money", "bold white on red") if mode == "live" else (mode or "never reached yet", "dim")
 
 
 def _streams(found: DeskStatus) -> Text:

@@ -60,6 +60,11 @@ class Session:
         return self._client.generation
 
     @property
+    def settings(self) -> ExchangeSettings:
+        """How the newest client reaches the account; another block may wait to be opened."""
+        return self._client.settings
+
+    @property
     def inner(self) -> Exchange:
         """The exchange of the newest client."""
         return self._client.exchange

@@ -38,6 +38,11 @@ class ExchangeSettings:
     # Requests a second that all processes of the account may spend together; None takes the exchange's own figure.
     requests_per_second: float | None = None
 
+    @property
+    def stakes(self) -> str:
+        """What is traded with there: `paper`, `sandbox` (the exchange's own test venue) or `live`, real money."""
+        return "sandbox" if self.sandbox else self.mode
+
 
 class Exchange(Protocol):
     """One account at one venue. Quantities are base currency; errors are those of `kontor.errors`."""

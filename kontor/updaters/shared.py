@@ -23,6 +23,7 @@ RESERVED = frozenset(
         CANDIDATES,
         WITHOUT_RANGE,
         CANDLE_LIMITS,
+        "account_mode",
         "account_setup",
         "attributed_told",
         "breakers",

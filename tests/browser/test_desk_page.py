@@ -85,6 +85,9 @@ def test_an_order_appears_on_the_page_while_one_looks_and_nothing_comes_from_els
     page.open(f"{desk.page_url}/?symbol={SWAP}")
     before = drawn(browser, candles=30, equity=1)
     page.has_text("live")
+    # Not real money: the header says so, and a live account's tab would too.
+    assert page.find("//header//*[@id='mode']").text == "paper" == desk.status()["mode"]
+    assert not browser.title.startswith("LIVE")
 
     run = desk.run("place-order/paper", symbol=SWAP, side="buy", quantity=0.1, order_type="market")
     assert run["state_type"] == "COMPLETED", run["state"]["message"]

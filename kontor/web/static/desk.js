@@ -12,6 +12,7 @@ const chosen = new URLSearchParams(location.search);
 const price = { symbol: "", candles: [], orders: [], fills: [], last: null };
 const equity = { points: [], initial: null, key: "" };
 let status = null, socket = null, pause = PATIENCE.first, trouble = "", lost = "", dirty = new Set();
+let account = "", title = document.title;
 
 function connect() {
   const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live?${chosen}`;
@@ -44,7 +45,10 @@ const HANDLERS = {
     options(at("account"), message.accounts, message.account);
     options(at("symbol"), message.symbols, message.symbol);
     equity.key = `${message.account} ${days()}`;
-    document.title = `${message.symbol || message.account} - Kontor`;
+    title = `${message.symbol || message.account} - Kontor`;
+    if (account !== message.account) stakes("");
+    account = message.account;
+    stakes(at("mode").dataset.mode || "");
     Object.assign(price, { symbol: message.symbol, candles: [], orders: [], fills: [], last: null });
     at("price-note").textContent = message.symbol ? `${message.symbol}, ${message.timeframe}, UTC` : "nothing is watched yet";
     for (const button of document.querySelectorAll("[data-days]")) button.setAttribute("aria-pressed", String(button.dataset.days === days()));
@@ -76,9 +80,19 @@ function draw() {
   if (due.has("status") && status) {
     showFigures(status);
     showStatus(status);
+    stakes(status.mode || "");
     if (status.prefect_url) at("prefect").href = status.prefect_url;
   }
   banner();
+}
+
+// With what the account trades: real money must be seen before anything is pressed, also in the tab's name.
+function stakes(mode) {
+  at("mode").dataset.mode = mode;
+  at("mode").hidden = !mode;
+  at("mode").className = mode;
+  at("mode").textContent = mode === "live" ? "LIVE: real money" : mode;
+  document.title = mode === "live" ? `LIVE ${title}` : title;
 }
 
 function merge(message) {

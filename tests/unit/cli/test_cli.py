@@ -18,14 +18,16 @@ from rich.console import Console
 
 from deployments.cli import main
 from deployments.cli.status import default_accounts, render, watch_status
-from deployments.desk_status import DeskStatus
-from deployments.home import Home
+from deployments.desk_status import DeskStatus, status_of
+from deployments.home import Home, Ports
 from deployments.stores import opened
+from kontor.desk import note_stakes
 from kontor.domain.account import Balance, CurrencyBalance, Position, PositionSide
 from kontor.domain.fill import Fill
 from kontor.domain.health import UpdaterHealth
 from kontor.domain.order import Order, OrderType, Side
 from kontor.execution.halt import halt
+from kontor.ports import ExchangeSettings
 from kontor.streams.freshness import ChannelState
 from tests.fakes.venue import MARKETS
 
@@ -207,7 +209,7 @@ def test_the_json_status_has_the_keys_that_others_rely_on() -> None:
     assert list(data)[:6] == ["prefect_url", "account", "updaters", "orders", "positions", "balance"]
     added = ["breakers", "streams", "halted", "clock_drift", "dead_mans_switch", "units", "oldest_unknown_seconds"]
     added += ["equity", "initial_capital", "remarks", "page_url", "stream_messages", "initialized", "initialization"]
-    assert list(data)[6:] == added
+    assert list(data)[6:] == [*added, "mode"]
     assert data["updaters"] == {
         "update-tickers": {
             "last_success_at": "2026-01-01T12:00:00+00:00",
@@ -264,6 +266,29 @@ def test_without_a_name_the_status_is_that_of_every_account_that_is_deployed(
         text = ", ".join(entry % (name, name) for name in names)
         (tmp_path / "prefect.yaml").write_text(f"deployments: [{text}]")
         assert default_accounts() == sorted(names, key=lambda name: name != "paper")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [("live", "LIVE, real money"), ("sandbox", "sandbox"), ("paper", "paper"), (None, "never reached")],
+)
+def test_the_first_line_says_with_what_the_account_trades(mode: str | None, shown: str) -> None:
+    """Nobody must take a live account for a paper one."""
+    found = replace(status(), mode=mode)
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(render(found))
+    assert f"account paper   {shown}" in capture.get().splitlines()[0]
+    assert found.to_json()["mode"] == mode
+
+
+async def test_the_status_has_the_mode_as_the_desk_reached_the_account(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    async with opened(home.default_store_url) as store:
+        await store.migrate()
+        assert (await status_of(store, "main", Ports.from_environment(), {})).mode is None
+        await note_stakes(store.desk, ExchangeSettings("okx", "main", mode="paper", sandbox=True), NOW)
+        assert (await status_of(store, "main", Ports.from_environment(), {})).mode == "sandbox"
 
 
 def test_the_status_for_a_person_names_what_is_down_and_why() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kontor.desk import accept_live, open_gate
+from kontor.desk import accept_live, open_gate, stakes_of
 from kontor.errors import ConfigError
 from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings
@@ -69,9 +69,12 @@ async def test_a_block_turned_to_live_under_an_open_gate_trades_nothing(
     with pytest.raises(ConfigError, match="'kontor live main'"):
         await resources.restart_exchange("main", 7)
     assert opened == [PAPER]
+    assert await stakes_of(state, "main") == "paper"
     await accept_live(state, "main", "okx", NOW)
     await _assemble(resources, "main", with_exchange=True)
     assert opened == [PAPER, LIVE]
+    # What everybody is shown is what is reached, not what a block says.
+    assert await stakes_of(state, "main") == "live"
 
 
 async def test_what_needs_no_exchange_works_for_it_all_the_same(resources: Resources) -> None:

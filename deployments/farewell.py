@@ -25,15 +25,16 @@ POLL_SECONDS = 0.3
 
 
 async def say_farewell(ports: Ports, home: Home, project: Project, say: Say) -> None:
-    """Cancel every account's open orders if kontor.yaml says so; what fails is said, and does not keep the desk up."""
+    """Cancel each account's open orders if kontor.yaml says so; what fails is said, and does not keep the desk up."""
     await tell_stop(ports, home, project, say)
     try:
         # Read now: the file may have been edited since the desk came up.
-        if not load_config(project.config_file).orders.cancel_on_stop:
+        config = load_config(project.config_file)
+        if not any(each.orders.cancel_on_stop for each in (config, *map(config.of, config.accounts))):
             return
         async with desk_api(home, ports) as api:
             for deployment in await api.deployments():
-                if deployment.flow == FLOW:
+                if deployment.flow == FLOW and config.of(deployment.account).orders.cancel_on_stop:
                     await _cancel_through(api, deployment, say)
     except KontorError as error:
         say(f"open orders may still rest at the venue: {error}")

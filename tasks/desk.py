@@ -125,7 +125,7 @@ async def wait_for_gate(desk: Desk) -> None:
 
 
 async def _assemble(resources: Resources, account: str, *, with_exchange: bool) -> Desk:
-    config = resources.config()
+    config = resources.config(account)
     store = await resources.store()
     if not with_exchange:
         await resources.settings(account)  # an account that nobody has configured is a mistake here too

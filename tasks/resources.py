@@ -49,6 +49,7 @@ class Resources:
     _settings: dict[str, tuple[float, ExchangeSettings]] = field(default_factory=dict)
     _store_url: tuple[float, str] | None = None
     _config: tuple[Path, tuple[int, ...], KontorConfig] | None = None
+    _configs: dict[str, KontorConfig] = field(default_factory=dict)
     _strategies: IsolatingHost | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _by_loop: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Resources]"] = WeakKeyDictionary()
@@ -78,14 +79,19 @@ class Resources:
             self._strategies = IsolatingHost()
         return self._strategies
 
-    def config(self) -> KontorConfig:
-        """kontor.yaml, read again when the file has changed."""
+    def config(self, account: str | None = None) -> KontorConfig:
+        """kontor.yaml, with what is different for an account if one is named; read again when the file has changed."""
         path = config_path()
         if self._config is None or self._config[:2] != (path, _stamp(path)):
             # The stamp of before reading: an edit while it is read makes the next run read again.
             stamp = _stamp(path)
             self._config = (path, stamp, load_config(path))
-        return self._config[2]
+            self._configs.clear()
+        if account is None:
+            return self._config[2]
+        if account not in self._configs:
+            self._configs[account] = self._config[2].of(account)
+        return self._configs[account]
 
     async def store(self) -> Store:
         """The desk's store, from the block `default`, its schema brought up to date on first use."""

@@ -74,6 +74,8 @@ def check_documents(
         check.problems += double_writers(deployments, entries)
         check.problems += _names(deployments, entries)
         check.problems += _accounts(deployments, entries)
+        if settings is not None and config is not None:
+            check.problems += _strangers(settings, config, entries)
         check.problems += _intervals(deployments, entries)
     check.problems.sort(key=lambda each: (each.file, each.line))
     return check
@@ -106,9 +108,15 @@ def _unreadable(name: str, error: ConfigError) -> Problem:
 
 def _restricted(document: Document, config: KontorConfig, markets: Markets) -> Iterator[Problem]:
     known = set().union(*markets.values())
-    for number, symbol in enumerate(config.watchlist.restricted if known else ()):
-        if symbol not in known:
-            yield document.problem(("watchlist", "restricted", number), unknown_symbol(symbol, known))
+    everywhere = config.watchlist.restricted
+    lists: dict[tuple[str, ...], tuple[str, ...]] = {("watchlist", "restricted"): everywhere}
+    for account in config.accounts:
+        if (mine := config.of(account).watchlist.restricted) != everywhere:
+            lists["accounts", account, "watchlist", "restricted"] = mine
+    for place, symbols in lists.items():
+        for number, symbol in enumerate(symbols if known else ()):
+            if symbol not in known:
+                yield document.problem((*place, number), unknown_symbol(symbol, known))
 
 
 def _names(document: Document, entries: Sequence[Entry]) -> Iterator[Problem]:
@@ -145,6 +153,15 @@ def _accounts(document: Document, entries: Sequence[Entry]) -> Iterator[Problem]
         )
         place = (*entry.path, "parameters", "account") if "account" in entry.parameters else (*entry.path, "name")
         yield document.problem(place, sentence)
+
+
+def _strangers(document: Document, config: KontorConfig, entries: Sequence[Entry]) -> Iterator[Problem]:
+    """Settings for an account that nothing works for: its limits would be those for all, unnoticed."""
+    known = sorted({entry.account for entry in entries})
+    for account in config.accounts:
+        if account not in known:
+            sentence = f"prefect.yaml deploys nothing for account {account}; it has {', '.join(known)}: mend the name"
+            yield document.problem(("accounts", account), sentence)
 
 
 def _intervals(document: Document, entries: Sequence[Entry]) -> Iterator[Problem]:

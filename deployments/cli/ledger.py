@@ -59,7 +59,7 @@ def ledger(
     from kontor.domain.ledger import gains, profit_and_loss
 
     first, last = _day(begin, "--from"), _day(end, "--to")
-    zone = ZoneInfo(load_config(Project.find().config_file).risk.trading_day_zone)
+    zone = ZoneInfo(load_config(Project.find().config_file, account).risk.trading_day_zone)
     entries, opening = asyncio.run(_read(account))
     if out is not None:
         written = write_rows(out, account, gains(entries, zone, opening), zone, first, last)

@@ -82,7 +82,7 @@ async def _examine(account: str, paper: str) -> tuple[Sequence[Verdict], Exchang
     from kontor.exchange.opening import open_exchange
     from kontor.resilience.clock import SystemClock
 
-    home, config = Home.from_environment(), load_config(Project.find().config_file)
+    home, config = Home.from_environment(), load_config(Project.find().config_file, account)
     values, settings = _block(home, account)
     if values is None or settings is None:
         raise ConfigError(f"there is no readable block {ACCOUNT_BLOCK}/{account}; create it in the UI under Blocks")

@@ -16,6 +16,7 @@ def replay(
     *,
     candles: Path,
     strategy: Annotated[list[str] | None, Parameter(negative="")] = None,
+    account: str | None = None,
     begin: Annotated[datetime | None, Parameter(name="--from")] = None,
     end: Annotated[datetime | None, Parameter(name="--to")] = None,
     capital: Decimal = Decimal(100_000),
@@ -31,6 +32,8 @@ def replay(
         A folder with one CSV a market (ts,open,high,low,close,volume), named BTC-USD-SWAP.csv or BTC-USD.csv.
     strategy
         A strategy of kontor.yaml, also one that is not enabled; repeat it for more. All enabled ones when left out.
+    account
+        With what kontor.yaml says for this account; with what it says for all when left out.
     begin
         Where to begin (UTC); what lies before is history. The recording's beginning when left out.
     end
@@ -50,7 +53,7 @@ def replay(
     from kontor.replay.selection import chosen
     from kontor.store.memory import MemoryStore
 
-    config = chosen(load_config(Project.find().config_file), strategy)
+    config = chosen(load_config(Project.find().config_file, account), strategy)
     plan = ReplayPlan(config, candles, _utc(begin), _utc(end), capital)
     with Progress(
         TextColumn("replay"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=Console(stderr=True)

@@ -88,7 +88,7 @@ async def _read(account: str, name: str) -> Snapshot[Any]:
     from kontor.updaters.jsonable import jsonable
     from kontor.updaters.shared import TYPED, nearest, read_shared
 
-    config = load_config(Project.find().config_file)
+    config = load_config(Project.find().config_file, account)
     async with desk_store(Home.from_environment()) as store:
         found = await read_shared(store, config, account, name)
         if found is None:
@@ -106,7 +106,7 @@ async def _read_all(account: str) -> Mapping[str, Snapshot[Any]]:
     from kontor.domain.snapshot import Snapshot
     from kontor.updaters.shared import RESERVED, TYPED, read_shared
 
-    config = load_config(Project.find().config_file)
+    config = load_config(Project.find().config_file, account)
     async with desk_store(Home.from_environment()) as store:
         found: dict[str, Snapshot[Any]] = {}
         for name, typed in TYPED.items():

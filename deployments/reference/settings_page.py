@@ -14,6 +14,7 @@ from pydantic_core.core_schema import DecimalSchema, FloatSchema
 
 from deployments.reference.wording import LINK, Schema, default, kind, table
 from kontor.config import KontorConfig
+from kontor.config.accounts import As
 
 HEAD = """# Settings: kontor.yaml
 
@@ -83,7 +84,8 @@ def _sections() -> Mapping[type[BaseModel], str]:
 
     def walk(section: type[BaseModel], path: str) -> None:
         for name, field in section.model_fields.items():
-            for inside, is_named in _models_in(field.annotation, is_named=False):
+            kinds = [field.annotation, *(each.kind for each in field.metadata if isinstance(each, As))]
+            for inside, is_named in (each for kind in kinds for each in _models_in(kind, is_named=False)):
                 if inside not in found:
                     found[inside] = f"{path}{name}{'.NAME' if is_named else ''}"
                     walk(inside, f"{found[inside]}.")

@@ -1,7 +1,7 @@
 """Reading kontor.yaml: the settings, or one sentence per mistake with its place."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from kontor.config.root import KontorConfig
 from kontor.errors import ConfigError
 
 
-def load_config(path: Path) -> KontorConfig:
-    """The settings in `path`; raises ConfigError with every mistake, each naming file and key."""
-    return parse_config(read_yaml(path), where=path.name)
+def load_config(path: Path, account: str | None = None) -> KontorConfig:
+    """The settings in `path`, those of an account if one is named; raises ConfigError with every mistake."""
+    config = parse_config(read_yaml(path), where=path.name)
+    return config if account is None else config.of(account)
 
 
 def parse_config(data: Any, *, where: str) -> KontorConfig:
@@ -24,9 +25,13 @@ def parse_config(data: Any, *, where: str) -> KontorConfig:
     if not isinstance(data, dict):
         raise ConfigError("must hold keys and values, such as 'watchlist:'", where=where)
     try:
-        return KontorConfig.model_validate(data)
+        config = KontorConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(describe(error, KontorConfig), where=where) from None
+    if wrong := _wrong_accounts(config):
+        sentences = (describe(error, KontorConfig, within=("accounts", name)) for name, error in wrong.items())
+        raise ConfigError("; ".join(sentences), where=where)
+    return config
 
 
 def check_config(document: Document) -> tuple[KontorConfig | None, list[Problem]]:
@@ -36,9 +41,24 @@ def check_config(document: Document) -> tuple[KontorConfig | None, list[Problem]
     if not isinstance(data, dict):
         return None, [*problems, document.problem((), "must hold keys and values, such as 'watchlist:'")]
     try:
-        return KontorConfig.model_validate(data), problems
+        config = KontorConfig.model_validate(data)
     except ValidationError as error:
         return None, problems + problems_of(document, (), error, KontorConfig)
+    wrong = _wrong_accounts(config)
+    for name, error in wrong.items():
+        problems += problems_of(document, ("accounts", name), error, KontorConfig)
+    return None if wrong else config, problems
+
+
+def _wrong_accounts(config: KontorConfig) -> Mapping[str, ValidationError]:
+    """What is wrong with an account's own settings: those for all are right, so it is what it has of its own."""
+    wrong: dict[str, ValidationError] = {}
+    for name in config.accounts:
+        try:
+            config.of(name)
+        except ValidationError as error:
+            wrong[name] = error
+    return wrong
 
 
 def problems_of(
@@ -58,10 +78,10 @@ def read_yaml(path: Path) -> Any:
     return read_document(path).data
 
 
-def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """Pydantic's findings as one line: `key.path: what is wrong`, joined by semicolons."""
+def describe(error: ValidationError, model: type[BaseModel] | None = None, *, within: Sequence[str] = ()) -> str:
+    """Pydantic's findings as one line: `key.path: what is wrong`, joined by semicolons; `within` leads to the keys."""
     return "; ".join(
-        f"{spelled(tuple(map(str, each['loc']))) or '(top)'} {_sentence(each, model)}" for each in error.errors()
+        f"{spelled((*within, *map(str, each['loc']))) or '(top)'} {_sentence(each, model)}" for each in error.errors()
     )
 
 

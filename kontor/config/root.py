@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field, field_validator
 
+from kontor.config.accounts import AccountName, AccountOverlay
 from kontor.config.alerts import AlertSettings
 from kontor.config.attributes import Attributes
 from kontor.config.base import Settings
@@ -31,11 +32,20 @@ class KontorConfig(Settings):
     attributes: Attributes = Field(default_factory=dict)
     strategies: dict[str, StrategySettings] = Field(default_factory=dict)
     units: UnitSettings = UnitSettings()
+    # What is different for single accounts.
+    accounts: dict[AccountName, AccountOverlay] = Field(default_factory=dict)
 
     @field_validator("strategies")
     @classmethod
     def _fit_together(cls, strategies: dict[str, StrategySettings]) -> dict[str, StrategySettings]:
         return dict(check_strategies(strategies))
+
+    def of(self, account: str) -> "KontorConfig":
+        """What holds for one account; raises pydantic's ValidationError when what is different there is wrong."""
+        overlay = self.accounts.get(account)
+        if overlay is None:
+            return self
+        return KontorConfig.model_validate(overlay.over(self.model_dump(exclude_unset=True, exclude={"accounts"})))
 
     @property
     def good_for(self) -> timedelta:

@@ -193,6 +193,40 @@ def test_mistakes_in_kontor_yaml_have_their_line_too(text: str, sentence: str) -
     assert any(sentence in each for each in said(None, text)), said(None, text)
 
 
+def test_what_is_different_for_one_account_is_checked_as_what_holds_for_all() -> None:
+    """Strategies with their parameters and symbols; and an account that nothing works for is a mistyped one."""
+    own = SETTINGS.replace(
+        "accounts: {}",
+        """\
+accounts:
+  paper:
+    risk: {max_order_valu: 1}
+  papre:
+    risk: {max_order_value: 1}
+""",
+    )
+    line = own.splitlines().index("  paper:") + 1
+    [problem] = said(config=own)
+    assert problem.startswith(f"kontor.yaml line {line + 1}: accounts.paper.risk.max_order_valu: is not a known key")
+    assert problem.endswith("(did you mean max_order_value?)")
+    own = own.replace(
+        "risk: {max_order_valu: 1}",
+        """\
+watchlist: {restricted: [NOPE/USD]}
+    strategies:
+      mine: {use: sma_cross, symbols: [BTC/USD, BTC/USDX], parameters: {fast: 30, slow: 10}}""",
+    )
+    found = said(config=own)
+    assert [each.partition(": ")[2].partition(": ")[0] for each in found] == [
+        "accounts.paper.watchlist.restricted[0]",
+        "accounts.paper.strategies.mine.parameters",
+        "accounts.paper.strategies.mine.symbols[1]",
+        "accounts.papre",
+    ]
+    assert "fast must be below slow" in found[1]
+    assert found[3].endswith("prefect.yaml deploys nothing for account papre; it has paper: mend the name")
+
+
 def test_a_billion_laughs_are_not_laughed() -> None:
     """A few lines of aliases would be a billion settings."""
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from kontor.config import parse_config
 from kontor.domain.order import OrderType, Side
 from kontor.domain.units import OpenUnit, figures
 from kontor.strategies import Decision, StrategyOrder
@@ -182,12 +185,18 @@ def test_a_grid_keeps_its_size_while_capital_moves() -> None:
 
 
 def test_a_strategy_of_ones_own_is_thirty_lines_at_most() -> None:
-    """The example in docs/strategies.md, as it stands there."""
-    from pathlib import Path
-
+    """The example in README and docs/strategies.md, as it stands there, and at work under the settings beside it."""
     source = Path(__file__).with_name("breakout.py").read_text()
     assert len(source.splitlines()) <= 30
-    assert source in (Path(__file__).parents[3] / "docs/strategies.md").read_text()
+    for page in ("README.md", "docs/strategies.md"):
+        before, found, after = (Path(__file__).parents[3] / page).read_text().partition(f"```python\n{source}```\n")
+        assert found, page
+        assert "breakout.py" in before
+        said = yaml.safe_load(after.partition("```yaml\n")[2].partition("```")[0])
+        assert "mine" in said["strategies"], page
+        mine = parse_config(said, where=page).strategies["mine"]
+        assert mine.use == "breakout:Breakout"
+        Breakout(Parameters.model_validate(mine.parameters))
     entering = Breakout(Parameters(timeframe="1m", lookback=3)).decide(view(symbol_view(closes=[1, 2, 3, 4])))
     assert told(entering.orders) == [("buy", "100", None)]
     leaving = Breakout(Parameters(timeframe="1m", lookback=3)).decide(

@@ -35,7 +35,7 @@ def opened() -> list[ExchangeSettings]:
 @pytest.fixture
 def resources(opened: list[ExchangeSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resources:
     """A process that has a store and reaches a venue."""
-    (tmp_path / "kontor.yaml").write_text("{}")
+    (tmp_path / "kontor.yaml").write_text("accounts: {main: {risk: {max_order_value: 5}}}")
     monkeypatch.setenv("KONTOR_CONFIG", str(tmp_path / "kontor.yaml"))
     clock = VirtualClock(NOW)
 
@@ -62,7 +62,8 @@ async def test_a_block_turned_to_live_under_an_open_gate_trades_nothing(
     turn(resources, PAPER)
     state = (await resources.store()).desk
     await open_gate(state, "main", NOW)
-    await _assemble(resources, "main", with_exchange=True)
+    desk = await _assemble(resources, "main", with_exchange=True)
+    assert desk.config.risk.max_order_value == 5
     turn(resources, LIVE)
     with pytest.raises(ConfigError, match=r"account main: it trades real money at okx.*'kontor live main'"):
         await _assemble(resources, "main", with_exchange=True)

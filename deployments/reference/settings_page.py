@@ -85,7 +85,7 @@ def _sections() -> Mapping[type[BaseModel], str]:
     def walk(section: type[BaseModel], path: str) -> None:
         for name, field in section.model_fields.items():
             kinds = [field.annotation, *(each.kind for each in field.metadata if isinstance(each, As))]
-            for inside, is_named in (each for kind in kinds for each in _models_in(kind, is_named=False)):
+            for inside, is_named in (each for one in kinds for each in _models_in(one, is_named=False)):
                 if inside not in found:
                     found[inside] = f"{path}{name}{'.NAME' if is_named else ''}"
                     walk(inside, f"{found[inside]}.")

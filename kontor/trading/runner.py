@@ -4,13 +4,12 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from kontor.domain.exposure import only_reduces
 from kontor.domain.identity import client_order_id
-from kontor.domain.market import TIMEFRAMES, Candles, MarketKind
+from kontor.domain.market import TIMEFRAMES, MarketKind
 from kontor.domain.order import OrderState, Side
 from kontor.errors import KontorError
 from kontor.execution.cancel import request_cancels
@@ -18,17 +17,16 @@ from kontor.execution.parts import Parts
 from kontor.execution.submit import place_all
 from kontor.strategies.hosts import Host
 from kontor.strategies.protocol import Decision, StrategyOrder
-from kontor.strategies.view import MarketView, SymbolView
+from kontor.strategies.view import MarketView
 from kontor.trading.books import UNITS, Books, load_books
 from kontor.trading.checks import Closings, Refusal, Share, checked
 from kontor.trading.consent import needs_consent
-from kontor.trading.data import CandleData, load_candles, merged_needs, newest_at
+from kontor.trading.data import CandleData, load_candles, merged_needs
 from kontor.trading.exit_rules import EXIT_RULES
 from kontor.trading.loading import Ready, enabled, loading
+from kontor.trading.strategy_view import STATE, view_of
 
 log = logging.getLogger(__name__)
-
-STATE = "strategy_state:"
 
 # What a run may take; its flow has five seconds more to open the desk, to alert and to show what was done.
 RUN_SECONDS = 25.0
@@ -64,8 +62,9 @@ async def run_strategies(parts: Parts, host: Host, *, seconds: float = RUN_SECON
             done, _ = await asyncio.wait(starts, timeout=PATIENCE_SECONDS)
             early = [start for start in starts if start in done]
         late = [start for start in starts if start not in early]
-        waves = (_first_wave(parts, host, early, until), _late_wave(parts, host, late, until))
-        # Both to their end: the desk must not be closed under one because the other has lost the store.
+        waves = [_run_wave(parts, host, early, until, first=True)]
+        waves += [_late_one(parts, host, start, until) for start in late]
+        # All to their end: the desk must not be closed under one because another has lost the store.
         ended = await asyncio.gather(*waves, return_exceptions=True)
     finally:
         for start in starts:
@@ -81,16 +80,10 @@ async def run_strategies(parts: Parts, host: Host, *, seconds: float = RUN_SECON
 Start = asyncio.Task[Ready | tuple[str, str]]
 
 
-async def _first_wave(parts: Parts, host: Host, starts: Sequence[Start], until: float) -> list[StrategyRun]:
-    return await _run_wave(parts, host, starts, until, first=True)
-
-
-async def _late_wave(parts: Parts, host: Host, starts: Sequence[Start], until: float) -> list[StrategyRun]:
-    """Those whose process is only being started, with the books of the moment when it is."""
-    if not starts:
-        return []
-    await asyncio.wait(starts)
-    return await _run_wave(parts, host, starts, until, first=False)
+async def _late_one(parts: Parts, host: Host, start: Start, until: float) -> list[StrategyRun]:
+    """One whose process is only being started, with the books of the moment when it is; it waits for no other."""
+    await asyncio.wait([start])
+    return await _run_wave(parts, host, [start], until, first=False)
 
 
 async def _run_wave(
@@ -134,64 +127,6 @@ async def _run_one(parts: Parts, host: Host, each: Ready, books: Books, data: Ca
         run.error = f"{type(error).__name__}: {error}"
         log.exception("strategy failed account=%s strategy=%s", parts.account, each.name)
     return run
-
-
-async def view_of(parts: Parts, each: Ready, books: Books, data: CandleData) -> MarketView:
-    """What one strategy sees."""
-    known = await parts.store.desk.attribute(parts.account, STATE + each.name)
-    ranges = await parts.store.market.ranges(parts.account) if each.need.ranges else {}
-    max_age = timedelta(seconds=parts.config.risk.max_ticker_age_seconds)
-    symbols: dict[str, SymbolView] = {}
-    left_out: dict[str, str] = {}
-    for symbol in each.settings.symbols:
-        market = books.view.markets.get(symbol)
-        problem = _problem(each, symbol, books, data)
-        ticker = books.fresh_ticker(symbol, max_age)
-        found = ranges.get(symbol)
-        if problem is None and isinstance(ticker, str):
-            problem = ticker
-        if problem is None and each.need.ranges and (found is None or not found.is_complete):
-            problem = "it has no complete range"
-        if problem is not None or market is None or isinstance(ticker, str) or ticker.last is None:
-            left_out[symbol] = problem or "it is not a market of this venue"
-            continue
-        candles: dict[str, Candles] = {timeframe: data.candles[timeframe, symbol] for timeframe, _ in each.need.all()}
-        symbols[symbol] = SymbolView(
-            # What the venue sent in raw form is of no use to a strategy, and heavy.
-            market=replace(market, raw={}),
-            ticker=replace(ticker, raw={}),
-            price=ticker.last,
-            candle_at=newest_at(candles[each.need.timeframe]),
-            all_candles=candles,
-            position=books.position(each.name, symbol),
-            orders=books.orders_of(each.name, symbol),
-            range=found,
-        )
-    capital = books.capital * each.settings.capital_share_percent / 100
-    return MarketView(
-        strategy=each.name,
-        now=books.view.now,
-        symbols=symbols,
-        capital=capital,
-        max_value=capital * each.settings.max_leverage,
-        balance=books.balance,
-        units=books.units,
-        priority=each.settings.priority,
-        stop_loss_percent=each.settings.exits.stop_loss_percent,
-        state=known.value if known and known.value else {},
-        left_out=left_out,
-    )
-
-
-def _problem(each: Ready, symbol: str, books: Books, data: CandleData) -> str | None:
-    if symbol not in books.view.markets:
-        return "it is not a market of this venue"
-    if (each.name, symbol) in books.unsettled:
-        return "fills of its last order are not booked yet"
-    for timeframe, _ in each.need.all():
-        if (timeframe, symbol) not in data.candles:
-            return data.problems.get((timeframe, symbol), f"no {timeframe} candles")
-    return None
 
 
 async def _carry_out(

@@ -58,7 +58,8 @@ class _Plain(pickle.Unpickler):
             return _member
         if (module_name, global_name) in _PLAIN or module_name.startswith(_OURS):
             found = getattr(import_module(module_name), global_name, None)
-            if isinstance(found, type):
+            # Its own, not what it has imported itself.
+            if isinstance(found, type) and found.__module__ == module_name:
                 return found
         raise Unreadable(f"it holds {module_name}.{global_name}; return plain values and Kontor's own")
 

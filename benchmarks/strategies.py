@@ -8,7 +8,8 @@ process of its own. On a desk they are asked every 30 seconds; here again and ag
 Quiet blocks of orders, in which nobody is asked, take turns with such ones; an order of the one and an order of the
 other make a pair. The ratio is 1 + median difference / median when quiet, the tails' ratio that of the 99th
 percentiles, both with a 95 % interval by resampling the pairs. Quiet against quiet is the control. Takes less than
-four minutes. Prints one JSON object, writes it to benchmarks/results/strategies.json, and fails above 1.2.
+four minutes. Prints one JSON object, writes it to benchmarks/results/strategies.json, and fails above 1.2: for the
+median always, for the tail where its interval says that it is longer at all.
 """
 
 import argparse
@@ -233,7 +234,8 @@ async def main(*, quick: bool) -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(f"{text}\n")
     measured = results["enqueue_to_ack_20_ms"]
-    return int(max(measured["ratio"], measured["p99_ratio"]) > BAR)
+    tail_is_longer = measured["p99_ratio_95"][0] > 1
+    return int(measured["ratio"] > BAR or (tail_is_longer and measured["p99_ratio"] > BAR))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,23 @@ def settings(how: str = "", *, timeout: float = 10, **more: str) -> StrategySett
     return StrategySettings.model_validate(
         {"use": PLACE, "symbols": ["BTC/USD:USD"], "parameters": {"how": how}, "timeout_seconds": timeout, **more}
     )
+
+
+@asynccontextmanager
+async def free_loop() -> AsyncIterator[None]:
+    """Fails when nothing else gets its turn meanwhile."""
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    yield
+    ticking.cancel()
+    assert ticks > 3
 
 
 async def ask(host: IsolatingHost, made: StrategySettings, name: str = "one") -> object:
@@ -78,19 +96,9 @@ async def test_an_error_is_told_with_its_place_and_the_next_run_works(host: Isol
 async def test_one_that_never_returns_is_ended_and_the_loop_stays_free(host: IsolatingHost, how: str) -> None:
     made = settings(how, timeout=0.3)
     await ask(host, settings())
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    with pytest.raises(StrategyFailed, match=r"took longer than its timeout of 0\.3 s and was ended"):
-        await ask(host, made)
-    ticking.cancel()
-    assert ticks > 3
+    async with free_loop():
+        with pytest.raises(StrategyFailed, match=r"took longer than its timeout of 0\.3 s and was ended"):
+            await ask(host, made)
     assert host.running() == {}
 
 
@@ -192,19 +200,9 @@ async def test_one_that_hangs_before_it_decides_holds_up_nobody(
 ) -> None:
     """Import, constructor and needs() are the user's code as well: exits and limits are watched in the same loop."""
     written.says(**{place: how})
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    with pytest.raises(StrategyFailed, match="was not ready within 2 s and was ended; its import, its constructor"):
-        await host.need(Hosted("paper", "mine", written.settings()), seconds=2)
-    ticking.cancel()
-    assert ticks > 3
+    async with free_loop():
+        with pytest.raises(StrategyFailed, match="was not ready within 2 s and was ended; its import, its constructor"):
+            await host.need(Hosted("paper", "mine", written.settings()), seconds=2)
     assert host.running() == {}
 
 

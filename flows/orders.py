@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from flows.shell import run_named_flow
 from kontor.execution.executor import Executor
 from kontor.trading.stop_keeper import StopKeeper
-from tasks.desk import open_desk, updater, wait_for_gate
+from tasks.desk import open_desk, updater
 from tasks.hooks import alert
 from tasks.orders import book_ledger, check_setup, reconcile, track
 
@@ -21,8 +21,7 @@ async def execute_orders(account: str = "paper") -> None:
     It has no timeout and no schedule: its deployment's trigger starts the next run when this one fails, times out or
     crashes. A run that a person cancels stays canceled.
     """
-    async with open_desk(account, gated=False) as desk:
-        await wait_for_gate(desk)
+    async with open_desk(account, gated=False, wait=True) as desk:
         owner = f"execute-orders {flow_run.name}"
         executor = Executor(
             account,

@@ -6,7 +6,7 @@ from prefect.runtime import flow_run
 from flows.shell import run_named_flow
 from kontor.streams.account import AccountStreamer
 from kontor.streams.market import MarketStreamer
-from tasks.desk import open_desk, wait_for_gate
+from tasks.desk import open_desk
 from tasks.hooks import alert
 from tasks.streams import stream
 
@@ -18,8 +18,7 @@ async def stream_market(account: str = "paper") -> None:
     While a channel is fresh, update-tickers and update-candles fetch nothing. It has no timeout and no schedule: its
     deployment's trigger starts the next run when this one fails, times out or crashes.
     """
-    async with open_desk(account, gated=False) as desk:
-        await wait_for_gate(desk)
+    async with open_desk(account, gated=False, wait=True) as desk:
         await stream(desk, MarketStreamer, f"stream-market {flow_run.name}")
 
 
@@ -30,8 +29,7 @@ async def stream_account(account: str = "paper") -> None:
     After every reconnect it asks by REST what happened meanwhile. While a channel is fresh, update-open-orders,
     update-positions and update-balance fetch nothing; track-orders and reconcile-orders go on as the safety net.
     """
-    async with open_desk(account, gated=False) as desk:
-        await wait_for_gate(desk)
+    async with open_desk(account, gated=False, wait=True) as desk:
         await stream(desk, AccountStreamer, f"stream-account {flow_run.name}")
 
 

@@ -1,6 +1,7 @@
 """Opening the desk: an account's exchange and store, through the gate, one run of an updater at a time."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -87,11 +88,13 @@ async def open_desk(
     gated: bool = True,
     overlap: timedelta = OVERLAP,
     with_exchange: bool = True,
+    wait: bool = False,
 ) -> AsyncIterator[Desk]:
     """The account's desk.
 
     With `updater`, the run is that updater: it raises StillRunning while another run of it works, and reports a
-    heartbeat at its end, of success or of failure. `gated=False` is for what must work before initialization;
+    heartbeat at its end, of success or of failure. `gated=False` is for what must work before initialization; `wait`
+    is for what runs as long as the desk does: it waits for that.
     `overlap` is how long a killed run holds its place. `with_exchange=False` is for what must work while the venue is
     away: its desk cannot ask the venue anything. Raises ConfigError when kontor.yaml or a block is wrong,
     GateClosed before initialization.
@@ -99,9 +102,9 @@ async def open_desk(
     resources = Resources.here()
     resources.enter()
     try:
-        desk = await _assemble(resources, account, with_exchange=with_exchange)
-        if gated and not await is_gate_open(desk.store.desk, account):
-            raise GateClosed(f"{account} is not initialized yet; the flow 'initialize' opens the gate")
+        if wait:
+            await _wait_for_gate(resources, account)
+        desk = await _assemble(resources, account, gated=gated, with_exchange=with_exchange)
         if updater is None:
             yield desk
         else:
@@ -115,18 +118,25 @@ async def open_desk(
             await settle_alerts()
 
 
-async def wait_for_gate(desk: Desk) -> None:
-    """Wait until the account is initialized, and say so; for flows that run as long as the desk does."""
-    state, account = desk.store.desk, desk.account
+async def _wait_for_gate(resources: Resources, account: str) -> None:
+    """Wait until the account is initialized, and say so."""
+    state = (await resources.store()).desk
     if not await is_gate_open(state, account):
         get_run_logger().info("waiting for the gate of %s", account)
+        with contextlib.suppress(KontorError):
+            # So that it begins at once when the gate opens. A live account that nobody has accepted yet just waits.
+            await _assemble(resources, account)
     while not await is_gate_open(state, account):
-        await desk.clock.sleep(GATE_SECONDS)
+        await resources.clock.sleep(GATE_SECONDS)
 
 
-async def _assemble(resources: Resources, account: str, *, with_exchange: bool) -> Desk:
+async def _assemble(resources: Resources, account: str, *, gated: bool = False, with_exchange: bool = True) -> Desk:
     config = resources.config(account)
     store = await resources.store()
+    if gated and not await is_gate_open(store.desk, account):
+        # Before the exchange is reached: a live account that nobody has accepted yet just waits.
+        await resources.settings(account)
+        raise GateClosed(f"{account} is not initialized yet; the flow 'initialize' opens the gate")
     if not with_exchange:
         await resources.settings(account)  # an account that nobody has configured is a mistake here too
         return Desk(account, config, cast("Exchange", _NoExchange()), store, resources.clock, process_sender())

@@ -13,7 +13,8 @@ from blocks.exchange_account import ExchangeAccount
 from blocks.loading import load_block
 from blocks.state_store import StateStore
 from kontor.config import KontorConfig, load_config
-from kontor.desk import note_stakes, require_accepted
+from kontor.desk import close_gate, note_stakes, require_accepted
+from kontor.errors import ConfigError
 from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings, Store
 from kontor.resilience.circuit_breaker import BreakerStatus
@@ -139,9 +140,17 @@ class Resources:
             self._stakes[settings.account] = settings.stakes
 
     async def accepted_settings(self, account: str) -> ExchangeSettings:
-        """How to reach an account with which this desk may trade."""
+        """How to reach an account with which this desk may trade.
+
+        One that it may not has its gate closed: once accepted it is initialized like a new one, and until then its
+        flows wait, after this one has failed.
+        """
         settings, store = await self.settings(account), await self.store()
-        await require_accepted(store.desk, settings)
+        try:
+            await require_accepted(store.desk, settings)
+        except ConfigError:
+            await close_gate(store.desk, account, self.clock.now())
+            raise
         return settings
 
     def reset_breakers(self, account: str, number: int) -> None:

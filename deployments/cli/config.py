@@ -113,7 +113,7 @@ def _markets(file: Path | None, config_file: Path | None) -> tuple[Mapping[str, 
                 f"account {account}: {sentence}"
                 for account in names
                 if config is not None
-                for sentence in await stored_orphans(store, account, config)
+                for sentence in await stored_orphans(store, account, config.of(account))
             ]
             return {account: set(await store.market.markets(account)) for account in names}, orphaned
 

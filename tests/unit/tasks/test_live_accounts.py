@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kontor.desk import accept_live, open_gate, stakes_of
-from kontor.errors import ConfigError
+from kontor.errors import ConfigError, GateClosed
 from kontor.exchange.sessions import SessionPool
 from kontor.ports import Exchange, ExchangeSettings
 from kontor.resilience.clock import VirtualClock
@@ -62,20 +62,33 @@ async def test_a_block_turned_to_live_under_an_open_gate_trades_nothing(
     turn(resources, PAPER)
     state = (await resources.store()).desk
     await open_gate(state, "main", NOW)
-    desk = await _assemble(resources, "main", with_exchange=True)
+    desk = await _assemble(resources, "main")
     assert desk.config.risk.max_order_value == 5
     turn(resources, LIVE)
     with pytest.raises(ConfigError, match=r"account main: it trades real money at okx.*'kontor live main'"):
-        await _assemble(resources, "main", with_exchange=True)
+        await _assemble(resources, "main", gated=True)
+    # One alert is enough: from then on its flows wait, and it is initialized anew once it is accepted.
+    with pytest.raises(GateClosed):
+        await _assemble(resources, "main", gated=True)
     with pytest.raises(ConfigError, match="'kontor live main'"):
         await resources.restart_exchange("main", 7)
     assert opened == [PAPER]
     assert await stakes_of(state, "main") == "paper"
     await accept_live(state, "main", "okx", NOW)
-    await _assemble(resources, "main", with_exchange=True)
+    await _assemble(resources, "main")
     assert opened == [PAPER, LIVE]
     # What everybody is shown is what is reached, not what a block says.
     assert await stakes_of(state, "main") == "live"
+
+
+async def test_one_that_was_never_accepted_waits_and_reaches_no_exchange(
+    resources: Resources, opened: list[ExchangeSettings]
+) -> None:
+    """Deployed, and not accepted yet: its updaters say Waiting every ten seconds, and do not fail."""
+    turn(resources, LIVE)
+    with pytest.raises(GateClosed):
+        await _assemble(resources, "main", gated=True)
+    assert opened == []
 
 
 async def test_what_needs_no_exchange_works_for_it_all_the_same(resources: Resources) -> None:

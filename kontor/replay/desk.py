@@ -1,8 +1,8 @@
 """A replay from start to end: recorded prices, the desk's own runner, exits, limits, executor and books."""
 
 import asyncio
-from collections import Counter
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

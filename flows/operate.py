@@ -77,7 +77,7 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
         set_up = await check_setup(desk)
         for sentence in (*set_up["problems"], *set_up["unknown"]):
             get_run_logger().warning(sentence)
-        await check_clock(desk, desk.notifier)
+        await check_clock(desk)
         await first_look_at_limits(desk)
         await end_of_shutdown(desk)
         await open_gate(desk)
@@ -113,7 +113,7 @@ async def restart_exchange(
         if reset_breakers:
             await close_breakers(desk)
         generation = await renew_session(desk)
-        await check_clock(desk, desk.notifier)
+        await check_clock(desk)
     return {"generation": generation}
 
 
@@ -182,7 +182,7 @@ async def check_system_status(account: str = "paper", capital_every_minutes: Min
         # This run is the status check's own sign of life.
         verdicts = tuple(verdict for verdict in verdicts if verdict.updater != "check-system-status")
         await tell_changes(desk, verdicts)
-        await check_clock(desk, desk.notifier)
+        await check_clock(desk)
         capital = await send_capital_message(desk, timedelta(minutes=capital_every_minutes))
         await show_updaters(account, verdicts)
         await show_account(desk)

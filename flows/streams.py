@@ -11,7 +11,7 @@ from tasks.hooks import alert
 from tasks.streams import stream
 
 
-@flow(name="stream-market", on_failure=[alert], on_crashed=[alert])
+@flow(name="stream-market", on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 async def stream_market(account: str = "paper") -> None:
     """Stream tickers, candles and trades of the watchlist into the store for as long as the desk runs.
 
@@ -22,7 +22,7 @@ async def stream_market(account: str = "paper") -> None:
         await stream(desk, MarketStreamer, f"stream-market {flow_run.name}")
 
 
-@flow(name="stream-account", on_failure=[alert], on_crashed=[alert])
+@flow(name="stream-account", on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 async def stream_account(account: str = "paper") -> None:
     """Apply orders, fills, positions and balance of the account as the exchange tells them.
 

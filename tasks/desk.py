@@ -26,8 +26,8 @@ from kontor.errors import (
     StillRunning,
     StreamIsFresh,
 )
-from kontor.execution.halt import KEY_REFUSED, block
-from kontor.ports import Alert, Exchange, Lease
+from kontor.execution.halt import block
+from kontor.ports import Exchange, Lease
 from kontor.resilience.breaker_state import last_reset
 from tasks.hooks import REFUSED
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
@@ -173,11 +173,8 @@ async def _key_watch(desk: Desk, updater: str, *, gated: bool) -> AsyncIterator[
 
 
 async def block_account(desk: Desk, error: AuthenticationFailed, *, actor: str) -> None:
-    """Halt an account whose key the exchange refuses, and tell it, unless somebody has."""
-    now = desk.clock.now()
-    if await block(desk.store.desk, desk.account, str(error), actor=actor, at=now):
-        told = Alert(KEY_REFUSED, str(error), "critical", now, account=desk.account, event="trading.halted")
-        desk.notifier.notify(told)
+    """Halt an account whose key the exchange refuses; watch-desk tells it."""
+    await block(desk.store.desk, desk.account, str(error), actor=actor, at=desk.clock.now())
 
 
 async def _is_refused(desk: Desk) -> bool:

@@ -12,8 +12,10 @@ from kontor.desk import Desk
 from kontor.domain.account import Balance
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.errors import AuthenticationFailed
+from kontor.execution.halt import halted
 from kontor.notify import news
 from kontor.ports import Alert
+from kontor.streams.account import AccountStreamer
 from kontor.trading.books import UNITS
 from tasks.artifacts import STATUS, artifact_key
 
@@ -34,15 +36,24 @@ async def tell_changes(desk: Desk, verdicts: Sequence[UpdaterHealth]) -> None:
     now = desk.clock.now()
     before = await desk.store.desk.attribute(desk.account, KNOWN_DOWN)
     known = set(before.value if before else ())
-    # A refused key has been told when it halted the account: its updaters are down for no other reason.
-    named = [verdict for verdict in verdicts if not verdict.reason.startswith(AuthenticationFailed.__name__)]
-    down = {verdict.updater: verdict.reason for verdict in named if not verdict.ok}
-    back = sorted(known - down.keys())
+    by_the_key = await _down_by_the_key(desk, verdicts)
+    down = {each.updater: each.reason for each in verdicts if not each.ok and each.updater not in by_the_key}
+    back = sorted(known - down.keys() - by_the_key)
     if down.keys() - known:
         desk.notifier.notify(news.updaters_down(desk.account, now, reasons=down, back=back))
     elif back:
         desk.notifier.notify(news.updaters_up(desk.account, now, names=back))
-    await desk.store.desk.set_attribute(desk.account, KNOWN_DOWN, sorted(down), now)
+    await desk.store.desk.set_attribute(desk.account, KNOWN_DOWN, sorted(down.keys() | (known & by_the_key)), now)
+
+
+async def _down_by_the_key(desk: Desk, verdicts: Sequence[UpdaterHealth]) -> set[str]:
+    """What is down because the exchange refuses the key: that was told when it halted the account."""
+    named = {each.updater for each in verdicts if not each.ok and each.reason.startswith(AuthenticationFailed.__name__)}
+    found = await halted(desk.store.desk, desk.account)
+    if found is not None and found.blocked:
+        # Its run ends as Blocked, and a stream reports no errors: only its silence is seen.
+        named |= {each.updater for each in verdicts if not each.ok and each.updater == AccountStreamer.name}
+    return named
 
 
 @task(cache_policy=NO_CACHE)

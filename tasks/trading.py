@@ -12,7 +12,6 @@ from prefect.cache_policies import NO_CACHE
 from kontor.desk import Desk
 from kontor.domain.identity import EXTERNAL
 from kontor.errors import KontorError
-from kontor.notify import news
 from kontor.ports import Alert
 from kontor.resilience.deadline import deadline
 from kontor.trading import exits, monitor, runner, stops, venue_events
@@ -115,11 +114,8 @@ async def _tell_attributions(desk: Desk) -> None:
 
 @task(cache_policy=NO_CACHE)
 async def watch_limits(desk: Desk) -> RiskReport:
-    """Hold the account against the portfolio's limits; a breach halts trading and is told at once."""
+    """Hold the account against the portfolio's limits; a breach halts trading, which watch-desk tells at once."""
     report = await monitor.monitor_risk(desk)
-    if report.halted_now:
-        now, reason = desk.clock.now(), report.halted or ""
-        desk.notifier.notify(news.trading_halted(desk.account, now, reason=reason, actor=monitor.ACTOR))
     if report.unpriced:
         get_run_logger().warning("without a price, counted as nothing: %s", ", ".join(report.unpriced))
     if report.unjudged is not None:

@@ -17,6 +17,7 @@ from kontor.config.alerts import AlertSettings
 from kontor.desk import is_gate_open
 from kontor.domain.health import judge
 from kontor.errors import KontorError, LeaseLost
+from kontor.execution import clock_drift
 from kontor.execution.halt import halted
 from kontor.notify.heartbeat import Heartbeat
 from kontor.notify.redaction import redact
@@ -38,8 +39,6 @@ AUTOMATIONS_SECONDS = 60.0
 BESIDE_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 30.0
 POOL = "desk"
-# These tell of the halts they call themselves, at once.
-SELF_TOLD = ("executor ", "reconcile-orders")
 
 
 @asynccontextmanager
@@ -172,7 +171,7 @@ class Watch:
             return None
         # The moment first: what follows the first space is the reason, for the message at its end.
         key = f"{found.at.isoformat()} {found.reason}"
-        return HaltNews(key, found.reason, found.actor, is_told=found.actor.startswith(SELF_TOLD))
+        return HaltNews(key, found.reason, found.actor, found.title, flaps=found.actor == clock_drift.ACTOR)
 
     def _is_due(self, name: str, seconds: float) -> bool:
         now = self.clock.monotonic()

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from kontor.errors import ExchangeError
 from kontor.execution.halt import CLOCK, halt, halted, resume
 from kontor.execution.parts import Parts
-from kontor.ports import Alert, DeskState, Notifier
+from kontor.ports import DeskState
 
 log = logging.getLogger(__name__)
 
 CLOCK_DRIFT = "clock_drift"
 ACTOR = CLOCK
+TITLE = "Trading halted: the clock is wrong"
 # Of several measurements the one with the shortest round trip tells most.
 SAMPLES = 3
 
@@ -44,7 +45,7 @@ async def measure_drift(parts: Parts) -> Drift:
     return best
 
 
-async def check_clock(parts: Parts, notifier: Notifier | None = None) -> Drift | None:
+async def check_clock(parts: Parts) -> Drift | None:
     """Measure, note it, and halt trading beyond the limit; a halt of ours ends when the clock is right again.
 
     None when the venue does not tell its time, or nobody wants to know.
@@ -64,10 +65,7 @@ async def check_clock(parts: Parts, notifier: Notifier | None = None) -> Drift |
     await state.set_attribute(parts.account, CLOCK_DRIFT, value, now)
     if refuses:
         sentence = describe(drift, parts.exchange.profile.exchange_id, limit)
-        if await halted(state, parts.account) is None and notifier is not None:
-            title = "Trading halted: the clock is wrong"
-            notifier.notify(Alert(title, sentence, "critical", now, parts.account, event="trading.halted"))
-        await halt(state, parts.account, sentence, actor=ACTOR, at=now)
+        await halt(state, parts.account, sentence, actor=ACTOR, at=now, title=TITLE)
     else:
         await _resume(state, parts.account, now)
     return drift

@@ -15,6 +15,8 @@ HALTED = "halted"
 CLOCK, SHUTDOWN = "clock check", "shutdown"
 # Who ends a halt of theirs again without a person: it gives way to one that only a person ends.
 _ENDS_ITSELF = frozenset({CLOCK, SHUTDOWN})
+# What people are told of a halt, where its caller knows better words.
+TITLE = "Trading halted"
 KEY_REFUSED = "Trading halted: the exchange refuses the key"
 # Longer than it takes to write a halt; should its writer die meanwhile, the next refusal halts.
 BLOCKING = timedelta(seconds=5)
@@ -32,6 +34,7 @@ class Halt:
     at: datetime
     blocked: bool = False
     cancels: bool = False
+    title: str = TITLE
 
     @property
     def ends_itself(self) -> bool:
@@ -48,13 +51,15 @@ async def halt(
     at: datetime,
     blocked: bool = False,
     cancels: bool = False,
+    title: str = TITLE,
 ) -> Halt:
     """Stop taking risk on an account until a person resumes it; the first reason that lasts stays.
 
-    A block, or the wish that resting entries be canceled, is added to a halt that is in force.
+    A block, or the wish that resting entries be canceled, is added to a halt that is in force. Whoever halts tells
+    nobody: watch-desk follows the switch, and tells each halt once, under `title`.
     """
     known = await halted(state, account)
-    wanted = Halt(reason, actor, at, blocked, cancels)
+    wanted = Halt(reason, actor, at, blocked, cancels, title)
     if known is not None:
         wanted = _both(known, wanted)
         if wanted == known:
@@ -64,6 +69,7 @@ async def halt(
         "actor": wanted.actor,
         "blocked": wanted.blocked,
         "cancels": wanted.cancels,
+        "title": wanted.title,
         "since": wanted.at.isoformat(),
     }
     await state.set_attribute(account, HALTED, value, at)
@@ -79,7 +85,7 @@ def _both(known: Halt, wanted: Halt) -> Halt:
 
 
 async def block(state: DeskState, account: str, reason: str, *, actor: str, at: datetime) -> bool:
-    """Halt because the key is refused; True for one caller alone, in all processes: the one to tell a person."""
+    """Halt because the key is refused; True for one caller alone, in all processes: the one whose halt it is."""
     known = await halted(state, account)
     if known is not None and known.blocked:
         return False
@@ -89,7 +95,7 @@ async def block(state: DeskState, account: str, reason: str, *, actor: str, at: 
     known = await halted(state, account)
     if known is not None and known.blocked:
         return False
-    await halt(state, account, reason, actor=actor, at=at, blocked=True)
+    await halt(state, account, reason, actor=actor, at=at, blocked=True, title=KEY_REFUSED)
     return True
 
 
@@ -114,4 +120,4 @@ def halt_of(found: Snapshot[Any] | None) -> Halt | None:
     value = found.value
     at = datetime.fromisoformat(value["since"]) if "since" in value else found.at
     flags = bool(value.get("blocked")), bool(value.get("cancels"))
-    return Halt(value["reason"], value.get("actor", ""), at, *flags)
+    return Halt(value["reason"], value.get("actor", ""), at, *flags, title=value.get("title", TITLE))

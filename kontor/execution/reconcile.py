@@ -280,9 +280,12 @@ class _Reconciliation:
         await self._halt("an order that this desk does not remember", reason)
 
     async def _halt(self, why: str, reason: str) -> None:
-        parts = self._parts
-        await halt(parts.store.desk, parts.account, reason, actor=self._actor, at=parts.clock.now())
-        self.alert(f"Trading halted: {why}", reason, "critical", "trading.halted")
+        parts, title = self._parts, f"Trading halted: {why}"
+        state, now = parts.store.desk, parts.clock.now()
+        found = await halt(state, parts.account, reason, actor=self._actor, at=now, title=title)
+        if found.title != title:
+            # Halted before, for another reason: no new halt will be told, and this must be known all the same.
+            self.alert(why.capitalize(), reason, "critical", "reconcile.differences")
 
     def alert(self, title: str, text: str, severity: str, event: str) -> None:
         """Tell a person, if the desk has a way to."""

@@ -11,7 +11,7 @@ from typing import Any
 from kontor.config import OrderSettings
 from kontor.domain.order import Order
 from kontor.errors import AuthenticationFailed, KontorError, LeaseLost, Rejected, StoreError
-from kontor.execution.halt import KEY_REFUSED, block
+from kontor.execution.halt import block
 from kontor.execution.journal import Journal
 from kontor.execution.lease import HeldLease
 from kontor.ports import Alert, Clock, Exchange, Notifier, Store
@@ -96,9 +96,7 @@ class Shift:
 
     async def block(self, error: AuthenticationFailed) -> None:
         """The key is refused: nothing more can be sent until a person has mended it."""
-        now = self.clock.now()
-        if await block(self.store.desk, self.account, str(error), actor=self.journal.actor, at=now):
-            self.alert(KEY_REFUSED, str(error), event="trading.halted")
+        await block(self.store.desk, self.account, str(error), actor=self.journal.actor, at=self.clock.now())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)

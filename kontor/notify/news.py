@@ -25,15 +25,18 @@ def desk_stopped(account: str, at: datetime, facts: Mapping[str, str]) -> Alert:
     return Alert("Desk stopped", "", "info", at, account, tuple(facts.items()), event="desk.stopped")
 
 
-def trading_halted(account: str, at: datetime, *, reason: str, actor: str) -> Alert:
-    """No new risk is taken until a person resumes trading."""
-    return Alert("Trading halted", reason, "critical", at, account, (("By", actor),), event="trading.halted")
+def trading_halted(
+    account: str, at: datetime, *, reason: str, actor: str, title: str = "Trading halted", group: str = ""
+) -> Alert:
+    """No new risk is taken until trading is resumed; `group` where the halt ends by itself, and may come again."""
+    by = (("By", actor),)
+    return Alert(title, reason, "critical", at, account, by, event="trading.halted", group=group)
 
 
-def trading_resumed(account: str, at: datetime, *, reason: str) -> Alert:
+def trading_resumed(account: str, at: datetime, *, reason: str, group: str = "") -> Alert:
     """The halt is over; `reason` is what had called it."""
     text = f"It had been halted: {reason}" if reason else ""
-    return Alert("Trading resumed", text, "info", at, account, event="trading.resumed")
+    return Alert("Trading resumed", text, "info", at, account, event="trading.resumed", group=group)
 
 
 def order_unknown(order: Order, at: datetime, *, mode: str) -> Alert:

@@ -35,12 +35,13 @@ HAND_OVER_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class HaltNews:
-    """A halt in force; one that `is_told` was told by whoever called it."""
+    """A halt in force; `key` tells it from every other one. `flaps`: it ends by itself, and may come back."""
 
     key: str
     reason: str
     actor: str
-    is_told: bool = False
+    title: str = "Trading halted"
+    flaps: bool = False
 
 
 HaltSource = Callable[[], Awaitable[HaltNews | None]]
@@ -176,10 +177,14 @@ class Teller:
             return told, []
         now = self.clock.now()
         if halt is None:
-            reason = told.halt.partition(" ")[2]
-            return replace(told, halt=""), [news.trading_resumed(self.account, now, reason=reason)]
-        alert = news.trading_halted(self.account, now, reason=halt.reason, actor=halt.actor)
-        return replace(told, halt=key), [] if halt.is_told else [alert]
+            reason, group = told.halt.partition(" ")[2], told.halt_group
+            resumed = news.trading_resumed(self.account, now, reason=reason, group=group)
+            return replace(told, halt="", halt_group=""), [resumed]
+        group = f"halt by {halt.actor}" if halt.flaps else ""
+        alert = news.trading_halted(
+            self.account, now, reason=halt.reason, actor=halt.actor, title=halt.title, group=group
+        )
+        return replace(told, halt=key, halt_group=group), [alert]
 
     async def _life(self, told: Told, settings: AlertSettings) -> tuple[Told, list[Alert]]:
         """The desk came up, which is the gate that opened; or somebody stops it."""

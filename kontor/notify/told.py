@@ -21,6 +21,7 @@ class Told:
     realized: Mapping[str, Decimal] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
     halt: str = ""
+    halt_group: str = ""
     gate_at: str = ""
     is_up: bool = False
     summary_on: str = ""
@@ -40,6 +41,7 @@ class Told:
             "realized": {currency: str(pnl) for currency, pnl in self.realized.items()},
             "unknown": sorted(self.unknown),
             "halt": self.halt,
+            "halt_group": self.halt_group,
             "gate_at": self.gate_at,
             "is_up": self.is_up,
             "summary_on": self.summary_on,
@@ -53,8 +55,9 @@ class Told:
             {symbol: Holding(*map(Decimal, figures)) for symbol, figures in value["holdings"].items()},
             {currency: Decimal(pnl) for currency, pnl in value["realized"].items()},
             frozenset(value["unknown"]),
-            value["halt"],
-            value["gate_at"],
-            value["is_up"],
-            value["summary_on"],
+            halt=value["halt"],
+            halt_group=value.get("halt_group", ""),
+            gate_at=value["gate_at"],
+            is_up=value["is_up"],
+            summary_on=value["summary_on"],
         )

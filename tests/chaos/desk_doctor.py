@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
@@ -30,6 +31,7 @@ from tests.support.desk import REPOSITORY, RunningDesk, put_away, wait_until
 pytestmark = pytest.mark.timeout(1800)
 
 PATIENCE_SECONDS = 120
+ALL_HAVE_MET_IT_SECONDS = 75
 WRONG_PIN = "Metadata-Version: 2.1\nName: SQLAlchemy\nVersion: 2.1.0\n"
 
 
@@ -38,6 +40,7 @@ class Discord:
 
     def __init__(self) -> None:
         self.status = HTTPStatus.OK
+        self.titles: list[str] = []
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -46,7 +49,9 @@ class Discord:
 
         class Answer(BaseHTTPRequestHandler):
             def _answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.command == "POST" and channel.status is HTTPStatus.OK:
+                    channel.titles += [embed["title"] for embed in json.loads(body).get("embeds", ())]
                 self.send_response(channel.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -236,8 +241,12 @@ def test_faults_of_a_running_desk_are_found(desk: RunningDesk) -> None:
     wait_until(lambda: examine(desk) == {}, PATIENCE_SECONDS, "a desk that is well again")
 
 
-def test_a_revoked_key_halts_is_named_and_is_mended_without_a_restart(desk: RunningDesk) -> None:
-    """14: and the only cure is the block; nothing is started anew."""
+def test_a_revoked_key_halts_is_named_and_is_mended_without_a_restart(
+    desk: RunningDesk, discord: tuple[Discord, str]
+) -> None:
+    """14: one alert says so, and the only cure is the block; nothing is started anew."""
+    wait_until(lambda: examine(desk) == {}, PATIENCE_SECONDS, "a desk without news")
+    before = len(discord[0].titles)
     children = {child.name: child.pid for child in desk.record().children}
     save_block(
         desk,
@@ -249,6 +258,10 @@ def test_a_revoked_key_halts_is_named_and_is_mended_without_a_restart(desk: Runn
     problems = examine(desk)
     assert {"exchange key", "trading"} <= set(problems), problems
     assert "50111" in problems["exchange key"]["finding"] or "Invalid" in problems["exchange key"]["finding"]
+    # Long enough for every updater, both streams and the system status to meet the refused key several times.
+    time.sleep(ALL_HAVE_MET_IT_SECONDS)
+    told = [title for title in discord[0].titles[before:] if not title.startswith(("Capital", "Daily summary"))]
+    assert told == ["Trading halted: the exchange refuses the key"], told
     set_key(desk, f"open({str(desk.home.path / 'kept')!r}).read()")
 
     def trades_again() -> bool:

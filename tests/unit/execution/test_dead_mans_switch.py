@@ -128,17 +128,19 @@ async def test_a_wrong_clock_refuses_new_orders_until_it_is_right() -> None:
     """A venue judges requests by its own clock: orders expire on arrival, or live longer than they should."""
     desk = desk_with_clock()
     desk.exchange.clock_ahead = timedelta(seconds=-7)
-    drift = await check_clock(desk, desk.alerts)
+    drift = await check_clock(desk)
     assert drift is not None
     assert abs(drift.ahead - timedelta(seconds=7)) < timedelta(seconds=0.1)
     refused = await desk.want(BTC)
     assert refused.state is OrderState.DENIED
     assert "this machine's clock is 7.0 s ahead of that of fake, more than 2 s" in (refused.reason or "")
-    assert [alert.severity for alert in desk.alerts.sent] == ["critical"]
-    await check_clock(desk, desk.alerts)
-    assert len(desk.alerts.sent) == 1
+    before = await halted(desk.store.desk, ACCOUNT)
+    assert before is not None
+    assert before.title == "Trading halted: the clock is wrong"
+    await check_clock(desk)
+    assert await halted(desk.store.desk, ACCOUNT) == before
     desk.exchange.clock_ahead = timedelta(seconds=0.5)
-    await check_clock(desk, desk.alerts)
+    await check_clock(desk)
     assert await halted(desk.store.desk, ACCOUNT) is None
     noted = await desk.store.desk.attribute(ACCOUNT, CLOCK_DRIFT)
     assert noted is not None

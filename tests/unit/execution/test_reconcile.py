@@ -12,7 +12,7 @@ from kontor.domain.identity import EXTERNAL, client_order_id
 from kontor.domain.intent import OrderIntent
 from kontor.domain.order import OrderReport, OrderState, OrderType, Side
 from kontor.execution.cancel import close_position, request_cancels
-from kontor.execution.halt import halted
+from kontor.execution.halt import halt, halted
 from kontor.execution.reconcile import reconcile
 from kontor.execution.submit import place
 from tests.fakes.desk import BTC, ETH, FakeDesk
@@ -150,7 +150,7 @@ async def test_an_order_of_another_kontor_desk_halts_trading() -> None:
     found = await halted(desk.store.desk, desk.account)
     assert found is not None
     assert "another Kontor desk" in found.reason
-    assert "critical" in [alert.severity for alert in desk.alerts.sent]
+    assert found.title == "Trading halted: another desk on this account"
     assert (await desk.want(ETH, price="90")).state is S.DENIED
 
 
@@ -164,8 +164,9 @@ async def test_a_fill_of_another_kontor_desk_halts_trading() -> None:
     desk.venue.fill("x1", Decimal(1), desk.clock.now())
     report = await reconcile(desk, notifier=desk.alerts)
     assert len(report.foreign) == 1
-    assert (await halted(desk.store.desk, desk.account)) is not None
-    assert "critical" in [alert.severity for alert in desk.alerts.sent]
+    found = await halted(desk.store.desk, desk.account)
+    assert found is not None
+    assert found.title == "Trading halted: another desk on this account"
 
 
 @in_virtual_time
@@ -206,7 +207,8 @@ async def test_an_order_with_our_own_prefix_that_the_store_forgot_gets_its_name_
     found = await halted(desk.store.desk, desk.account)
     assert found is not None
     assert "older backup, or a copy of this desk" in found.reason
-    assert [alert.event for alert in desk.alerts.sent if alert.severity == "critical"] == ["trading.halted"]
+    assert found.title == "Trading halted: an order that this desk does not remember"
+    assert [alert for alert in desk.alerts.sent if alert.severity == "critical"] == []
     assert not (await reconcile(desk)).forgotten
     async with desk.executing():
         await asyncio.sleep(30)
@@ -346,3 +348,14 @@ async def test_closing_nothing_sends_nothing() -> None:
     assert "no position" in result.sentence
     await asyncio.sleep(timedelta(seconds=1).total_seconds())
     assert desk.exchange.requests["create"] == 0
+
+
+@in_virtual_time
+async def test_another_desk_is_told_even_where_trading_is_halted_for_another_reason() -> None:
+    """The halt in force keeps its reason, so nothing else would say that two desks trade one account."""
+    desk = FakeDesk()
+    await halt(desk.store.desk, desk.account, "holidays", actor="me", at=desk.clock.now())
+    strangers(desk, client_order_id(await desk.store.desk.desk_prefix(), "lost in the backup"))
+    await reconcile(desk, notifier=desk.alerts)
+    told = [alert for alert in desk.alerts.sent if alert.severity == "critical"]
+    assert [alert.title for alert in told] == ["An order that this desk does not remember"]

@@ -39,7 +39,8 @@ class Rig:
 
     async def halts(self) -> HaltNews | None:
         found = await halted(self.desk.store.desk, ACCOUNT)
-        return None if found is None else HaltNews(f"{found.at.isoformat()} {found.reason}", found.reason, found.actor)
+        key = f"{found.at.isoformat()} {found.reason}" if found else ""
+        return None if found is None else HaltNews(key, found.reason, found.actor, found.title)
 
     async def told(self, settings: AlertSettings = SETTINGS) -> list[str]:
         """The titles of what is told by one more step."""

@@ -24,7 +24,7 @@ from tasks.trading import (
 PHASE_SECONDS = 13
 
 
-@flow(name="run-strategies", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
+@flow(name="run-strategies", timeout_seconds=30, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @updater
 async def run_strategies(account: str = "paper") -> dict[str, Any]:
     """Ask each enabled strategy what to do now, and queue it through the gate.
@@ -39,7 +39,7 @@ async def run_strategies(account: str = "paper") -> dict[str, Any]:
     return describe(runs)
 
 
-@flow(name="check-exits", timeout_seconds=10, on_failure=[alert], on_crashed=[alert])
+@flow(name="check-exits", timeout_seconds=10, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @updater
 async def check_exits(account: str = "paper") -> dict[str, Any]:
     """Close strategies' positions that a rule of theirs ends: stop loss, take profit, trailing stop, time stop.
@@ -51,7 +51,7 @@ async def check_exits(account: str = "paper") -> dict[str, Any]:
     return asdict(report)
 
 
-@flow(name="monitor-risk", timeout_seconds=30, on_failure=[alert], on_crashed=[alert])
+@flow(name="monitor-risk", timeout_seconds=30, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 @updater
 async def monitor_risk(account: str = "paper") -> dict[str, Any]:
     """Hold drawdown, the day's loss, exposure and order rate against kontor.yaml's limits; a breach halts trading.

@@ -19,8 +19,9 @@ from tasks.prefect_events import PREFIX
 
 RESOURCE, ROLE, NAME = "prefect.resource.id", "prefect.resource.role", "prefect.resource.name"
 MISSING_SECONDS = 60
-# One message in this time, however often it happens: our own alerts tell every case, this is the second way.
-SELDOM = timedelta(hours=6)
+# One message in this time, however often it happens, and of whichever account: our own alerts tell every case, this is
+# the second way, and a day of flapping must stay within what people read.
+SELDOM = timedelta(hours=24)
 _OVER = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled", "Completed")}
 _OF_EVENT = "{{ event.payload.text or event.payload.reason }}\n"
 _OF_EVENT += "{% for name, value in (event.payload.facts or {}).items() %}{{ name }}: {{ value }}\n{% endfor %}"
@@ -74,7 +75,7 @@ def watchwords(pool: str) -> Sequence[Watchword]:
         ),
         Watchword(
             "Kontor: flow late",
-            "A scheduled run did not start in time; told of the first in six hours.",
+            "A scheduled run did not start in time; told of the first in a day.",
             _first("prefect.flow-run.Late", match=runs, related=served),
             "{{ flow.name }} is late",
             "Run {{ flow_run.name }} should have started at {{ flow_run.expected_start_time }}. {{ flow_run|ui_url }}",
@@ -84,14 +85,18 @@ def watchwords(pool: str) -> Sequence[Watchword]:
         _on_event("breaker open", "breaker.opened", "A circuit breaker opened: calls to the venue are stopped."),
         _on_event("order rejected", "order.rejected", "The venue rejected an order."),
         _on_event(
-            "outcome unknown", "order.unknown", "Nobody knows what became of an order, for too long.", "critical"
+            "outcome unknown",
+            "order.unknown",
+            "Nobody knows what became of an order, for too long.",
+            severity="critical",
+            for_each=RESOURCE,
         ),
     )
 
 
-def _on_event(name: str, event: str, description: str, severity: str = "warning") -> Watchword:
+def _on_event(name: str, event: str, description: str, *, severity: str = "warning", for_each: str = "") -> Watchword:
     resources = {RESOURCE: ["kontor.account.*", "kontor.breaker.*"]}
-    trigger = _first(f"{PREFIX}{event}", match=resources, for_each=RESOURCE)
+    trigger = _first(f"{PREFIX}{event}", match=resources, for_each=for_each)
     subject = f"{{{{ event.payload.title or '{description}' }}}}"
     return Watchword(f"Kontor: {name}", description, trigger, subject, _OF_EVENT, event, severity)
 
@@ -118,7 +123,7 @@ def _first(
     related: Mapping[str, str] | None = None,
     for_each: str = "",
 ) -> EventTrigger:
-    """Fires on the first of these events, for each thing by itself, and then not for six hours."""
+    """Fires on the first of these events, where it says so for each thing by itself, and then not for a day."""
     return EventTrigger(
         posture=Posture.Reactive,
         match=_specification(match),

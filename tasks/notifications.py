@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import math
 import os
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
@@ -12,8 +15,8 @@ from blocks.loading import find_block
 from blocks.notifiers import CHANNELS
 from kontor.config.alerts import AlertSettings
 from kontor.errors import ConfigError
-from kontor.notify import BackgroundSender, Outlet, redact
-from kontor.ports import Alert
+from kontor.notify import BackgroundSender, Outlet, StoredPacing, redact
+from kontor.ports import Alert, DeskState
 from tasks import KEEP_OPEN
 from tasks.contexts import outside_of_any_run
 from tasks.prefect_events import RULES, PrefectEvents
@@ -23,6 +26,9 @@ logger = logging.getLogger(__name__)
 # How long a run whose process ends with it waits for its alerts.
 SETTLE_SECONDS = 5.0
 LOAD_SECONDS = 5.0
+# An account's mode is asked for again after this time, and no alert waits longer than that for the answer.
+MODE_SECONDS, ANSWER_SECONDS = 60.0, 2.0
+MODE, LIVE = "Mode", "live"
 
 _senders: dict[asyncio.AbstractEventLoop, BackgroundSender] = {}
 
@@ -39,14 +45,58 @@ def process_sender() -> BackgroundSender:
     if loop not in _senders:
         for ended in [known for known in _senders if known.is_closed()]:
             del _senders[ended]
-        _senders[loop] = BackgroundSender(load_outlets, context=outside_of_any_run())
+        _senders[loop] = BackgroundSender(
+            load_outlets, shared=StoredPacing(_desk_state), stamp=Modes().stamp, context=outside_of_any_run()
+        )
     return _senders[loop]
+
+
+@dataclass
+class Modes:
+    """Writes on each alert of an account whether that is a live one."""
+
+    _known: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    async def stamp(self, alert: Alert) -> Alert:
+        """The alert with its account's mode; as it is where nobody can say, and marked in its title when it is live."""
+        mode = dict(alert.fields).get(MODE) or (await self._mode(alert.account) if alert.account else "")
+        if not mode:
+            return alert
+        fields = alert.fields if MODE in dict(alert.fields) else (*alert.fields, (MODE, mode))
+        mark = f"{LIVE.upper()} " if mode == LIVE and not alert.title.startswith(LIVE.upper()) else ""
+        return replace(alert, title=f"{mark}{alert.title}", fields=fields)
+
+    async def _mode(self, account: str) -> str:
+        # Late: the resources' own breakers tell of themselves through this module.
+        from tasks.resources import Resources
+
+        now, (asked_at, mode) = time.monotonic(), self._known.get(account, (-math.inf, ""))
+        if now - asked_at > MODE_SECONDS:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    mode = (await Resources.here().settings(account)).mode
+            except Exception as error:  # noqa: BLE001 - no such account, or Prefect's API is away: the alert goes out
+                logger.debug("mode not known account=%s: %s", account, redact(str(error)))
+            self._known[account] = now, mode
+        return mode
+
+
+async def _desk_state() -> DeskState:
+    from tasks.resources import Resources
+
+    return (await Resources.here().store()).desk
 
 
 async def settle_alerts() -> None:
     """Deliver the alerts of a run whose process ends with it, for a few seconds at most; in a worker, go on at once."""
-    if not os.environ.get(KEEP_OPEN):
-        await close_sender(seconds=SETTLE_SECONDS)
+    if os.environ.get(KEEP_OPEN):
+        return
+    await close_sender(seconds=SETTLE_SECONDS)
+    from tasks.resources import Resources
+
+    # The sender asked the store what had been told; a process that ends must not wait for its threads.
+    if Resources.here().users == 0:
+        await Resources.here().close()
 
 
 async def close_sender(*, seconds: float) -> int:

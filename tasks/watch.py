@@ -97,7 +97,9 @@ class Watch:
         return lease
 
     async def _keep(self, lease: Lease) -> None:
-        teller = Teller(self.account, self.store, self.clock, process_sender(), self._halts, self.mode)
+        sender = process_sender()
+        sender.keep_looking()
+        teller = Teller(self.account, self.store, self.clock, sender, self._halts, self.mode)
         pause = STEP_SECONDS
         while True:
             try:

@@ -5,6 +5,7 @@ from kontor.notify.discord import Discord
 from kontor.notify.lane import Outlet
 from kontor.notify.redaction import redact, remember_secret
 from kontor.notify.sender import BackgroundSender
+from kontor.notify.shared import StoredPacing
 from kontor.notify.telegram import Telegram
 from kontor.notify.trades import order_alert
 
@@ -15,6 +16,7 @@ __all__ = [
     "NotDelivered",
     "Outlet",
     "Patience",
+    "StoredPacing",
     "Telegram",
     "deliver",
     "order_alert",

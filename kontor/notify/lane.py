@@ -36,9 +36,16 @@ class Outlet:
 class Lane:
     """Delivers to one channel; whatever the channel does, nobody else waits for it."""
 
-    def __init__(self, outlet: Outlet, *, capacity: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        *,
+        capacity: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        moment: Callable[[], float] = time.time,
+    ) -> None:
         self.channel = outlet.channel
-        self.policy = Policy(outlet.rules, monotonic)
+        self.policy = Policy(outlet.rules, moment)
         self.lost = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -46,18 +53,26 @@ class Lane:
         self._monotonic = monotonic
         self._queue: deque[Queued] = deque()
         self._filled = asyncio.Event()
-        self._in_flight = 0
+        # Handed to the channel; nobody knows yet whether they arrive.
+        self._in_flight: list[Queued] = []
         self._closed_until = 0.0
 
     @property
     def waiting(self) -> int:
         """How many alerts are not delivered yet."""
-        return len(self._queue) + self._in_flight
+        return len(self._queue) + len(self._in_flight)
 
     def offer(self, queued: Queued) -> None:
         """Deliver an alert if this channel is told of it; now, or in a digest when it is quiet or too much."""
-        if wants(self.policy.rules, queued.alert) and self.policy.admit(queued):
+        if not wants(self.policy.rules, queued.alert):
+            return
+        # Machines count for themselves: an automation waits for each of them.
+        if not self.channel.is_for_people or self.policy.admit(queued):
             self.push(queued)
+
+    def takes_now(self, alert: Alert) -> bool:
+        """Whether nothing that was told before can hold it back here."""
+        return not self.channel.is_for_people or self.policy.passes(alert) or not wants(self.policy.rules, alert)
 
     def release(self, *, due_only: bool) -> None:
         """Deliver the digest of what was held back."""
@@ -74,16 +89,18 @@ class Lane:
         self._filled.set()
 
     def inherit(self, other: "Lane") -> None:
-        """Take over what another lane of the same name has not delivered."""
+        """Take over what another lane of the same name has not delivered, and what it holds back."""
         self.lost += other.lost
-        other.release(due_only=False)
+        rules, self.policy = self.policy.rules, other.policy
+        self.policy.change(rules)
         for queued in other.surrender():
             self.push(queued)
 
     def surrender(self) -> list[Queued]:
-        """Everything that waits; this lane has nothing left to do."""
-        waiting = list(self._queue)
+        """Everything that has not arrived for certain, oldest first; this lane has nothing left to do."""
+        waiting = [*self._in_flight, *self._queue]
         self._queue.clear()
+        self._in_flight = []
         return waiting
 
     async def run(self, session: aiohttp.ClientSession) -> None:
@@ -92,12 +109,9 @@ class Lane:
             await self._filled.wait()
             while self._queue:
                 await asyncio.sleep(max(0.0, self._closed_until - self._monotonic()))
-                batch = [self._queue.popleft() for _ in range(self._fit())]
-                self._in_flight = len(batch)
-                try:
-                    await self._deliver(session, batch)
-                finally:
-                    self._in_flight = 0
+                batch = self._in_flight = [self._queue.popleft() for _ in range(self._fit())]
+                await self._deliver(session, batch)
+                self._in_flight = []
             self._filled.clear()
             self.idle.set()
 
@@ -127,8 +141,9 @@ class Lane:
             self._lose(1, str(error))
         else:
             # One alert that the service dislikes must not take its neighbours with it.
-            for queued in batch:
+            for sent, queued in enumerate(batch, 1):
                 await self._deliver(session, [queued])
+                self._in_flight = batch[sent:]
 
     async def _report_losses(self, session: aiohttp.ClientSession, next_alert: Alert) -> None:
         if not self.lost:

@@ -94,7 +94,16 @@ def updaters_down(account: str, at: datetime, *, reasons: Mapping[str, str], bac
     title = f"{names[0]} is down" if len(names) == 1 else f"{len(names)} updaters are down"
     lines = [reasons[names[0]]] if len(names) == 1 else [f"{name}: {reasons[name]}" for name in names[:_SHOWN]]
     lines += [f"up again: {', '.join(sorted(back))}"] if back else []
-    return Alert(title, "\n".join(lines), "critical", at, account, event="updater.down", group="updaters")
+    return Alert(
+        title,
+        "\n".join(lines),
+        "critical",
+        at,
+        account,
+        event="updater.down",
+        group="updaters",
+        about=tuple(names),
+    )
 
 
 def updaters_up(account: str, at: datetime, *, names: Sequence[str]) -> Alert:

@@ -22,6 +22,8 @@ class Alert:
     event: str = ""
     # Alerts of one group are news of one thing: while it flaps, the latest of them speaks for all.
     group: str = ""
+    # What of the group is in trouble: a name that was not told lately does not wait for others that flap.
+    about: tuple[str, ...] = ()
 
 
 class Notifier(Protocol):

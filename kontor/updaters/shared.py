@@ -25,6 +25,7 @@ RESERVED = frozenset(
         CANDLE_LIMITS,
         "account_mode",
         "account_setup",
+        "alerts_paced",
         "attributed_told",
         "breakers",
         "breakers_reset",

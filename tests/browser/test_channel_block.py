@@ -64,7 +64,7 @@ async def test_a_channel_made_in_the_form_is_what_automations_tell_people_by(
     for number in (1, 2):
         desk.api("POST", "/events", [_rejected(number)])
     await asyncio.to_thread(wait_until, lambda: "Rejected: buy 1 BTC" in chat.titles, 60, "the automation's message")
-    # Once in six hours: the second event adds nothing.
+    # Once a day: the second event adds nothing.
     desk.api("POST", "/events", [_rejected(3)])
     await asyncio.sleep(3)
     (shown,) = [each for each in chat.embeds if each["title"].startswith("Rejected")]

@@ -119,7 +119,7 @@ def a_sender(kind: str, service: Service, rules: ChannelRules = LOUD) -> Backgro
     async def source() -> Sequence[Outlet]:
         return [Outlet(wired, rules)]
 
-    return BackgroundSender(source, monotonic=clock, refresh_seconds=1e9)
+    return BackgroundSender(source, monotonic=clock, moment=clock, refresh_seconds=1e9)
 
 
 def an_alert(number: int, side: str | None = None) -> Alert:

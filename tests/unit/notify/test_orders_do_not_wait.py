@@ -92,7 +92,7 @@ async def ways(fault: Callable[[], Awaitable[None]], waits: float = 0.0) -> list
     async def source() -> Sequence[Outlet]:
         return [Outlet(channel, LOUD)]
 
-    sender = BackgroundSender(source, monotonic=asyncio.get_running_loop().time)
+    sender = BackgroundSender(source, monotonic=asyncio.get_running_loop().time, moment=asyncio.get_running_loop().time)
     record = desk.store.orders.record
 
     async def record_and_tell(changes: Any, **how: Any) -> Any:

@@ -1,5 +1,6 @@
 """What one channel is told, and when: filters, quiet hours, grouping; and a day of flapping from end to end."""
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -37,7 +38,7 @@ class Day:
     policy: Policy = field(init=False)
 
     def __post_init__(self) -> None:
-        self.policy = Policy(self.rules, lambda: self.seconds, lambda: START + timedelta(seconds=self.seconds))
+        self.policy = Policy(self.rules, lambda: START.timestamp() + self.seconds)
 
     def tell(self, alert: Alert) -> bool:
         return self.policy.admit(Queued(alert))
@@ -163,7 +164,7 @@ def test_what_is_held_is_bounded() -> None:
     day.at(23)
     for number in range(10_000):
         day.tell(replace(FAILED, title=f"{number}"))
-    assert len(day.policy._held) == 15
+    assert len(day.policy._held.titles) == 15
     (digest,) = day.policy.flush()
     assert digest.alert.title == "10000 alerts in one"
 
@@ -182,7 +183,7 @@ def test_a_day_of_flapping_is_at_most_twenty_messages_in_a_channel(period: int) 
         sent += through(repeats.due(second)) + len(day.policy.due())
         if second % period == 0:
             story = [FAILED, DOWN] if second // period % 2 else [UP]
-            sent += through([Queued(alert) for alert in story if repeats.admit(alert, second)])
+            sent += through([found for alert in story if (found := repeats.admit(alert, second))])
     assert 4 <= sent <= 20
 
 
@@ -195,7 +196,7 @@ def test_many_components_that_flap_together_are_no_more_messages(components: int
         day.seconds = float(second)
         story = [replace(FAILED, title=f"updater {number} failed") for number in range(components)]
         story.append(DOWN if second // 60 % 2 else UP)
-        passed = [*repeats.due(second), *(Queued(alert) for alert in story if repeats.admit(alert, second))]
+        passed = [*repeats.due(second), *(found for alert in story if (found := repeats.admit(alert, second)))]
         sent += sum(day.policy.admit(each) for each in passed) + len(day.policy.due())
     assert sent <= 20
 
@@ -227,3 +228,98 @@ def test_a_mistake_names_its_place(given: dict[str, Any], sentence: str) -> None
     """kontor.yaml is edited by hand."""
     with pytest.raises(ValueError, match=sentence):
         AlertSettings.model_validate(given)
+
+
+REPORT = Alert("Daily summary 2026-01-10", "", "info", START, "paper", (("Capital", "1,000.00 USD"),))
+REPORT = replace(REPORT, event="report.daily_summary")
+
+
+def test_reports_of_the_night_come_whole_in_the_morning_beside_the_digest() -> None:
+    """The summary is for its figures; of an hourly message only the newest is of use."""
+    day = Day(rules(quiet_hours=NIGHT))
+    day.at(23)
+    capital = replace(REPORT, title="Capital", event="report.capital")
+    for alert in (FILL, FAILED, replace(capital, text="old"), REPORT, replace(capital, text="new"), FILL):
+        assert not day.tell(alert)
+    assert day.policy.due() == []
+    wait = day.policy.next_due_in()
+    assert wait is not None
+    day.seconds += wait
+    digest, *reports = day.policy.due()
+    assert digest.alert.title == "3 alerts in one"
+    assert [queued.alert for queued in reports] == [replace(capital, text="new"), REPORT]
+    assert day.policy.next_due_in() is None
+
+
+def test_a_report_held_alone_comes_when_the_quiet_hours_end() -> None:
+    """A desk that slept well has nothing else to say."""
+    day = Day(rules(quiet_hours=NIGHT))
+    day.at(23)
+    assert not day.tell(REPORT)
+    wait = day.policy.next_due_in()
+    assert wait is not None
+    day.seconds += wait
+    assert [queued.alert for queued in day.policy.due()] == [REPORT]
+
+
+def test_an_updater_that_dies_is_told_at_once_however_much_another_one_flaps() -> None:
+    """At two in the morning, after an evening of update-ranges: track-orders must not wait until six."""
+    day, repeats = Day(rules(quiet_hours=NIGHT)), Repeats()
+
+    def tell(alert: Alert) -> bool:
+        found = repeats.admit(alert, START.timestamp() + day.seconds)
+        return found is not None and day.policy.admit(found)
+
+    def down(*names: str) -> Alert:
+        return news.updaters_down("paper", START, reasons=dict.fromkeys(names, "no success"))
+
+    day.at(18)
+    told = 0
+    for number in range(96):
+        told += tell(news.updaters_up("paper", START, names=["update-ranges"]) if number % 2 else down("update-ranges"))
+        for digest in repeats.due(START.timestamp() + day.seconds):
+            told += day.policy.admit(digest)
+        day.policy.due()
+        day.seconds += 300
+    assert 1 <= told <= 5
+    assert not tell(down("update-ranges"))
+    assert tell(down("track-orders", "update-ranges"))
+    assert tell(down("track-orders", "update-positions", "update-ranges"))
+    assert not tell(down("track-orders", "update-positions", "update-ranges"))
+
+
+def test_critical_alerts_have_a_limit_a_day_and_what_must_be_known_has_none() -> None:
+    """Forty strategies that fail are six messages and digests; a halt among them comes at once, by night too."""
+    day = Day(rules(quiet_hours=NIGHT))
+    day.at(23)
+    failing = [replace(DOWN, title=f"Strategy {number} fails", group="") for number in range(40)]
+    assert [day.tell(each) for each in failing].count(True) == 6
+    assert day.tell(HALT)
+    assert day.tell(replace(HALT, event="drift"))
+    assert day.tell(replace(HALT, event="order.unknown"))
+    assert not day.policy.admit(Queued(replace(DOWN, title="again"), is_first=False))
+    (digest,) = day.policy.due()
+    assert (digest.alert.title, digest.alert.severity) == ("35 alerts in one", "critical")
+    day.seconds += 86_400
+    assert day.tell(DOWN)
+
+
+def test_a_critical_alert_that_comes_again_leaves_room_for_news() -> None:
+    """Half of the day's limit is for what nobody has heard of yet."""
+    day = Day()
+    again = [Queued(replace(DOWN, title=f"{number}"), is_first=False) for number in range(10)]
+    assert [day.policy.admit(each) for each in again].count(True) == 3
+    assert [day.tell(replace(DOWN, title=f"new {number}")) for number in range(10)].count(True) == 3
+
+
+def test_what_was_decided_is_the_same_after_it_was_kept_and_read_again() -> None:
+    """A restart, or another process: the pauses go on, and what is held comes whole."""
+    first = Day(rules(quiet_hours=NIGHT))
+    first.at(23)
+    for alert in (FILL, FAILED, REPORT, *(replace(DOWN, title=f"{number}") for number in range(8))):
+        first.tell(alert)
+    kept = json.loads(json.dumps(first.policy.dump()))
+    second = Day(first.rules, first.seconds)
+    second.policy.load(kept)
+    assert second.policy.dump() == first.policy.dump()
+    assert second.policy.flush() == first.policy.flush()

@@ -257,7 +257,37 @@ async def test_an_edited_channel_takes_over_what_the_old_one_could_not_deliver(d
     new = desk.open()
     desk.sender.notify(an_alert("later"))
     assert await desk.sender.drain(seconds=5) == 0
-    assert new.titles[-2:] == ["waits", "later"]
+    assert new.titles == ["in flight", "waits", "later"]
+    assert desk.sender.lost == 0
+
+
+async def test_of_a_batch_that_is_sent_one_by_one_only_the_rest_is_taken_over(desk: Desk) -> None:
+    """What the service has taken must not come again with the new block."""
+    old = desk.open(opened=False)
+    for title in ("a", "b", "c"):
+        desk.sender.notify(an_alert(title))
+    await old.entered.wait()
+    old.errors = [Refused("recorder: HTTP 400: bad form body", status=400)]
+    send = old.send
+
+    async def stalls_at_b(session: aiohttp.ClientSession, batch: list[Queued]) -> None:
+        if [queued.alert.title for queued in batch] == ["b"]:
+            old.entered.clear()
+            old.gate.clear()
+        await send(session, batch)
+
+    old.send = stalls_at_b  # pyright: ignore[reportAttributeAccessIssue]
+    old.entered.clear()
+    old.gate.set()
+    async with asyncio.timeout(5):
+        while old.gate.is_set():  # noqa: ASYNC110 - the channel of the test
+            await asyncio.sleep(0)
+        await old.entered.wait()
+    desk.channels.clear()
+    new = desk.open()
+    desk.sender.notify(an_alert("later"))
+    assert await desk.sender.drain(seconds=5) == 0
+    assert (old.titles, new.titles) == (["a"], ["b", "c", "later"])
 
 
 async def test_alerts_wait_while_the_channels_cannot_be_read(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -53,7 +53,7 @@ class BackgroundSender:
     work runs in; a flow run's own would tie it to that run.
 
     With `shared` all processes of a desk decide as one: how much a channel is told a day does not grow with their
-    number or their restarts, and what waits for a digest outlives them. While that cannot be reached each decides alone.
+    number or their restarts, and what waits for a digest outlives them. Out of its reach each decides alone.
     """
 
     def __init__(

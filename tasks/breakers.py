@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prefect.events import emit_event
 
@@ -38,6 +38,8 @@ class BreakerReporter:
         self._repeating: asyncio.Task[None] | None = None
         self._is_closed = False
         self._waiting: dict[tuple[str, str], tuple[str, BreakerStatus]] = {}
+        # When each breaker opened that is not closed yet: a trial between is no end of the outage.
+        self._opened: dict[tuple[str, str], datetime] = {}
         self._task: asyncio.Task[None] | None = None
         self.process = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -45,6 +47,8 @@ class BreakerReporter:
         """Note a change; the newest one of each breaker is told, in the background. After `close` nothing is."""
         if self._is_closed:
             return
+        if status.state is BreakerState.OPEN:
+            self._opened.setdefault((account, status.whole or status.name), status.since or self._clock.now())
         self._waiting.pop((account, status.name), None)
         self._waiting[account, status.name] = account, status
         self.note(account, status)
@@ -69,7 +73,10 @@ class BreakerReporter:
 
     async def forget(self, account: str, names: Collection[str]) -> None:
         """Say no more of breakers that nobody uses."""
-        standing = [name for name in names if self._standing.pop((account, name), None) is not None]
+        standing = [name for name in names if (account, name) in self._standing]
+        for name in standing:
+            status = self._standing.pop((account, name))
+            self._opened.pop((account, status.whole or name), None)
         if self._task is not None:
             # What is just being told would come after it.
             await asyncio.gather(self._task, return_exceptions=True)
@@ -104,10 +111,18 @@ class BreakerReporter:
             key = next(iter(self._waiting))
             account, status = self._waiting.pop(key)
             await self._save(account, status)
-            alert = breaker_alert(account, status, self._clock.now())
+            now = self._clock.now()
+            alert = breaker_alert(account, status, now, outage=self._outage(account, status, now))
             self._emit(account, status, alert)
             if alert is not None:
                 process_sender().notify(alert)
+
+    def _outage(self, account: str, status: BreakerStatus, now: datetime) -> timedelta | None:
+        """How long it had been open, when it has closed; a stream from its first address on."""
+        key = account, status.whole or status.name
+        if status.state is not BreakerState.CLOSED or not status.is_news or key not in self._opened:
+            return None
+        return (status.since or now) - self._opened.pop(key)
 
     def _emit(self, account: str, status: BreakerStatus, alert: Alert | None) -> None:
         # Whoever watches a stream watches one thing, however many addresses it has.
@@ -131,7 +146,9 @@ class BreakerReporter:
         )
 
 
-def breaker_alert(account: str, status: BreakerStatus, at: datetime) -> Alert | None:
+def breaker_alert(
+    account: str, status: BreakerStatus, at: datetime, *, outage: timedelta | None = None
+) -> Alert | None:
     """What people are told of a change; nothing of a mere trial. A stream's breaker is the stream."""
     is_stream, state = "stream" in status.name, status.state.value
     name = status.whole or status.name
@@ -139,7 +156,7 @@ def breaker_alert(account: str, status: BreakerStatus, at: datetime) -> Alert | 
         return None
     if state == "closed":
         if is_stream:
-            return news.stream_recovered(account, at, stream=name)
+            return news.stream_recovered(account, at, stream=name, outage=outage)
         return news.breaker_closed(account, at, breaker=name)
     if is_stream:
         return news.stream_degraded(account, at, stream=name, reason=status.reason)

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from blocks.loading import load_block
 from blocks.notifiers import TelegramBot
 from kontor.config.alerts import TelegramCommands
 from kontor.desk import Desk
+from kontor.domain.ledger import Pair, profit_and_loss
 from kontor.domain.order import OPEN
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.halt import halted
@@ -18,7 +20,6 @@ from kontor.notify.commands import HELP, Command, NotACommand, parse
 from kontor.notify.confirmations import Asked, Confirmations
 from kontor.notify.delivery import NotDelivered, Refused, Throttled
 from kontor.notify.redaction import redact
-from kontor.notify.told import TOLD, Told
 from kontor.notify.trades import plain
 from tasks import orders
 from tasks.desk import open_desk
@@ -209,14 +210,25 @@ async def _profit(desk: Desk, asked: Asked, actor: str) -> str:
         return "the balance is not known yet"
     change = balance.total - initial
     lines = [f"since the start {change:+,.2f} {balance.currency} ({change / initial * 100:+.2f} %)"]
-    told = await desk.store.desk.attribute(desk.account, TOLD)
-    realized = Told.from_json(told.value).realized if told else {}
-    lines += [f"positions closed today {pnl:+,.2f} {currency}" for currency, pnl in realized.items()]
+    lines += await _profit_today(desk)
     positions = await desk.store.account.positions(desk.account)
     if positions is not None:
         unrealized = sum((each.unrealized_pnl or Decimal(0) for each in positions.value), Decimal(0))
         lines.append(f"open positions {unrealized:+,.2f} unrealized")
     return "\n".join(lines)
+
+
+async def _profit_today(desk: Desk) -> list[str]:
+    """What the ledger has of this trading day, by quote currency: realized and funding, after fees."""
+    name = desk.config.risk.trading_day_zone
+    zone = ZoneInfo(name)
+    today = desk.clock.now().astimezone(zone).date().isoformat()
+    net: dict[str, Decimal] = {}
+    for line in profit_and_loss(await desk.store.account.ledger(desk.account), zone):
+        if line.day == today:
+            quote = Pair.of(line.symbol).quote or line.symbol
+            net[quote] = net.get(quote, Decimal(0)) + line.net
+    return [f"today, {today} {name}: {figure:+,.2f} {quote} after fees" for quote, figure in sorted(net.items())]
 
 
 async def _halt(desk: Desk, asked: Asked, actor: str) -> str:

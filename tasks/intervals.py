@@ -18,12 +18,17 @@ BEAT_WITHIN = timedelta(seconds=20)
 
 
 async def updater_intervals(account: str) -> Mapping[str, timedelta]:
-    """Interval by updater, for every scheduled deployment of the account; the shortest active one counts.
+    """Interval by updater, for every scheduled deployment of the account."""
+    return (await intervals_by_account()).get(account, {})
+
+
+async def intervals_by_account() -> Mapping[str, Mapping[str, timedelta]]:
+    """Of each account that is deployed, the interval of every updater; the shortest active one counts.
 
     A deployment with the tag `long-running` is judged by the heartbeats of its one run. An optional one, with the tag
     `optional`, is not missed.
     """
-    intervals: dict[str, timedelta] = {}
+    found: dict[str, dict[str, timedelta]] = {}
     async with get_client() as client:
         flows: dict[UUID, str] = {}
         for deployment in await _deployments(client):
@@ -39,10 +44,10 @@ async def updater_intervals(account: str) -> Mapping[str, timedelta]:
             if deployment.flow_id not in flows:
                 flows[deployment.flow_id] = (await client.read_flow(deployment.flow_id)).name
             flow, parameters = flows[deployment.flow_id], deployment.parameters or {}
-            if account_of(flow, deployment.name, parameters) == account:
-                name = updater_of(flow, deployment.name, parameters)
-                intervals[name] = min([*spans, intervals.get(name, spans[0])])
-    return intervals
+            intervals = found.setdefault(account_of(flow, deployment.name, parameters), {})
+            name = updater_of(flow, deployment.name, parameters)
+            intervals[name] = min([*spans, intervals.get(name, spans[0])])
+    return found
 
 
 async def _deployments(client: PrefectClient) -> list[DeploymentResponse]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,7 +24,7 @@ from kontor.notify.redaction import redact
 from kontor.notify.teller import HaltNews, Teller
 from kontor.ports import Clock, Lease, Store
 from tasks.automations import ensure_automations
-from tasks.intervals import updater_intervals
+from tasks.intervals import intervals_by_account
 from tasks.notifications import SETTLE_SECONDS, process_sender, settle_alerts
 from tasks.resources import Resources
 
@@ -152,18 +152,29 @@ class Watch:
         now = self.clock.monotonic()
         if block is None:
             self._heartbeat.skip(now)
-        elif problem := await self.problem():
+        elif problem := await self.problem_of_desk():
             self._heartbeat.skip(now)
             logger.warning("no heartbeat account=%s: %s", self.account, problem)
         else:
             await self._heartbeat.beat(block.url.get_secret_value(), now)
 
     async def problem(self) -> str:
-        """Why not all is well, in a sentence; empty when it is."""
+        """Why not all is well with this account, in a sentence; empty when it is."""
+        return await self._problem_of(self.account, (await intervals_by_account()).get(self.account, {}))
+
+    async def problem_of_desk(self) -> str:
+        """Likewise with any account that is deployed: they share one heartbeat, and a healthy one proves nothing."""
+        deployed = await intervals_by_account()
+        for account in sorted({self.account, *deployed}):
+            if problem := await self._problem_of(account, deployed.get(account, {})):
+                return f"{account}: {problem}"
+        return ""
+
+    async def _problem_of(self, account: str, intervals: Mapping[str, timedelta]) -> str:
         state = self.store.desk
-        if not await is_gate_open(state, self.account):
+        if not await is_gate_open(state, account):
             return "the account is not initialized"
-        verdicts = judge(await updater_intervals(self.account), await state.heartbeats(self.account), self.clock.now())
+        verdicts = judge(intervals, await state.heartbeats(account), self.clock.now())
         down = [f"{verdict.updater} ({verdict.reason})" for verdict in verdicts if not verdict.ok]
         return f"down: {', '.join(down)}" if down else ""
 

@@ -94,7 +94,8 @@ async def reconcile(
     if not work.report.is_clean:
         title = "Reconciliation found differences" if work.report.needs_a_look else "Activity outside the desk"
         event = "drift" if work.report.drift else "reconcile.differences"
-        work.alert(title, str(work.report), work.report.severity, event)
+        about = tuple(sorted({drift.name for drift in work.report.drift}))
+        work.alert(title, str(work.report), work.report.severity, event, about=about)
     return work.report
 
 
@@ -287,11 +288,12 @@ class _Reconciliation:
             # Halted before, for another reason: no new halt will be told, and this must be known all the same.
             self.alert(why.capitalize(), reason, "critical", "reconcile.differences")
 
-    def alert(self, title: str, text: str, severity: str, event: str) -> None:
-        """Tell a person, if the desk has a way to."""
+    def alert(self, title: str, text: str, severity: str, event: str, *, about: tuple[str, ...] = ()) -> None:
+        """Tell a person, if the desk has a way to; drift that lasts is one story, until it is of something else too."""
         if self._notifier is not None:
-            at = self._parts.clock.now()
-            self._notifier.notify(Alert(title, text, severity, at, account=self._parts.account, event=event))
+            at, account = self._parts.clock.now(), self._parts.account
+            group = event if about else ""
+            self._notifier.notify(Alert(title, text, severity, at, account, event=event, group=group, about=about))
 
 
 def _order_of(fill: Fill) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from kontor.errors import ConfigError
 from kontor.notify.delivery import Courier, ForPeople, Unreachable
 from kontor.notify.formatting import repeats, valid
 from kontor.notify.queued import Queued
-from kontor.notify.redaction import remember_secret
+from kontor.notify.redaction import remember_if_secret, remember_secret
 from kontor.ports import Alert
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def instantiate(url: str) -> "NotifyBase":
     """The plugin for an Apprise URL; raises ConfigError, without quoting it, when there is none."""
     import apprise
 
-    for secret in _secrets(url):
-        remember_secret(secret)
+    _remember(url)
     plugin = apprise.Apprise.instantiate(url.strip(), suppress_exceptions=True) if "://" in url else None
     if plugin is None:
         raise ConfigError(
@@ -113,13 +112,17 @@ def text_of(queued: Queued) -> str:
     return valid("\n".join(line for line in lines if line.strip()))
 
 
-def _secrets(url: str) -> list[str]:
-    """The whole URL, and each part of it that may be a token."""
+def _remember(url: str) -> None:
+    """Hide the whole URL, its password, and each part of it that may be a token."""
     parts = urlsplit(url.strip())
-    pieces = [url.strip(), parts.password or "", parts.username or "", *parts.path.split("/")]
+    for secret in (url.strip(), parts.password or ""):
+        remember_secret(secret)
+        remember_secret(unquote(secret))
     # A topic or a host alone is no secret, yet many services carry their token there.
-    pieces += [parts.hostname or ""] if not parts.path.strip("/") and not parts.username else []
-    return [piece for raw in pieces for piece in {raw, unquote(raw)} if piece]
+    alone = [parts.hostname or ""] if not parts.path.strip("/") and not parts.username else []
+    for piece in (parts.username or "", *parts.path.split("/"), *alone):
+        remember_if_secret(piece)
+        remember_if_secret(unquote(piece))
 
 
 def _settle(answer: "asyncio.Future[bool]", is_delivered: bool) -> None:

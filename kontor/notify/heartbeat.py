@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kontor.errors import ConfigError
-from kontor.notify.redaction import redact, remember_secret
+from kontor.notify.redaction import redact, remember_if_secret, remember_secret
 
 logger = logging.getLogger(__name__)
 
@@ -60,4 +60,4 @@ def check_url(url: str) -> None:
         raise ConfigError("the heartbeat's address must start with https:// and name a host")
     remember_secret(url.strip())
     for piece in parts.path.split("/"):
-        remember_secret(piece)
+        remember_if_secret(piece)

@@ -154,7 +154,7 @@ async def test_no_secret_is_anywhere_but_in_its_block(
         async with open_watch(scanned.account) as watch:
             task = asyncio.create_task(watch.keep())
             await until(lambda: bool(watch._due) and scanned.discord.requests > 0 and scanned.telegram.requests > 0)
-            monkeypatch.setattr(type(watch), "problem", _well)
+            monkeypatch.setattr(type(watch), "problem_of_desk", _well)
             await watch._say_well()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -108,10 +108,10 @@ async def test_the_heartbeat_is_sent_while_all_is_well_and_not_else(
     await HeartbeatUrl.model_validate({"url": url}).asave("default", overwrite=True)
     intervals = {"update-balance": timedelta(seconds=30)}
 
-    async def updater_intervals(account: str) -> dict[str, timedelta]:
-        return intervals
+    async def intervals_by_account() -> dict[str, dict[str, timedelta]]:
+        return {ACCOUNT: intervals}
 
-    monkeypatch.setattr(watching, "updater_intervals", updater_intervals)
+    monkeypatch.setattr(watching, "intervals_by_account", intervals_by_account)
     try:
         async with open_watch(ACCOUNT) as watch:
             await watch._say_well()

@@ -2,6 +2,8 @@
 
 import pytest
 
+from kontor.notify.apprise_channel import instantiate
+from kontor.notify.heartbeat import check_url
 from kontor.notify.redaction import redact, remember_secret
 
 
@@ -51,3 +53,25 @@ def test_a_very_short_value_does_not_riddle_the_text() -> None:
     remember_secret("a")
     remember_secret("")
     assert redact("a sad tale") == "a sad tale"
+
+
+@pytest.mark.parametrize(
+    ("address", "token"),
+    [
+        ("https://hb.example.com/heartbeat/0f9a2b6c-1d3e", "0f9a2b6c-1d3e"),
+        ("http://localhost:8000/api/push/AbCdEfGhIjKlMn?status=up", "AbCdEfGhIjKlMn"),
+    ],
+)
+def test_of_a_heartbeats_address_the_token_is_hidden_and_the_words_stay(address: str, token: str) -> None:
+    """`heartbeat` and `localhost` stand in half of our own sentences."""
+    check_url(address)
+    assert redact(f"GET {address} failed") == "GET *** failed"
+    assert redact(f"no heartbeat from localhost, api push: {token}") == "no heartbeat from localhost, api push: ***"
+
+
+def test_of_an_apprise_url_hosts_and_names_stay_and_what_may_be_a_token_is_hidden() -> None:
+    """A mail server's name in an error says where to look."""
+    instantiate("json://kontor:hunter22@localhost/alerts/tok3n-abc")
+    instantiate("json://mail.example.org")
+    said = redact("kontor at localhost posts alerts to mail.example.org with hunter22 and tok3n-abc")
+    assert said == "kontor at localhost posts alerts to mail.example.org with *** and ***"

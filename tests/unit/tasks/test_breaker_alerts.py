@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kontor.notify.queued import sameness
+from kontor.ports import Alert, Store
 from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
-from tasks.breakers import breaker_alert
+from kontor.store.memory import MemoryStore
+from tasks import breakers
+from tasks.breakers import BreakerReporter, breaker_alert
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,3 +53,43 @@ def test_an_address_of_a_stream_is_told_as_the_stream_and_its_return_once_all_ar
     assert closed is not None
     assert closed.title == "Stream recovered: okx stream-market"
     assert sameness(opened) == sameness(closed)
+
+
+class Ears:
+    """Takes alerts."""
+
+    def __init__(self) -> None:
+        self.heard: list[Alert] = []
+
+    def notify(self, alert: Alert) -> None:
+        self.heard.append(alert)
+
+
+async def test_a_stream_that_is_back_says_how_long_it_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first address that failed until the last is back."""
+    ears, store = Ears(), MemoryStore()
+
+    async def a_store() -> Store:
+        return store
+
+    monkeypatch.setattr(breakers, "process_sender", lambda: ears)
+    monkeypatch.setattr(breakers, "emit_event", lambda *_, **__: None)
+    reporter = BreakerReporter(a_store)
+    stream = "okx stream-market"
+    story = (
+        (0, "public", BreakerState.OPEN, True),
+        (5, "business", BreakerState.OPEN, True),
+        (30, "public", BreakerState.HALF_OPEN, True),
+        (31, "public", BreakerState.CLOSED, False),  # the other address is still away
+        (90, "business", BreakerState.CLOSED, True),
+    )
+    for second, address, state, is_news in story:
+        since, name = AT + timedelta(seconds=second), f"{stream} {address}"
+        status = BreakerStatus(name, state, since=since, reason="no route", whole=stream, is_news=is_news)
+        reporter.changed("paper", status)
+        assert reporter._task is not None
+        await reporter._task
+    await reporter.close()
+    assert [alert.event for alert in ears.heard] == ["stream.degraded", "stream.degraded", "stream.recovered"]
+    assert ears.heard[-1].text == "It was away for 90 s."
+    assert reporter._opened == {}

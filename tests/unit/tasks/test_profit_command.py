@@ -1,0 +1,48 @@
+"""What /profit answers: today's figures are the ledger's, by the trading day of kontor.yaml."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+from kontor.config import KontorConfig
+from kontor.desk import Desk
+from kontor.domain.account import Balance
+from kontor.domain.fill import Fill
+from kontor.domain.ledger import entry_of_fill
+from kontor.domain.order import Side
+from kontor.notify.commands import Command
+from kontor.notify.confirmations import Asked
+from kontor.resilience.clock import VirtualClock
+from kontor.store.memory import MemoryStore
+from tasks.commands import _profit
+
+BTC = "BTC/USD:USD"
+
+
+async def test_the_profit_of_today_is_that_of_the_trading_day_and_of_nothing_else() -> None:
+    """Not what has been closed since some summary, which may be switched off."""
+    config = KontorConfig.model_validate({"risk": {"trading_day_zone": "Europe/Berlin"}})
+    desk = Desk("paper", config, cast("Any", None), MemoryStore(), VirtualClock(), cast("Any", None))
+    now = desk.clock.now().replace(hour=12)
+    await cast("VirtualClock", desk.clock).advance((now - desk.clock.now()).total_seconds())
+    for total in (Decimal(1000), Decimal(1100)):
+        await desk.store.account.save_balance("paper", Balance("USD", total, total, Decimal(0), now))
+
+    def fill(number: int, side: Side, quantity: int, price: int, hours_ago: float) -> Fill:
+        at = now - timedelta(hours=hours_ago)
+        fee = Decimal(1)
+        return Fill(f"t{number}", BTC, side, Decimal(quantity), Decimal(price), at, "v", f"c{number}", fee, "USD")
+
+    # Berlin's day began thirteen hours ago, at 23:00 UTC.
+    fills = (
+        fill(1, Side.BUY, 2, 100, 30),
+        fill(2, Side.SELL, 1, 50, 14),  # yesterday's loss
+        fill(3, Side.SELL, 1, 120, 12.5),  # after midnight in Berlin, before it in London
+    )
+    await desk.store.account.book("paper", [entry_of_fill(each, "one", None) for each in fills])
+    said = (await _profit(desk, Asked(Command("profit"), "k", 0.0), "me")).splitlines()
+    assert said[0] == "since the start +100.00 USD (+10.00 %)"
+    assert said[1] == f"today, {now:%Y-%m-%d} Europe/Berlin: +19.00 USD after fees"
+    assert "closed today" not in "\n".join(said)

@@ -45,9 +45,10 @@ def process_sender() -> BackgroundSender:
     if loop not in _senders:
         for ended in [known for known in _senders if known.is_closed()]:
             del _senders[ended]
-        _senders[loop] = BackgroundSender(
-            load_outlets, shared=StoredPacing(_desk_state), stamp=Modes().stamp, context=outside_of_any_run()
-        )
+        # A process that ends with its run says what it has to say at once: it has no time to ask the store first.
+        shared = StoredPacing(_desk_state) if os.environ.get(KEEP_OPEN) else None
+        context = outside_of_any_run()
+        _senders[loop] = BackgroundSender(load_outlets, shared=shared, stamp=Modes().stamp, context=context)
     return _senders[loop]
 
 
@@ -89,14 +90,8 @@ async def _desk_state() -> DeskState:
 
 async def settle_alerts() -> None:
     """Deliver the alerts of a run whose process ends with it, for a few seconds at most; in a worker, go on at once."""
-    if os.environ.get(KEEP_OPEN):
-        return
-    await close_sender(seconds=SETTLE_SECONDS)
-    from tasks.resources import Resources
-
-    # The sender asked the store what had been told; a process that ends must not wait for its threads.
-    if Resources.here().users == 0:
-        await Resources.here().close()
+    if not os.environ.get(KEEP_OPEN):
+        await close_sender(seconds=SETTLE_SECONDS)
 
 
 async def close_sender(*, seconds: float) -> int:

@@ -11,7 +11,7 @@ import pytest
 from kontor.errors import ConfigError
 from kontor.notify import news
 from kontor.ports import Alert
-from tasks import notifications
+from tasks import KEEP_OPEN, notifications
 from tasks.notifications import Modes
 from tasks.resources import Resources
 
@@ -34,7 +34,11 @@ class Accounts:
 @pytest.fixture
 def accounts(monkeypatch: pytest.MonkeyPatch) -> Accounts:
     accounts = Accounts()
-    monkeypatch.setattr(Resources, "settings", lambda self, account: accounts.settings(self, account))
+
+    async def settings(resources: Resources, account: str) -> Any:
+        return await accounts.settings(resources, account)
+
+    monkeypatch.setattr(Resources, "settings", settings)
     return accounts
 
 
@@ -91,11 +95,16 @@ async def test_what_was_known_stays_while_prefects_api_is_away(
     assert (await modes.stamp(alert)).title == "LIVE Halted"
 
 
-async def test_every_sender_of_a_process_stamps_and_shares() -> None:
-    """The default must not be forgotten where the sender is made."""
+async def test_the_sender_of_a_process_stamps_and_that_of_a_worker_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers of a desk are one teller; a run by hand that fails is told whatever they have said today."""
+    assert notifications.process_sender()._shared is None
+    await notifications.close_sender(seconds=0)
+    notifications._senders.clear()
+    monkeypatch.setenv(KEEP_OPEN, "1")
     sender = notifications.process_sender()
     try:
         assert sender._stamp is not None
         assert sender._shared is not None
     finally:
         await notifications.close_sender(seconds=0)
+        notifications._senders.clear()

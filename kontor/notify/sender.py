@@ -268,7 +268,7 @@ class BackgroundSender:
         is_decided = False
         try:
             async with shared.turn() as decided:
-                self._adopt(decided)
+                self._adopt_or_begin(decided)
                 self._distribute()
                 is_decided = True
                 decided.update(self._dump(decided))
@@ -294,6 +294,14 @@ class BackgroundSender:
                 logger.debug("nothing shared to look at: %s", redact(str(error)))
         due_in = self._due_in()
         return due_in is not None and due_in <= 0
+
+    def _adopt_or_begin(self, decided: dict[str, Any]) -> None:
+        """What another version kept may mean nothing to this one: pauses that are lost are no reason to be silent."""
+        try:
+            self._adopt(decided)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            logger.warning("what was told cannot be read, begun afresh: %s: %s", type(error).__name__, error)
+            decided.clear()
 
     def _adopt(self, decided: dict[str, Any]) -> None:
         """Go on from what all processes have decided, with what this one has decided alone meanwhile."""

@@ -286,3 +286,20 @@ async def test_no_secret_is_kept_with_what_waits() -> None:
         assert "flow 7 failed" in str(kept.value)
         assert "K-99887766" not in str(kept.value)
         assert "abc-token" not in str(kept.value)
+
+
+@pytest.mark.parametrize("kept", [{"repeats": {"x": 1}, "channels": 5}, {"channels": {"discord": {"held": []}}}])
+def test_what_another_version_kept_is_begun_afresh(kept: dict[str, Any]) -> None:
+    """An upgrade may forget the pauses; it may not silence the desk, nor keep its workers apart for ever."""
+    in_virtual_time(begin_after)(kept)
+
+
+async def begin_after(kept: dict[str, Any]) -> None:
+    async with a_desk() as desk:
+        await desk.shared.store.desk.set_attribute("", "alerts_paced", kept, START)
+        for number in range(8):
+            desk.tell(number % 2, Alert(f"flow {number} failed", "x", "warning", START, "paper", event="flow.failed"))
+        await asyncio.sleep(400)
+        assert len(desk.service.told) == 6
+        assert desk.service.titles[-1] == "3 alerts in one"
+        assert not any(process.sender._is_alone for process in desk.processes)

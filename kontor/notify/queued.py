@@ -66,4 +66,5 @@ def load_alert(kept: Mapping[str, Any]) -> Alert:
     """The same, read again."""
     fields = tuple((name, value) for name, value in kept["fields"])
     at, about = datetime.fromisoformat(kept["at"]), tuple(kept["about"])
-    return Alert(**{**kept, "at": at, "fields": fields, "about": about})
+    rest = {name: value for name, value in kept.items() if name not in {"at", "fields", "about", "event"}}
+    return Alert(**rest, at=at, fields=fields, about=about, event=kept["event"])

@@ -7,11 +7,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import aiohttp
 
+from kontor.notify.decisions import Decisions, Taken
 from kontor.notify.formatting import shorten
 from kontor.notify.lane import Lane, Outlet, left_over
 from kontor.notify.queued import sameness
@@ -33,15 +33,6 @@ RETRY_SOURCE_SECONDS = 5.0
 # How often a process that keeps looking asks whether another one has left something to be told.
 LOOK_SECONDS = 60.0
 _LONGEST_TEXT = 12_000
-
-
-@dataclass(slots=True)
-class _Taken:
-    """An alert that nothing was decided of, and the same ones that came right behind it."""
-
-    first: Alert
-    last: Alert
-    more: int = 0
 
 
 class BackgroundSender:
@@ -72,16 +63,14 @@ class BackgroundSender:
         self._source = source
         self._capacity = capacity
         self._refresh_seconds = refresh_seconds
-        self._repeats = repeats or Repeats()
-        self._shared = shared
+        self._decisions = Decisions(repeats or Repeats(), shared, moment)
         self._stamp = stamp
         self._monotonic = monotonic
         self._moment = moment
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._inbox: deque[_Taken] = deque()
-        self._newest: dict[Hashable, _Taken] = {}
-        self._deciding: list[_Taken] = []
+        self._inbox: deque[Taken] = deque()
+        self._newest: dict[Hashable, Taken] = {}
         self._overflow = 0
         self._wake = asyncio.Event()
         self._sorted = asyncio.Event()
@@ -90,19 +79,20 @@ class BackgroundSender:
         self._runner: asyncio.Task[None] | None = None
         self._refresh_at = 0.0
         self._said_off = False
-        # Decided without the others, because what is shared could not be reached.
-        self._is_alone = False
-        self._look_every: float | None = None
 
     @property
     def waiting(self) -> int:
         """How many alerts are not delivered yet, counted once for each channel."""
-        return len(self._inbox) + len(self._deciding) + left_over(lane for lane, _ in self._lanes.values())
+        return len(self._inbox) + len(self._decisions.pending) + left_over(self._open_lanes)
 
     @property
     def lost(self) -> int:
         """How many alerts were dropped and not yet reported, over all channels."""
-        return self._overflow + sum(lane.lost for lane, _ in self._lanes.values())
+        return self._overflow + sum(lane.lost for lane in self._open_lanes)
+
+    @property
+    def _open_lanes(self) -> list[Lane]:
+        return [lane for lane, _ in self._lanes.values()]
 
     def notify(self, alert: Alert) -> None:
         """Take an alert; returns at once and never raises, from any thread."""
@@ -134,13 +124,12 @@ class BackgroundSender:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(ends_at):
                 await self._sorted.wait()
-        if self._shared is None or self._is_alone:
-            self._flush()
+        self._decisions.flush(self._open_lanes)
         left = await self.drain(seconds=max(0.0, ends_at - self._loop.time()))
         if left:
             self._inbox.clear()
             self._newest.clear()
-            self._deciding = []
+            self._decisions.pending.clear()
             self._sorted.set()
         runner = self._runner
         if runner is not None:
@@ -162,12 +151,12 @@ class BackgroundSender:
             taken = self._newest[key]
             taken.last, taken.more = alert, taken.more + 1
         else:
-            self._put(key, _Taken(alert, alert))
+            self._put(key, Taken(alert, alert))
         self._sorted.clear()
         self._start()
         self._wake.set()
 
-    def _put(self, key: Hashable | None, taken: _Taken) -> None:
+    def _put(self, key: Hashable | None, taken: Taken) -> None:
         if len(self._inbox) == self._capacity:
             oldest = self._inbox.popleft()
             self._overflow += 1 + oldest.more
@@ -178,7 +167,7 @@ class BackgroundSender:
 
     def keep_looking(self) -> None:
         """Tell also what processes that have ended left to be told; one process of a desk does so."""
-        self._look_every = LOOK_SECONDS
+        self._decisions.looks = True
         self._start()
 
     def _start(self) -> None:
@@ -198,7 +187,8 @@ class BackgroundSender:
     async def _wait_for_work(self) -> None:
         # Not read last time: the channels.
         again = RETRY_SOURCE_SECONDS if self._inbox else None
-        waits = (self._due_in(), again, self._look_every)
+        look = LOOK_SECONDS if self._decisions.looks else None
+        waits = (self._decisions.due_in(self._open_lanes), again, look)
         pause = min((wait for wait in waits if wait is not None), default=None)
         if pause is not None and not self._lanes:
             pause = max(pause, RETRY_SOURCE_SECONDS)
@@ -208,12 +198,6 @@ class BackgroundSender:
         except TimeoutError:
             return
         self._wake.clear()
-
-    def _due_in(self) -> float | None:
-        due_at = self._repeats.next_due_at()
-        waits = [lane.policy.next_due_in() for lane, _ in self._lanes.values()]
-        waits.append(None if due_at is None else max(0.0, due_at - self._moment()))
-        return min((wait for wait in waits if wait is not None), default=None)
 
     async def _refresh(self, session: aiohttp.ClientSession, *, is_needed: bool) -> bool:
         """Whether the channels are known; what a failed refresh knew before stays in force."""
@@ -250,113 +234,19 @@ class BackgroundSender:
         self._said_off = is_off
 
     async def _decide(self) -> None:
-        """Say of everything that waits whether it goes out now, together with the other processes of the desk."""
-        self._deciding = [*self._deciding, *self._inbox]
+        pending = self._decisions.pending
+        pending += self._inbox
         self._inbox.clear()
         self._newest.clear()
         if self._stamp is not None:
-            for taken in self._deciding:
+            for taken in pending:
                 taken.first, taken.last = await self._stamp(taken.first), await self._stamp(taken.last)
-        if self._shared is None:
-            self._distribute()
-        elif self._none_can_be_held():
-            self._distribute(with_digests=False)
-        elif self._deciding or await self._is_something_due():
-            await self._decide_together(self._shared)
-
-    async def _decide_together(self, shared: SharedPacing) -> None:
-        is_decided = False
-        try:
-            async with shared.turn() as decided:
-                self._adopt_or_begin(decided)
-                self._distribute()
-                is_decided = True
-                decided.update(self._dump(decided))
-            self._is_alone = False
-        except Exception as error:  # noqa: BLE001 - whatever keeps the store or Prefect's API away keeps no alert away
-            self._go_alone(error, keep_held=is_decided)
-            if not is_decided:
-                self._distribute()
-
-    def _none_can_be_held(self) -> bool:
-        """Trades by day and halts: no pause that others know of concerns them, so they wait for no store."""
-        return bool(self._deciding) and all(
-            sameness(taken.first) is None and lane.takes_now(taken.first)
-            for taken in self._deciding
-            for lane, _ in self._lanes.values()
-        )
-
-    async def _is_something_due(self) -> bool:
-        if self._shared is not None and not self._is_alone and self._look_every is not None:
-            try:
-                self._adopt(await self._shared.look())
-            except Exception as error:  # noqa: BLE001 - likewise
-                logger.debug("nothing shared to look at: %s", redact(str(error)))
-        due_in = self._due_in()
-        return due_in is not None and due_in <= 0
-
-    def _adopt_or_begin(self, decided: dict[str, Any]) -> None:
-        """What another version kept may mean nothing to this one: pauses that are lost are no reason to be silent."""
-        try:
-            self._adopt(decided)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            logger.warning("what was told cannot be read, begun afresh: %s: %s", type(error).__name__, error)
-            decided.clear()
-
-    def _adopt(self, decided: dict[str, Any]) -> None:
-        """Go on from what all processes have decided, with what this one has decided alone meanwhile."""
-        channels = decided.get("channels", {})
-        lanes = {name: lane for name, (lane, _) in self._lanes.items() if name in channels}
-        if self._is_alone:
-            self._repeats.join(decided.get("repeats", {}))
-            for name, lane in lanes.items():
-                lane.policy.join(channels[name])
-        elif decided:
-            self._repeats.load(decided.get("repeats", {}))
-            for name, lane in lanes.items():
-                lane.policy.load(channels[name])
-
-    def _dump(self, decided: dict[str, Any]) -> dict[str, Any]:
-        """What all processes go on from; a channel that this one does not have keeps what it had."""
-        mine = {name: lane.policy.dump() for name, (lane, _) in self._lanes.items() if lane.channel.is_for_people}
-        return {"repeats": self._repeats.dump(), "channels": {**decided.get("channels", {}), **mine}}
-
-    def _go_alone(self, error: Exception, *, keep_held: bool) -> None:
-        if self._is_alone:
-            return
-        self._is_alone = True
-        logger.warning("alerts are paced by this process alone: %s: %s", type(error).__name__, redact(str(error)))
-        if keep_held:
-            return
-        self._repeats.forget_held()
-        for lane, _ in self._lanes.values():
-            lane.policy.forget_held()
-
-    def _distribute(self, *, with_digests: bool = True) -> None:
         overflow, self._overflow = self._overflow, 0
-        now, lanes = self._moment(), [lane for lane, _ in self._lanes.values()]
-        for lane in lanes:
+        for lane in self._open_lanes:
             lane.lose_oldest(overflow)
-        found = self._repeats.due(now) if with_digests else []
-        for taken in self._deciding:
-            found += [admitted] if (admitted := self._repeats.admit(taken.first, now)) else []
-            self._repeats.count(taken.last, taken.more, now)
-        self._deciding = []
-        for lane in lanes:
-            for queued in found:
-                lane.offer(queued)
-            if with_digests:
-                lane.release(due_only=True)
+        await self._decisions.decide(self._open_lanes)
         if not self._inbox:
             self._sorted.set()
-
-    def _flush(self) -> None:
-        """Tell all that is held back."""
-        digests = self._repeats.flush(self._moment())
-        for lane, _ in self._lanes.values():
-            for digest in digests:
-                lane.offer(digest)
-            lane.release(due_only=False)
 
     async def _stop_lanes(self) -> None:
         lanes, self._lanes = self._lanes, {}

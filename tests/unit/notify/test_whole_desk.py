@@ -270,7 +270,7 @@ async def test_a_trade_and_a_halt_ask_no_store() -> None:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
         assert desk.service.titles == ["Trading halted", "Trading halted", "Filled"]
-        assert not desk.processes[0].sender._is_alone
+        assert not desk.processes[0].sender._decisions.is_alone
 
 
 @in_virtual_time
@@ -302,4 +302,4 @@ async def begin_after(kept: dict[str, Any]) -> None:
         await asyncio.sleep(400)
         assert len(desk.service.told) == 6
         assert desk.service.titles[-1] == "3 alerts in one"
-        assert not any(process.sender._is_alone for process in desk.processes)
+        assert not any(process.sender._decisions.is_alone for process in desk.processes)

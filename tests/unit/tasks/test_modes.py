@@ -97,14 +97,14 @@ async def test_what_was_known_stays_while_prefects_api_is_away(
 
 async def test_the_sender_of_a_process_stamps_and_that_of_a_worker_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """The workers of a desk are one teller; a run by hand that fails is told whatever they have said today."""
-    assert notifications.process_sender()._shared is None
+    assert notifications.process_sender()._decisions.shared is None
     await notifications.close_sender(seconds=0)
     notifications._senders.clear()
     monkeypatch.setenv(KEEP_OPEN, "1")
     sender = notifications.process_sender()
     try:
         assert sender._stamp is not None
-        assert sender._shared is not None
+        assert sender._decisions.shared is not None
     finally:
         await notifications.close_sender(seconds=0)
         notifications._senders.clear()

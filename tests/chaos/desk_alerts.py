@@ -179,7 +179,8 @@ async def streams_go_and_come_back(scene: Scene) -> None:
     async with scene.faults(refused, {"kind": "ws_drop", "path": "/ws/*", "times": 10}):
         await scene.hears("Stream degraded: okx stream-market")
         await scene.hears("Stream degraded: okx stream-account")
-        await scene.hears("Stream degraded: okx stream-account", 30, prefect=True)
+        # Of both the first, as of any breaker: once a day is enough for what the desk tells itself.
+        await scene.hears("Stream degraded", 30, prefect=True)
     await scene.hears("Stream recovered: okx stream-market", 30)
     await scene.hears("Stream recovered: okx stream-account", 30)
 
@@ -210,11 +211,9 @@ async def the_breaker_opens(scene: Scene) -> None:
     """All of REST fails for a while."""
     async with scene.faults({"kind": "http_502", "path": "/api/*", "probability": 1.0}):
         await scene.until(lambda: scene.told("Circuit breaker open") > 0, 90, "a breaker that opens")
-        await scene.until(lambda: scene.by_prefect("Circuit breaker open") > 0, 30, "the automation's message")
     await scene.until(lambda: scene.told("Circuit breaker closed") > 0, 120, "a breaker that closes")
-    told = [shown["title"] for shown in scene.chat.embeds if not _is_ours(shown)]
-    # Once for each breaker: a stream's is one as well.
-    assert len(set(told)) == len(told), told
+    # The stream's breaker was today's.
+    assert scene.by_prefect("Circuit breaker open") == 0
 
 
 async def the_executor_is_missed_and_its_worker_offline(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,10 @@ class Taken:
 
     first: Alert
     last: Alert
+    # What the same ones have in common; None where each is news.
+    key: Hashable | None = None
     more: int = 0
+    is_stamped: bool = False
 
 
 @dataclass

@@ -151,19 +151,20 @@ class BackgroundSender:
             taken = self._newest[key]
             taken.last, taken.more = alert, taken.more + 1
         else:
-            self._put(key, Taken(alert, alert))
+            self._put(Taken(alert, alert, key))
         self._sorted.clear()
         self._start()
         self._wake.set()
 
-    def _put(self, key: Hashable | None, taken: Taken) -> None:
+    def _put(self, taken: Taken) -> None:
         if len(self._inbox) == self._capacity:
             oldest = self._inbox.popleft()
             self._overflow += 1 + oldest.more
-            self._newest = {known: each for known, each in self._newest.items() if each is not oldest}
+            if self._newest.get(oldest.key) is oldest:
+                del self._newest[oldest.key]
         self._inbox.append(taken)
-        if key is not None:
-            self._newest[key] = taken
+        if taken.key is not None:
+            self._newest[taken.key] = taken
 
     def keep_looking(self) -> None:
         """Tell also what processes that have ended left to be told; one process of a desk does so."""
@@ -179,7 +180,7 @@ class BackgroundSender:
             try:
                 while True:
                     await self._wait_for_work()
-                    if await self._refresh(session, is_needed=bool(self._inbox)):
+                    if await self._prepare(session):
                         await self._decide()
             finally:
                 await self._stop_lanes()
@@ -198,6 +199,15 @@ class BackgroundSender:
         except TimeoutError:
             return
         self._wake.clear()
+
+    async def _prepare(self, session: aiohttp.ClientSession) -> bool:
+        """Whether the channels are known; the alerts are stamped meanwhile."""
+        refreshing = self._refresh(session, is_needed=bool(self._inbox))
+        if self._stamp is None:
+            return await refreshing
+        # Both ask Prefect's API, and a process that ends with its run has a few seconds for it.
+        is_known, _ = await asyncio.gather(refreshing, self._stamp_inbox())
+        return is_known
 
     async def _refresh(self, session: aiohttp.ClientSession, *, is_needed: bool) -> bool:
         """Whether the channels are known; what a failed refresh knew before stays in force."""
@@ -233,14 +243,21 @@ class BackgroundSender:
             logger.info("alerts are off: there is no block of a channel named default")
         self._said_off = is_off
 
+    async def _stamp_inbox(self) -> None:
+        """Stamp what waits; a repeat that comes meanwhile takes another place, so that it is stamped as well."""
+        if self._stamp is None:
+            return
+        while fresh := [taken for taken in self._inbox if not taken.is_stamped]:
+            self._newest.clear()
+            for taken in fresh:
+                taken.first, taken.last = await self._stamp(taken.first), await self._stamp(taken.last)
+                taken.is_stamped = True
+
     async def _decide(self) -> None:
-        pending = self._decisions.pending
-        pending += self._inbox
+        await self._stamp_inbox()  # what has come since
+        self._decisions.pending += self._inbox
         self._inbox.clear()
         self._newest.clear()
-        if self._stamp is not None:
-            for taken in pending:
-                taken.first, taken.last = await self._stamp(taken.first), await self._stamp(taken.last)
         overflow, self._overflow = self._overflow, 0
         for lane in self._open_lanes:
             lane.lose_oldest(overflow)

@@ -7,7 +7,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import aiohttp
@@ -364,3 +364,27 @@ def test_every_error_of_delivery_is_one_of_ours() -> None:
     """Callers that do wait for one message (Prefect's automations) catch NotDelivered alone."""
     assert issubclass(Refused, NotDelivered)
     assert issubclass(Unreachable, NotDelivered)
+
+
+async def test_what_comes_while_an_alert_is_stamped_is_stamped_too() -> None:
+    """Asking for an account's mode takes a moment, and a repeat of a live alert must not come without its mark."""
+    recorder, asked, answer = Recorder(), asyncio.Event(), asyncio.Event()
+    recorder.gate.set()
+
+    async def source() -> Sequence[Outlet]:
+        return [Outlet(recorder, LOUD)]
+
+    async def stamp(alert: Alert) -> Alert:
+        asked.set()
+        await answer.wait()
+        return alert if alert.title.startswith("LIVE") else replace(alert, title=f"LIVE {alert.title}")
+
+    sender = BackgroundSender(source, stamp=stamp)
+    sender.notify(an_alert("down"))
+    await asked.wait()
+    for title in ("down", "other"):
+        sender.notify(an_alert(title))
+    answer.set()
+    assert await sender.close(seconds=5) == 0
+    told = [(queued.alert.title, queued.repeats) for batch in recorder.batches for queued in batch]
+    assert told == [("LIVE down", 0), ("LIVE other", 0), ("LIVE down", 0)]

@@ -28,7 +28,7 @@ def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are noted here, and nobody is told."""
     TOLD.clear()
     monkeypatch.setattr(breakers, "emit_event", lambda event, **_: TOLD.append(event))
-    monkeypatch.setattr(breakers, "breaker_alert", lambda *_: None)
+    monkeypatch.setattr(breakers, "breaker_alert", lambda *_, **__: None)
 
 
 def reporter_on(store: MemoryStore) -> BreakerReporter:

@@ -29,6 +29,8 @@ class Instrumented:
     kontor_budget: RateBudget
     # Each request costs one token, whatever weight the venue gives it.
     kontor_flat_cost: bool
+    # When each request that has a limit of its own may be made again.
+    kontor_due: dict[str, float]
 
     async def fetch2(
         self, path: Any, api: Any = None, method: str = "GET", params: Any = None, config: Any = None
@@ -37,8 +39,22 @@ class Instrumented:
         api, params, config = api or ["public"], {} if params is None else params, config or {}
         weigh = self.calculate_rate_limiter_cost  # pyright: ignore[reportAttributeAccessIssue]
         cost = 1.0 if self.kontor_flat_cost else float(weigh(api, method, path, params, config) or 0)
-        await self.kontor_budget.acquire(current_call().priority, cost)
+        await self._pass(str(path), cost)
         return await super().fetch2(path, api, method, params, config)  # pyright: ignore[reportAttributeAccessIssue]
+
+    async def _pass(self, path: str, cost: float) -> None:
+        """Wait for the rate budget.
+
+        What has a limit of its own at the venue is spaced by itself, and pays one: in full, OKX's system/status every
+        half minute kept prices waiting for ten seconds.
+        """
+        budget, clock = self.kontor_budget, self.kontor_clock
+        if path in self.kontor_venue.own_limits:
+            due, now = self.kontor_due.get(path, 0.0), clock.monotonic()
+            self.kontor_due[path] = max(due, now) + cost / budget.limit
+            await clock.sleep(max(due - now, 0.0))
+            cost = 1.0
+        await budget.acquire(current_call().priority, cost)
 
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         """One request on the wire; an answer that is no JSON object or list is a BadResponse, not an empty result."""
@@ -85,6 +101,7 @@ def create_client(
     made: Any = type(settings.exchange_id, (*mixins, Instrumented, kind), {})
     client = made(_config(settings, venue))
     client.kontor_venue, client.kontor_clock = venue, clock
+    client.kontor_due = {}
     client.kontor_flat_cost = settings.requests_per_second is not None
     client.kontor_budget = budget_for(client, settings, clock, budget)
     _apply_sandbox(client, settings)

@@ -55,6 +55,8 @@ class Venue:
     # Column of a raw candle, and its text while the candle is unfinished.
     unfinished: tuple[int, str] | None = None
     absence_grace: timedelta = timedelta(seconds=10)
+    # Seldom asked paths with a limit of their own, which ccxt's weights charge to everybody: one in five seconds is 50.
+    own_limits: frozenset[str] = frozenset()
 
 
 OKX = Venue(
@@ -74,6 +76,7 @@ OKX = Venue(
         **dict.fromkeys(("51169", "51170"), InvalidOrder),
     },
     options={"fetchMarkets": {"types": ["spot", "swap"]}, "tgtCcy": "base_ccy"},
+    own_limits=frozenset({"system/status"}),
     expiry_headers=_okx_expiry,
     ledger_method="private_get_account_bills",
     ledger_archive="private_get_account_bills_archive",

@@ -1,5 +1,6 @@
 """Clients: any exchange by id, and one clear sentence for what cannot work."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -81,6 +82,28 @@ def test_ccxts_own_throttle_and_retries_are_off() -> None:
     assert okx.enableRateLimit is False
     assert okx.handle_option_integer_and_params({}, "trade/order", "maxRetriesOnFailure", 0)[0] == 0
     assert okx.timeout == 9000
+
+
+async def test_what_has_a_limit_of_its_own_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One status a half minute cost all prices ten seconds; asked more often, it waits for its own turn."""
+    clock = VirtualClock()
+    okx = create_client(ExchangeSettings("okx", "main"), venue_of("okx"), clock)
+    sent: list[tuple[str, float]] = []
+
+    async def fetch(_: Any, url: str, *__: Any) -> dict[str, Any]:
+        sent.append((url.partition("/v5/")[2], clock.monotonic()))
+        return {"code": "0", "data": []}
+
+    monkeypatch.setattr(ccxt.pro.okx, "fetch", fetch)
+    asked = [asyncio.ensure_future(okx.public_get_system_status()) for _ in range(2)]
+    await clock.advance(0)
+    asked.append(asyncio.ensure_future(okx.public_get_market_tickers({"instType": "SPOT"})))
+    await clock.advance(0)
+    assert [path for path, _ in sent] == ["system/status", "market/tickers?instType=SPOT"]
+    await clock.advance(10)
+    assert sent[-1] == ("system/status", pytest.approx(50 / okx.kontor_budget.limit))
+    await asyncio.gather(*asked)
+    await okx.close()
 
 
 def test_wallets_take_the_place_of_keys_where_an_exchange_lives_on_a_chain() -> None:

@@ -304,7 +304,7 @@ async def test_a_close_by_hand_a_withdrawal_and_funding_in_mid_position_flip_and
             exits, risk = await one_look(parts)
             assert (exits.orders, exits.closing, exits.errors, exits.residue) == ([], {}, {}, {})
             assert (risk.breaches, risk.halted) == ([], None)
-        assert abs(before.equity - gone - risk.equity) < before.equity / 100
+            assert abs(before.equity - gone - risk.equity) < before.equity / 100
         await stops_are(parts, ["0.06", "0.12"])
         assert await held(parts) == {"one": Decimal("0.12"), "two": Decimal("0.06")}
         found = await compare_with_bills(parts)

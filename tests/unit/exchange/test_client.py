@@ -10,7 +10,7 @@ import pytest
 from kontor.domain.market import MarketKind
 from kontor.errors import ConfigError
 from kontor.exchange.capabilities import NEEDED, batch_limits, cost_only_buys, mentions_client_id, venue_profile
-from kontor.exchange.client import create_client
+from kontor.exchange.client import create_client, exchange_class
 from kontor.exchange.opening import capability_report, open_exchange
 from kontor.exchange.replies import Reply, read_error, read_items
 from kontor.exchange.venues import venue_of
@@ -94,7 +94,7 @@ async def test_what_has_a_limit_of_its_own_keeps_nobody_waiting(monkeypatch: pyt
         sent.append((url.partition("/v5/")[2], clock.monotonic()))
         return {"code": "0", "data": []}
 
-    monkeypatch.setattr(ccxt.pro.okx, "fetch", fetch)
+    monkeypatch.setattr(exchange_class("okx"), "fetch", fetch)
     asked = [asyncio.ensure_future(okx.public_get_system_status()) for _ in range(2)]
     await clock.advance(0)
     asked.append(asyncio.ensure_future(okx.public_get_market_tickers({"instType": "SPOT"})))

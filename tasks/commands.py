@@ -11,8 +11,9 @@ from blocks.loading import load_block
 from blocks.notifiers import TelegramBot
 from kontor.config.alerts import TelegramCommands
 from kontor.desk import Desk
-from kontor.domain.ledger import Pair, profit_and_loss
+from kontor.domain.ledger import Pair
 from kontor.domain.order import OPEN
+from kontor.domain.profit import profit_and_loss
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.halt import halted
 from kontor.notify.bot import Bot, Message

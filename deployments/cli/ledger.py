@@ -22,7 +22,8 @@ from deployments.project import Project
 from kontor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kontor.domain.ledger import LedgerEntry, ProfitAndLoss
+    from kontor.domain.ledger import LedgerEntry
+    from kontor.domain.profit import ProfitAndLoss
 
 UNCUT = 1000
 COLUMNS = (
@@ -56,7 +57,7 @@ def ledger(
 
     """
     from kontor.config import load_config
-    from kontor.domain.ledger import gains, profit_and_loss
+    from kontor.domain.profit import gains, profit_and_loss
 
     first, last = _day(begin, "--from"), _day(end, "--to")
     zone = ZoneInfo(load_config(Project.find().config_file, account).risk.trading_day_zone)

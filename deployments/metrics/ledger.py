@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from kontor.domain.ledger import LedgerEntry, ProfitAndLoss, profit_and_loss
+from kontor.domain.ledger import LedgerEntry
+from kontor.domain.profit import ProfitAndLoss, profit_and_loss
 from kontor.errors import KontorError
 from kontor.ports import Store
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from kontor.config import KontorConfig
 from kontor.domain.fill import Fill
-from kontor.domain.ledger import profit_and_loss
 from kontor.domain.market import Candles
 from kontor.domain.order import OPEN, OrderState
 from kontor.domain.portfolio import coins_of
+from kontor.domain.profit import profit_and_loss
 from kontor.domain.ranges import RANGE_CANDLES, RANGE_TIMEFRAMES, Range, nearest_levels
 from kontor.domain.strategy_position import by_hand
 from kontor.errors import ConfigError, KontorError

@@ -8,17 +8,9 @@ from decimal import Decimal
 
 from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
-from kontor.domain.ledger import (
-    Bill,
-    EntryKind,
-    LedgerEntry,
-    apart,
-    billed,
-    entry_of_bill,
-    entry_of_fill,
-    money_moved,
-)
+from kontor.domain.ledger import Bill, EntryKind, LedgerEntry, entry_of_bill, entry_of_fill
 from kontor.domain.market import MarketKind
+from kontor.domain.statement import apart, billed, money_moved
 from kontor.errors import Incomplete, NotSupported
 from kontor.execution.parts import Parts
 from kontor.execution.view import load_markets

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kontor.domain.identity import EXTERNAL
-from kontor.domain.ledger import MANUAL
 from kontor.domain.market import Market, MarketKind
+from kontor.domain.profit import MANUAL
 from kontor.errors import ExchangeError, NotSupported, OnMaintenance
 from kontor.execution.parts import Parts
 from kontor.execution.view import MAINTENANCE, load_markets

@@ -15,7 +15,8 @@ from deployments.cli import main
 from deployments.cli.ledger import COLUMNS, write_rows
 from deployments.home import Home
 from deployments.stores import opened
-from kontor.domain.ledger import EntryKind, LedgerEntry, gains, profit_and_loss
+from kontor.domain.ledger import EntryKind, LedgerEntry
+from kontor.domain.profit import gains, profit_and_loss
 
 D = Decimal
 BTC, SPOT = "BTC/USD:USD", "ETH/USD"

@@ -10,20 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kontor.domain.fill import Fill, FillCause
-from kontor.domain.ledger import (
-    Bill,
-    EntryKind,
-    LedgerEntry,
-    ProfitAndLoss,
-    apart,
-    billed,
-    entry_of_bill,
-    entry_of_fill,
-    money_moved,
-    profit_and_loss,
-)
+from kontor.domain.ledger import Bill, EntryKind, LedgerEntry, entry_of_bill, entry_of_fill
 from kontor.domain.order import Side
 from kontor.domain.outside import Transfer
+from kontor.domain.profit import ProfitAndLoss, profit_and_loss
+from kontor.domain.statement import apart, billed, money_moved
 from kontor.trading.ledger import book_ledger, compare_with_bills
 from kontor.trading.monitor import monitor_risk
 from tests.fakes.desk import BTC, ETH, FakeDesk

@@ -122,6 +122,7 @@ async def _wait_for_gate(resources: Resources, account: str) -> None:
     """Wait until the account is initialized, and say so."""
     state = (await resources.store()).desk
     if not await is_gate_open(state, account):
+        await _check_block(resources, account)
         get_run_logger().info("waiting for the gate of %s", account)
         with contextlib.suppress(KontorError):
             # So that it begins at once when the gate opens. A live account that nobody has accepted yet just waits.
@@ -130,12 +131,20 @@ async def _wait_for_gate(resources: Resources, account: str) -> None:
         await resources.clock.sleep(GATE_SECONDS)
 
 
+async def _check_block(resources: Resources, account: str) -> None:
+    """Raises ConfigError for a mistake that no initialization will mend: no block, or an exchange that there is not."""
+    # ccxt takes half a second and 100 MB: a process that has nothing to wait for imports it elsewhere.
+    from kontor.exchange.client import exchange_class
+
+    exchange_class((await resources.settings(account)).exchange_id)
+
+
 async def _assemble(resources: Resources, account: str, *, gated: bool = False, with_exchange: bool = True) -> Desk:
     config = resources.config(account)
     store = await resources.store()
     if gated and not await is_gate_open(store.desk, account):
         # Before the exchange is reached: a live account that nobody has accepted yet just waits.
-        await resources.settings(account)
+        await _check_block(resources, account)
         raise GateClosed(f"{account} is not initialized yet; the flow 'initialize' opens the gate")
     if not with_exchange:
         await resources.settings(account)  # an account that nobody has configured is a mistake here too

@@ -302,7 +302,8 @@ def test_deployments_of_the_desk_run_unchanged_on_a_stock_process_pool(desk: Run
             assert run["state_name"] in {"Completed", "Streamed"}, run["state"]
     finally:
         worker.terminate()
-        worker.wait(30)
+        # The stock worker ends when its loops have come round, which takes it long on a busy machine.
+        worker.wait(120)
         for name in names:
             moved = desk.deployment(f"{name.partition('/')[0]}/stock")
             desk.api("DELETE", f"/deployments/{moved['id']}")

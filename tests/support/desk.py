@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -33,6 +34,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 UP_SECONDS = 300
 DOWN_SECONDS = 240
 COMMAND_SECONDS = 120
+# Linux gives away 32768 and above, macOS 49152 and above.
+PORTS = range(20_000, 32_000)
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -219,15 +222,22 @@ class RunningDesk:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports nobody has now, and nobody is given later.
+
+    A desk takes them up to a minute after they were chosen. By then one that the system chose (port 0) may be the near
+    end of somebody's connection: those come from the same range, so these come from below it.
+    """
+    found: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 def wait_until(check: Callable[[], bool], seconds: float, what: str) -> float:

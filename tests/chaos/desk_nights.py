@@ -224,7 +224,8 @@ def test_a_desk_is_backed_up_at_work_killed_whole_and_comes_back_by_itself(tmp_p
         backed_up_under_load(desk)
         known = orders(desk)
         unknown = of_unknown_outcome(desk)
-        assert desk.run("halt-trading/paper", reason="good night")["state_type"] == "COMPLETED"
+        halted = desk.run("halt-trading/paper", reason="good night", cancel_orders=False)
+        assert halted["state_type"] == "COMPLETED", halted["state"]["message"]
         comes_back(desk, known, unknown)
         is_restored(desk, known)
 

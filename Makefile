@@ -20,7 +20,7 @@ SEED ?= 1
 OUTAGE ?= 60
 LOAD ?= 600
 # How long the streams suffer in `make chaos`, and in `make soak`.
-MINUTES ?= 4
+MINUTES ?= 10
 HOURS ?= 1
 CHAOS ?=
 # Campaigns of `make chaos` that bring up desks of their own.

@@ -44,6 +44,9 @@ from kontor.streams.streamer import Streamer, StreamParts
 from tests.chaos.faults import CHANNELS, CLOSED_SECONDS, FAULTS, FRESH_WITHIN
 from tests.support.streaming import ACCOUNT, SYMBOLS, closed_port, settings_of
 
+# Between two faults: the connections of ten minutes are for ten minutes, and two rounds without a rest use them up.
+CALM_SECONDS = 30.0
+
 
 @dataclass
 class Figures:
@@ -256,6 +259,7 @@ async def run(minutes: float, seed: int, home: Path) -> int:
                 await made.suffer(*fault)
                 if time.monotonic() >= until and rounds > 1:
                     break
+                await asyncio.sleep(CALM_SECONDS)
             now = Figures.now()
             warm = warm or now
             growth = 100 * (now.rss_mb / warm.rss_mb - 1)

@@ -44,6 +44,8 @@ class Ward:
     has_answered: bool = field(default=True, init=False)
     known: object | None = field(default=None, init=False)
     in_a_row: int = field(default=0, init=False)
+    #: Why it could not be looked at last.
+    trouble: str = field(default="", init=False)
 
     @property
     def limit(self) -> int:
@@ -81,7 +83,7 @@ class Vigil:
         if ward.known is not None and process != ward.known:
             ward.misses, ward.has_answered = 0, False
         ward.known = process
-        if await _answers(ward):
+        if await self._answers(ward):
             ward.misses, ward.in_a_row, ward.has_answered = 0, 0, True
             return
         ward.misses += 1
@@ -93,13 +95,20 @@ class Vigil:
         ward.misses, ward.has_answered = 0, False
         ward.in_a_row += 1
 
-
-async def _answers(ward: Ward) -> bool:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await ward.is_well()
-    except TimeoutError:
-        return False
-    except KontorError:
-        # What is asked of somebody else, who cannot be asked now, says nothing about the ward.
-        return True
+    async def _answers(self, ward: Ward) -> bool:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                found = await ward.is_well()
+        except TimeoutError:
+            return False
+        except KontorError:
+            # What is asked of somebody else, who cannot be asked now, says nothing about the ward.
+            return True
+        except Exception as error:  # noqa: BLE001 - a vigil that ends of an odd answer would end the whole desk
+            trouble = f"{type(error).__name__}: {error}"
+            if trouble != ward.trouble:
+                ward.trouble = trouble
+                self.say(f"the {ward.name} cannot be looked at: {trouble}")
+            return True
+        ward.trouble = ""
+        return found

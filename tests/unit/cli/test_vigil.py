@@ -245,3 +245,22 @@ async def test_every_process_of_a_desk_is_watched_under_its_own_name(tmp_path: P
     without = Guard(crew, Ports(1, 2, 0), watch, opened)
     async with without.keeping():
         assert "page" not in {ward.name for ward in without.vigils[0].wards}
+
+
+@in_virtual_time
+async def test_an_answer_that_nobody_expected_ends_no_vigil() -> None:
+    """Else systemd would end the whole desk five minutes later, for what one look could not read."""
+    child = Child()
+
+    async def odd() -> bool:
+        raise ValueError("no JSON")
+
+    child.ward.is_well = odd
+    async with child.watched():
+        await looks(3 * PATIENCE)
+        assert await child.vigil.is_well()
+        assert child.said == ["the worker orders cannot be looked at: ValueError: no JSON"]
+        child.ward.is_well = child.is_well
+        child.answers = False
+        await looks(PATIENCE)
+    assert len(child.ended) == 1

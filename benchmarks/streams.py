@@ -1,15 +1,13 @@
 """Streams and candles against what one would write with ccxt alone; `make bench BENCH=streams`.
 
 Tickers: 200 markets at 10 updates a second each, from the venue's send to the committed row in SQLite, and the CPU
-that takes, against a bare ccxt.pro loop that only keeps the newest in a dict. Candles: 200 markets x 500, limiter on,
-against a bare ccxt gather that builds the same arrays; both sides begin each round with the same full token bucket.
+that takes, against a bare ccxt.pro loop that only keeps the newest in a dict. Candles: `benchmarks/candle_refresh.py`.
 """
 
 import argparse
 import asyncio
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,41 +17,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ccxt.pro
 import httpx
 import numpy as np
 
+from benchmarks.candle_refresh import MARKETS, measure_candles
+from benchmarks.venues import bare_client, process
 from kontor.config import KontorConfig
-from kontor.desk import Desk
 from kontor.exchange.opening import open_exchange
 from kontor.exchange.streams import CcxtStreams
 from kontor.ports import ExchangeSettings
 from kontor.resilience.clock import SystemClock
 from kontor.resilience.connection_gate import ConnectionGate
-from kontor.resilience.rate_budget import RESERVE, Priority, RateBudget
 from kontor.store import open_store
 from kontor.streams.market import MarketStreamer
 from kontor.streams.streamer import StreamParts
-from tasks.market_data import refresh_candles
 
 RESULTS = Path(__file__).parent / "results" / "streams.json"
-MARKETS, UPDATES, CANDLES = 200, 10, 500
+UPDATES = 10
 WARM_SECONDS = 3.0
 # A turn in which the venue sends less than this share of what it should proves nothing.
 DELIVERED = 0.95
-PER_SECOND = 100.0
-MINUTE_MS = 60_000
-
-
-@contextmanager
-def process(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A program of ours beside this one, ended at the end."""
-    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
-    try:
-        yield child
-    finally:
-        child.terminate()
-        child.wait()
 
 
 @contextmanager
@@ -63,12 +46,6 @@ def ticker_venue() -> Iterator[dict[str, str]]:
         assert child.stdout is not None
         port = int(child.stdout.readline())
         yield {"rest": f"http://127.0.0.1:{port}", "ws": f"ws://127.0.0.1:{port}/ws/v5"}
-
-
-def bare_client(urls: dict[str, str], **more: Any) -> Any:
-    """Ccxt as everybody uses it."""
-    config: Any = {"urls": {"api": urls}, "options": {"fetchMarkets": {"types": ["spot"]}}, **more}
-    return ccxt.pro.okx(config)
 
 
 @dataclass
@@ -179,116 +156,6 @@ async def measure_tickers(seconds: float, rounds: int, home: Path) -> dict[str, 
     )
     least = min(row["sent_per_second"] for rows in found.values() for row in rows)
     return {**medians, "least_sent_per_second": least, "cpu_ratio": round(ratio, 3), "cpu_ratio_limit": 1.5}
-
-
-async def bare_candles(client: Any, symbols: list[str], since: int) -> dict[str, Any]:
-    """500 candles of each as an array, two pages, all at once."""
-
-    async def one(symbol: str) -> Any:
-        first = await client.fetch_ohlcv(symbol, "1m", since, 300)
-        second = await client.fetch_ohlcv(symbol, "1m", since + 300 * MINUTE_MS, CANDLES - 300)
-        return np.array(first + second, dtype=np.float64)
-
-    return dict(zip(symbols, await asyncio.gather(*(one(symbol) for symbol in symbols)), strict=True))
-
-
-def fill_bucket(client: Any) -> None:
-    """Give ccxt's throttler the bucket that our market data begins with.
-
-    That is a second's worth less what it leaves to orders. As it comes, ccxt's holds one token, and does not fill up
-    while nobody waits: a round of ours would begin with a burst that the other side does not have.
-    """
-    tokens = PER_SECOND * (1 - RESERVE[Priority.MARKET_DATA])
-    client.throttler.config |= {"capacity": tokens, "tokens": tokens}
-
-
-async def measure_candles(rounds: int, home: Path) -> dict[str, Any]:
-    """Cold with the limiter on, against bare ccxt; then incremental against cold; then nothing due."""
-    paper = ["-m", "deployments.cli", "paper", "--port", "0", "--markets", str(MARKETS), "--no-persist"]
-    with process([*paper, "--rate-limit-factor", "0"]) as child:
-        assert child.stdout is not None
-        url = child.stdout.readline().split()[-1]
-        urls = {"rest": url, "ws": url.replace("http", "ws") + "/ws/v5"}
-        clock = SystemClock()
-        budget = RateBudget(PER_SECOND, PER_SECOND, clock)
-        limited = open_exchange(ExchangeSettings("okx", "paper", urls=urls), clock=clock, budget=budget)
-        # After opening, which set OKX's own rate.
-        budget.set_limit(PER_SECOND, PER_SECOND)
-        bare = bare_client(urls, enableRateLimit=True, rateLimit=1000 / PER_SECOND)
-        bare.options["fetchMarkets"] = {"types": ["spot", "swap"]}
-        await bare.load_markets()
-        symbols = sorted(await limited.load_markets())
-        ours_s, bare_s = [], []
-        for _ in range(rounds):
-            since = (int(time.time() * 1000) // MINUTE_MS - CANDLES - 2) * MINUTE_MS
-            fill_bucket(bare)
-            began = time.monotonic()
-            theirs = await bare_candles(bare, symbols, since)
-            bare_s.append(time.monotonic() - began)
-            at = clock.now().fromtimestamp(since / 1000, clock.now().tzinfo)
-            began = time.monotonic()
-            found = await asyncio.gather(*(limited.fetch_candles(s, "1m", since=at, limit=CANDLES) for s in symbols))
-            ours_s.append(time.monotonic() - began)
-            same = sum(np.array_equal(mine, theirs[name]) for name, mine in zip(symbols, found, strict=True))
-            assert same == len(symbols), f"only {same} of {len(symbols)} arrays are the same"
-            await asyncio.sleep(2)
-        await bare.close()
-        await limited.close()
-        refresh = await measure_refresh(urls, tuple(symbols), home, rounds)
-    ratio = statistics.median(mine / theirs for mine, theirs in zip(ours_s, bare_s, strict=True))
-    return {
-        "kontor_s": round(statistics.median(ours_s), 3),
-        "bare_ccxt_s": round(statistics.median(bare_s), 3),
-        "ratio": round(ratio, 3),
-        "ratio_limit": 1.05,
-        **refresh,
-    }
-
-
-async def measure_refresh(urls: dict[str, str], symbols: tuple[str, ...], home: Path, rounds: int) -> dict[str, Any]:
-    """update-candles' own step, without a limiter: cold, one candle later, and with nothing due."""
-    clock = SystemClock()
-    settings = ExchangeSettings("okx", "paper", urls=urls, requests_per_second=100_000.0)
-    exchange = open_exchange(settings, clock=clock)
-    await exchange.load_markets()
-    config = KontorConfig.model_validate({"candles": {"keep": CANDLES, "fan_out": 20}})
-    cold, incremental, idle = [], [], []
-    for number in range(rounds):
-        store = open_store(f"sqlite:///{home}/candles{number}.db")
-        await store.migrate()
-        desk = Desk("paper", config, exchange, store, clock, None)  # pyright: ignore[reportArgumentType]
-        await _early_in_the_minute()
-        began = time.monotonic()
-        await refresh_candles.fn(desk, symbols)
-        cold.append(time.monotonic() - began)
-        before = _requests(urls["rest"])
-        await refresh_candles.fn(desk, symbols)
-        idle.append(_requests(urls["rest"]) - before)
-        await asyncio.sleep(61 - time.time() % 60)
-        began = time.monotonic()
-        updated, failed = await refresh_candles.fn(desk, symbols)
-        incremental.append(time.monotonic() - began)
-        assert updated == len(symbols), f"{updated} of {len(symbols)} were updated; failed: {failed}"
-        await store.close()
-    await exchange.close()
-    ratio = statistics.median(later / first for later, first in zip(incremental, cold, strict=True))
-    return {
-        "cold_refresh_s": round(statistics.median(cold), 3),
-        "incremental_refresh_s": round(statistics.median(incremental), 3),
-        "incremental_to_cold": round(ratio, 3),
-        "incremental_to_cold_limit": 0.1,
-        "requests_when_nothing_is_due": max(idle),
-    }
-
-
-async def _early_in_the_minute() -> None:
-    if time.time() % 60 > 35:  # noqa: PLR2004 - the minute must not end between two looks
-        await asyncio.sleep(61 - time.time() % 60)
-
-
-def _requests(url: str) -> int:
-    stats = httpx.get(f"{url}/admin/stats", trust_env=False).json()
-    return sum(count for name, count in stats["requests"].items() if "candles" in name)
 
 
 def main() -> int:

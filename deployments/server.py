@@ -6,6 +6,7 @@ import argparse
 import functools
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -16,9 +17,14 @@ from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deployments.exposure import is_loopback
+from kontor.resilience.garbage import set_aside_what_stays
 
 #: How long a request waits for its turn at the one connection before it fails, in seconds.
 POOL_TIMEOUT = 60
+#: Pages of 4 KiB that SQLite keeps in memory: 16 MB. The system holds the file in its own cache as well.
+CACHE_PAGES = 4000
+#: By then the server has imported what its services need.
+SETTLED_SECONDS = 120.0
 
 
 def with_one_connection(create_engine: Callable[..., AsyncEngine]) -> Callable[..., AsyncEngine]:
@@ -40,6 +46,29 @@ def give_sqlite_one_connection() -> None:
     """Make Prefect's server, in this process, use a single connection to an SQLite file."""
     prefects_own = vars(configurations)["create_async_engine"]
     configurations.create_async_engine = with_one_connection(prefects_own)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def limit_sqlite_cache() -> None:
+    """Make Prefect's server, in this process, keep less of an SQLite file in memory than the 80 MB it asks for.
+
+    The process would grow by that much over hours, as its database does.
+    """
+    prefects_own = configurations.AioSqliteConfiguration.setup_sqlite
+
+    def setup(self: configurations.AioSqliteConfiguration, connection: Any, record: Any) -> None:
+        prefects_own(self, connection, record)
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA cache_size = {CACHE_PAGES}")
+        cursor.close()
+
+    configurations.AioSqliteConfiguration.setup_sqlite = setup
+
+
+def settle_later() -> None:
+    """Keep the collector from looking at the server's modules and classes, once they are all there."""
+    timer = threading.Timer(SETTLED_SECONDS, set_aside_what_stays)
+    timer.daemon = True
+    timer.start()
 
 
 def with_our_worker_type(
@@ -106,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import blocks.notifiers  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     give_sqlite_one_connection()
+    limit_sqlite_cache()
+    settle_later()
     list_our_worker_type()
     remember_timezones()
     sys.argv = ["prefect", "server", "start", "--host", options.host]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import sys
 import time
 from pathlib import Path
+
+from kontor.resilience.garbage import set_aside_what_stays
 
 _MEGABYTE = 1024 * 1024
 # By then a worker has imported what its flows need.
@@ -25,12 +26,7 @@ def resident_mb() -> float:
 
 
 class Settling:
-    """Takes what stays (modules, classes) out of the garbage collector's sight, once, some time after the start.
-
-    Python collects its oldest generation only when a quarter as much has been added to it: beside 380,000 objects that
-    stay, what retried requests leave in cycles piles up to tens of megabytes, and each collection stops the loop for
-    as long as it takes to look at all of them.
-    """
+    """Takes what stays out of the garbage collector's sight, once, some time after the start."""
 
     def __init__(self) -> None:
         self._due = time.monotonic() + SETTLED_SECONDS
@@ -39,5 +35,4 @@ class Settling:
         """Do it when it is time."""
         if time.monotonic() >= self._due:
             self._due = float("inf")
-            gc.collect()
-            gc.freeze()
+            set_aside_what_stays()

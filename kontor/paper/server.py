@@ -28,6 +28,7 @@ from kontor.paper.stored import read_stored
 from kontor.paper.venue import Venue
 from kontor.paper.websocket import Connection
 from kontor.paper.ws_orders import OrderDesk
+from kontor.resilience.garbage import set_aside_what_stays
 
 log = logging.getLogger(__name__)
 
@@ -215,6 +216,7 @@ async def run_paper(settings: PaperSettings, make_feed: Callable[[PaperSettings]
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, stopping.set)
         log.info("paper exchange listening url=%s markets=%d", paper.url, len(paper.venue.instruments()))
+        set_aside_what_stays()
         print(f"paper exchange on {paper.url}", flush=True)  # noqa: T201 - the one line its starter waits for
         try:
             await stopping.wait()

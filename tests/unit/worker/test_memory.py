@@ -5,6 +5,7 @@ import gc
 import pytest
 
 from deployments.in_process import memory
+from kontor.resilience.garbage import set_aside_what_stays
 
 
 def test_what_stays_is_set_aside_once_some_time_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,24 @@ def test_what_stays_is_set_aside_once_some_time_after_the_start(monkeypatch: pyt
         assert len(kept) == 100
     finally:
         gc.unfreeze()
+
+
+def collections_during_growth() -> int:
+    """How often the oldest generation is collected while a hundred thousand objects are added."""
+    before = gc.get_stats()[2]["collections"]
+    added = [[number] for number in range(100_000)]
+    assert len(added) == 100_000
+    return gc.get_stats()[2]["collections"] - before
+
+
+def test_garbage_is_collected_before_it_is_a_quarter_of_everything() -> None:
+    """What is set aside no longer counts, from the first collection on."""
+    stays = [[number] for number in range(600_000)]
+    gc.collect()
+    assert collections_during_growth() == 0
+    try:
+        set_aside_what_stays()
+        assert collections_during_growth() > 0
+    finally:
+        gc.unfreeze()
+    assert len(stays) == 600_000

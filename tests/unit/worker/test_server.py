@@ -59,6 +59,24 @@ async def test_without_the_launcher_prefects_engine_has_several(tmp_path: Path) 
     assert await most_connections(tmp_path / "prefect.db") > 1
 
 
+async def pages_kept(path: Path) -> int:
+    """What Prefect's own engine asks SQLite to keep in memory."""
+    engine = await AioSqliteConfiguration(connection_url=f"sqlite+aiosqlite:///{path}").engine()
+    async with engine.connect() as connection:
+        found = (await connection.execute(text("pragma cache_size"))).scalar_one()
+    await engine.dispose()
+    configurations.ENGINES.clear()
+    return found
+
+
+async def test_the_launchers_sqlite_engine_keeps_few_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose database grows must not grow with it; without the launcher it would, by 80 MB."""
+    monkeypatch.setattr(AioSqliteConfiguration, "setup_sqlite", AioSqliteConfiguration.setup_sqlite)
+    assert await pages_kept(tmp_path / "before.db") > 4 * server.CACHE_PAGES
+    server.limit_sqlite_cache()
+    assert await pages_kept(tmp_path / "after.db") == server.CACHE_PAGES
+
+
 def options_for(url: str) -> dict[str, Any]:
     """What the launcher adds for this database."""
     seen: dict[str, Any] = {}

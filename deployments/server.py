@@ -55,9 +55,9 @@ def limit_sqlite_cache() -> None:
     """
     prefects_own = configurations.AioSqliteConfiguration.setup_sqlite
 
-    def setup(self: configurations.AioSqliteConfiguration, connection: Any, record: Any) -> None:
-        prefects_own(self, connection, record)
-        cursor = connection.cursor()
+    def setup(self: configurations.AioSqliteConfiguration, conn: Any, record: Any) -> None:
+        prefects_own(self, conn, record)
+        cursor = conn.cursor()
         cursor.execute(f"PRAGMA cache_size = {CACHE_PAGES}")
         cursor.close()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import shutil
 import signal
@@ -27,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from kontor.domain.order import FINISHED, Order, OrderType, Side
 from kontor.errors import KontorError
@@ -38,62 +36,17 @@ from kontor.store.opening import open_store
 from kontor.streams.freshness import load_channels
 from tests.chaos.desk_grounds import DeskGrounds
 from tests.chaos.faults import CHANNELS, FAULTS, FRESH_WITHIN, Fault
+from tests.chaos.watcher import Judge, Watcher
 from tests.support.desk import RunningDesk
 
 ACCOUNT, SYMBOL = "paper", "BTC/USD:USD"
 SAMPLE_SECONDS, CENSUS_SECONDS = 15.0, 120.0
 # What a desk fills its caches with; longer soaks warm up for a quarter of their time.
 WARM_SECONDS = 900.0
-GROWTH_PERCENT = 5.0
 CONNECTIONS = 150
 QUEUES = ("updates", "orders")
 # Between two faults: without a rest the faults alone would use up every connection that may be opened in 10 minutes.
 CALM_SECONDS = 90.0
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One process at one moment."""
-
-    at: float
-    rss_mb: float
-    handles: int
-    threads: int
-
-
-@dataclass
-class Watcher:
-    """The desk's processes as the system sees them."""
-
-    desk: RunningDesk
-    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
-    pids: dict[str, int] = field(default_factory=dict)
-    deaths: Counter[str] = field(default_factory=Counter)
-
-    def look(self) -> None:
-        """One sample of each process; a new pid is a death."""
-        record = self.desk.record()
-        processes = {child.name: child.pid for child in record.children} | {"supervisor": record.supervisor.pid}
-        for name, pid in processes.items():
-            if self.pids.setdefault(name, pid) != pid:
-                self.deaths[name] += 1
-                self.pids[name] = pid
-                self.samples[name].clear()
-            with suppress(psutil.Error):
-                process = psutil.Process(pid)
-                memory = process.memory_info().rss / 1e6
-                self.samples[name].append(Sample(time.monotonic(), memory, process.num_fds(), process.num_threads()))
-
-    def growth(self, warm_at: float) -> dict[str, tuple[float, float]]:
-        """Megabytes by process: around the end of the warm-up, and at the end; medians over a tenth of the time."""
-        found = {}
-        for name, samples in self.samples.items():
-            later = [each for each in samples if each.at >= warm_at]
-            if len(later) >= 2:
-                width = max(len(later) // 10, 1)
-                first, last = later[:width], later[-width:]
-                found[name] = (_median(first, "rss_mb"), _median(last, "rss_mb"))
-        return found
 
 
 @dataclass
@@ -193,15 +146,6 @@ class Soak:
                         await asyncio.to_thread(self.desk.start, f"census/{queue}", file=str(self.census_file))
             await asyncio.sleep(SAMPLE_SECONDS)
 
-    def censuses(self) -> dict[int, list[dict[str, Any]]]:
-        """What the workers have counted, by pid, oldest first."""
-        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        if self.census_file.exists():
-            for line in self.census_file.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                found[row["pid"]].append(row)
-        return found
-
     def tell(self, title: str) -> None:
         """One line about every process."""
         parts = [
@@ -236,45 +180,6 @@ class Soak:
         print(f"connections {len(moments)}, most within 10 min {most} of {CONNECTIONS}")
         if most > CONNECTIONS:
             self.problems.append(f"{most} connections within 10 minutes")
-
-    def judge(self, warm_at: float) -> None:
-        """Memory, handles and tasks since the warm-up; the deaths."""
-        for name, count in self.watcher.deaths.items():
-            self.problems.append(f"{name} died {count} times")
-        growth = self.watcher.growth(warm_at)
-        for name, (first, last) in growth.items():
-            self._judge_growth(name, first, last)
-        if growth:
-            self._judge_growth("all of them", *(sum(each[place] for each in growth.values()) for place in (0, 1)))
-        for name, samples in self.watcher.samples.items():
-            later = [each for each in samples if each.at >= warm_at]
-            if len(later) >= 20:
-                first, last = _median(later[:10], "handles"), _median(later[-10:], "handles")
-                print(f"  {name:16} file handles {first:.0f} -> {last:.0f}")
-                if last > first + 10:
-                    self.problems.append(f"{name}: file handles leak, {first:.0f} -> {last:.0f}")
-        for pid, rows in self.censuses().items():
-            self._judge_census(pid, rows[len(rows) // 4 :])
-
-    def _judge_growth(self, name: str, first: float, last: float) -> None:
-        percent = 100 * (last / first - 1)
-        print(f"  {name:16} memory {first:.1f} -> {last:.1f} MB ({percent:+.1f} %)")
-        if percent > GROWTH_PERCENT:
-            self.problems.append(f"{name}: memory grew by {percent:.1f} %")
-
-    def _judge_census(self, pid: int, rows: list[dict[str, Any]]) -> None:
-        name = next((name for name, known in self.watcher.pids.items() if known == pid), str(pid))
-        width = max(len(rows) // 4, 1)
-        for what, slack in (("tasks", 10), ("sockets", 10), ("threads", 5)):
-            first = statistics.median(row[what] for row in rows[:width])
-            last = statistics.median(row[what] for row in rows[-width:])
-            print(f"  {name:16} {what} {first:.0f} -> {last:.0f}")
-            if last > first + slack:
-                self.problems.append(f"{name}: {what} leak, {first:.0f} -> {last:.0f}")
-
-
-def _median(samples: list[Sample], what: str) -> float:
-    return statistics.median(getattr(each, what) for each in samples)
 
 
 class SoakGrounds(DeskGrounds):
@@ -349,8 +254,7 @@ async def suffer(soak: Soak, minutes: float) -> int:
     print(f"{minutes:.0f} minutes, {rounds} rounds; placed {dict(soak.placed)}, not placed {soak.missed_requests}")
     for name, times in soak.took.items():
         print(f"  {name:22} fresh after {statistics.median(times):4.1f} s, at most {max(times):4.1f} s")
-    soak.judge(warm_at)
-    problems = soak.problems
+    problems = [*soak.problems, *Judge(soak.watcher, soak.census_file).problems(warm_at)]
     for problem in problems:
         print(f"PROBLEM {problem}", flush=True)
     print("the desk stood it" if not problems else f"{len(problems)} problems", flush=True)

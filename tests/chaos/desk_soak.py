@@ -175,6 +175,7 @@ class Soak:
         orders = await self.store.orders.find(ACCOUNT, limit=1_000_000)
         finished = sum(order.state in FINISHED for order in orders)
         print(f"orders {len(orders)}, finished {finished}, fills {len(fills)} of {len(theirs)} at the venue")
+        print("states", dict(Counter(order.state.value for order in orders)))
         moments = [each["at"] for each in stats["websockets"]["connects"]]
         most = max((sum(1 for at in moments if start <= at < start + 600) for start in moments), default=0)
         print(f"connections {len(moments)}, most within 10 min {most} of {CONNECTIONS}")

@@ -52,8 +52,8 @@ async def bare_candles(client: Any, symbols: list[str], since: int) -> dict[str,
 def fill_bucket(client: Any) -> None:
     """Give ccxt's throttler the bucket that our long series of candles begin with.
 
-    That is a second's worth less what it leaves to orders and prices. As it comes, ccxt's holds one token, and does not fill up
-    while nobody waits: a round of ours would begin with a burst that the other side does not have.
+    That is a second's worth less what it leaves to orders and prices. As it comes, ccxt's holds one token, and does
+    not fill up while nobody waits: a round of ours would begin with a burst that the other side does not have.
     """
     tokens = PER_SECOND * (1 - RESERVE[Priority.HISTORY])
     client.throttler.config |= {"capacity": tokens, "tokens": tokens}

@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-from kontor.resilience.garbage import set_aside_what_stays
-
 _MEGABYTE = 1024 * 1024
 # By then a worker has imported what its flows need.
 SETTLED_SECONDS = 120.0
@@ -35,4 +33,7 @@ class Settling:
         """Do it when it is time."""
         if time.monotonic() >= self._due:
             self._due = float("inf")
+            # Prefect's server and command line load this module at every start, and have no use for ours.
+            from kontor.resilience.garbage import set_aside_what_stays
+
             set_aside_what_stays()

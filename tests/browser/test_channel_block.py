@@ -88,7 +88,7 @@ def _make_and_edit(desk: RunningDesk, chat: DiscordServer, page: Page, pictures:
     page.write("Name (Optional)", "Desk")
     page.picture(pictures / "edit.png")
     page.press("Save")
-    wait_until(lambda: _block(desk)["data"]["username"] == "Desk", 30, "the edited block")
+    wait_until(lambda: _block(desk)["data"].get("username") == "Desk", 30, "the edited block")
 
 
 def _look_at_the_automation(desk: RunningDesk, page: Page, pictures: Path) -> None:

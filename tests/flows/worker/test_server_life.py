@@ -107,7 +107,7 @@ async def test_old_runs_with_their_logs_and_events_are_deleted_and_young_ones_ke
         left = rows_of(database, old)
         return not any(left.values()) or None
 
-    await wait_until(is_deleted, 30, "the old run and all that belongs to it to be deleted")
+    await wait_until(is_deleted, 90, "the old run and all that belongs to it to be deleted")
     with pytest.raises(ObjectNotFound):
         await common.read(old)
     assert (await common.read(young)).state_name == "Completed"

@@ -40,7 +40,7 @@ from deployments.in_process.job import JobConfiguration, JobResult, JobVariables
 from deployments.in_process.life import Lives
 from deployments.in_process.listener import Listener
 from deployments.in_process.loops import background, repeat
-from deployments.in_process.memory import Settling, resident_mb
+from deployments.in_process.memory import MemoryKeeper, resident_mb
 from deployments.in_process.orphans import OrphanSweep
 from deployments.in_process.pulse import pulsing
 from deployments.in_process.runs import ActiveRun, RunRegistry, Stop, StopKind
@@ -85,7 +85,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         super().__init__(*args, **options)
         self.settings = settings or InProcessSettings()
         self.identity = ProcessIdentity.current()
-        self._settling = Settling()
+        self._memory = MemoryKeeper()
         self._skipping: set[UUID] = set()
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -246,7 +246,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         task.add_done_callback(self._background.discard)
 
     async def _check_memory(self) -> None:
-        self._settling.look()
+        self._memory.look()
         ceiling = self.settings.memory_ceiling_mb
         if ceiling is not None and (held := resident_mb()) > ceiling:
             self._drain.request(f"memory {held:.0f} MB is over the ceiling of {ceiling} MB", RESTART_EXIT_CODE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import resource
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 _MEGABYTE = 1024 * 1024
 # By then a worker has imported what its flows need.
 SETTLED_SECONDS = 120.0
+# Tracebacks come in flurries, which need not read the same files again and again.
+FORGET_SECONDS = 60.0
 
 
 def resident_mb() -> float:
@@ -23,16 +26,26 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
 
 
-class Settling:
-    """Takes what stays out of the garbage collector's sight, once, some time after the start."""
+class MemoryKeeper:
+    """Keeps this process from growing by what has been: called every few seconds, it does what is due.
+
+    Some time after the start it takes what stays out of the garbage collector's sight. Each minute it forgets the lines
+    of source that tracebacks have shown: Python keeps every file whole that was ever part of one, ccxt's of a megabyte
+    too.
+    """
 
     def __init__(self) -> None:
-        self._due = time.monotonic() + SETTLED_SECONDS
+        now = time.monotonic()
+        self._settled_at, self._forget_at = now + SETTLED_SECONDS, now + FORGET_SECONDS
 
     def look(self) -> None:
-        """Do it when it is time."""
-        if time.monotonic() >= self._due:
-            self._due = float("inf")
+        """Do what is due."""
+        now = time.monotonic()
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_SECONDS
+            linecache.clearcache()
+        if now >= self._settled_at:
+            self._settled_at = float("inf")
             # Prefect's server and command line load this module at every start, and have no use for ours.
             from kontor.resilience.garbage import set_aside_what_stays
 

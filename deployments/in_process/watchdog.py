@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import FrameType
 
 from prefect.logging import get_logger
 
@@ -33,6 +34,15 @@ def log_blocked(blocked: Blocked) -> None:
     """Say who blocks the loop, and where."""
     who = f"run {blocked.run}" if blocked.run else "the worker itself"
     logger.warning("event=loop-blocked by=%s for_seconds=%.2f at:\n%s", who, blocked.seconds, blocked.stack)
+
+
+def _told(frame: FrameType) -> str:
+    """Where each call of the stack is, outermost first.
+
+    Without the lines themselves: they would be read from disk while the loop has no time to lose.
+    """
+    frames = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=_FRAMES, lookup_lines=False)
+    return "".join(f'  File "{each.filename}", line {each.lineno}, in {each.name}\n' for each in reversed(frames))
 
 
 @dataclass
@@ -74,7 +84,7 @@ class LoopWatchdog:
 
     def _report(self, seconds: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the documented way to see a thread
-        stack = "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame else ""
+        stack = _told(frame) if frame else ""
         task = asyncio.tasks._current_tasks.get(self._loop)  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue] - current_task() refuses other threads
         run = run_of_task(task)
         self.report(Blocked(run.name if run else None, seconds, stack))

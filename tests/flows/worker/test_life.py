@@ -106,7 +106,7 @@ async def test_one_runs_failure_never_touches_another(common: Any, traced: Trace
     if flow == "blocks_the_loop":
         log = await worker.says("event=loop-blocked")
         assert "blocks-the-loop" in log
-        assert "time.sleep(0.8)" in log
+        assert "in blocks_the_loop" in log
 
 
 async def test_retry_wait_in_process_can_be_canceled(common: Any, traced: Traced, wait_until: Any) -> None:

@@ -20,6 +20,7 @@ from kontor.domain.market import Market
 from kontor.errors import AuthenticationFailed, ExchangeError, NotSupported, Rejected, StreamBroken
 from kontor.exchange.aside import Aside
 from kontor.exchange.connection import Connection
+from kontor.exchange.deaf_sockets import DeafSockets
 from kontor.exchange.error_table import Asked
 from kontor.exchange.stream_client import (
     StreamEvents,
@@ -92,6 +93,7 @@ class StreamChannels:
         secrets = (settings.api_key, settings.secret, settings.password)
         self.events = self._client.kontor_events = StreamEvents(gate, secrets)
         self._client.kontor_now = clock.monotonic
+        self._deaf = DeafSockets(self.events)
         self._client.newUpdates = True
         self._channels = {name: _Channel() for name in METHODS}
         self._not_markets: set[str] = set()
@@ -145,8 +147,9 @@ class StreamChannels:
         return 0 < up == len(sockets) and up >= self._sockets
 
     def drop_silent(self, limit: float) -> int:
-        """Break connections on which nothing was heard for `limit` seconds; returns how many."""
-        return break_silent(self._client, limit, self.events, self._clock.monotonic())
+        """Break connections on which nothing was heard for `limit` seconds, or that answer nothing; returns how many."""
+        now = self._clock.monotonic()
+        return break_silent(self._client, limit, self.events, now) + self._deaf.drop(self._client, now)
 
     async def close(self) -> None:
         """Close every socket and end every watch."""

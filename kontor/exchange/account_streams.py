@@ -46,7 +46,11 @@ class AccountStreams(StreamChannels):
     async def balance(self, *, seconds: float) -> Balance | None:
         """The account as it is now; None when nothing has changed."""
         await self._prepare("balance", ())
-        raw = await self._wait("balance", self._client.watch_balance, seconds)
+        events = self.events
+        raw = await self._wait("balance", self._client.watch_balance, 0.0 if events.balance else seconds)
+        if events.tells_balances:
+            # Of several in a row, ccxt wakes whoever waits for the first one only.
+            raw, events.balance = events.balance, None
         if raw is None:
             return None
         return parse_balance(raw, self.connection.settings.capital_currency, self._clock.now())
@@ -61,6 +65,9 @@ class AccountStreams(StreamChannels):
         for option in ("ordersLimit", "tradesLimit"):
             self._client.options.setdefault(option, KEPT_REPORTS)
         channel = await self._prepare(name, ())
+        if channel.pending is not None and channel.pending.done():
+            # Before anything is taken from the cache: what it failed with must not take that along.
+            await self._wait(name, watch, 0.0)
 
         def fresh() -> list[Entry]:
             found = _entries(getattr(self._client, cache))
@@ -74,11 +81,10 @@ class AccountStreams(StreamChannels):
 
         with self.events.next_told() as told:
             news = fresh()
-            if channel.pending is None:
-                channel.pending, channel.is_begun = asyncio.ensure_future(self._call(name, watch)), True
+            pending = self._begun(name, watch)
             if not news:
-                await asyncio.wait({channel.pending, told}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if channel.pending.done():
+                await asyncio.wait({pending, told}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if pending.done():
             await self._wait(name, watch, 0.0)
         return news or fresh()
 

@@ -6,7 +6,6 @@ wake-ups.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from kontor.domain.market import Market
 from kontor.errors import AuthenticationFailed, ExchangeError, NotSupported, Rejected, StreamBroken
 from kontor.exchange.aside import Aside
 from kontor.exchange.connection import Connection
+from kontor.exchange.deaf_sockets import DeafSockets
 from kontor.exchange.error_table import Asked
 from kontor.exchange.stream_client import (
     StreamEvents,
@@ -79,6 +79,8 @@ class _Channel:
     seen: dict[str, Any] = field(default_factory=dict)
     breaks: int = 0
     is_begun: bool = False
+    # How many connections had been lost when the newest watch began.
+    losses: int = 0
 
 
 class StreamChannels:
@@ -92,6 +94,7 @@ class StreamChannels:
         secrets = (settings.api_key, settings.secret, settings.password)
         self.events = self._client.kontor_events = StreamEvents(gate, secrets)
         self._client.kontor_now = clock.monotonic
+        self._deaf = DeafSockets(self.events)
         self._client.newUpdates = True
         self._channels = {name: _Channel() for name in METHODS}
         self._not_markets: set[str] = set()
@@ -124,7 +127,18 @@ class StreamChannels:
 
     def is_live(self, channel: str) -> bool:
         """The channel is subscribed, its subscriptions acknowledged, and as many sockets as ever are up and heard."""
-        return self._channels[channel].is_begun and self._all_sockets_up() and not self.events.waits_for(channel)
+        is_watched = self._is_watched(self._channels[channel])
+        return is_watched and self._all_sockets_up() and not self.events.waits_for(channel)
+
+    def _is_watched(self, channel: _Channel) -> bool:
+        """Its newest watch waits, which it does on a connection that stands, or was begun after the newest loss of one.
+
+        A reader that was busy meanwhile has not seen the loss; others may have connected again.
+        """
+        task = channel.pending
+        if task is None or task.done():
+            return channel.is_begun and channel.losses == self.events.losses and not _has_failed(task)
+        return True
 
     def left_out(self, channel: str) -> frozenset[str]:
         """What the channel was asked for and does not deliver."""
@@ -145,8 +159,9 @@ class StreamChannels:
         return 0 < up == len(sockets) and up >= self._sockets
 
     def drop_silent(self, limit: float) -> int:
-        """Break connections on which nothing was heard for `limit` seconds; returns how many."""
-        return break_silent(self._client, limit, self.events, self._clock.monotonic())
+        """Break connections on which nothing was heard for `limit` seconds, or that answer nothing; returns how many."""
+        now = self._clock.monotonic()
+        return break_silent(self._client, limit, self.events, now) + self._deaf.drop(self._client, now)
 
     async def close(self) -> None:
         """Close every socket and end every watch."""
@@ -240,7 +255,9 @@ class StreamChannels:
             await self._clock.sleep(seconds)
             return {}
         # One that has brought something is kept: with thousands of messages a second it is begun anew far less often.
-        if channel.pending is None or _has_failed(channel.pending):
+        if channel.pending is not None and not self._is_watched(channel):
+            await self._wait(name, watch, 0.0)
+        if channel.pending is None:
             await self._wait(name, watch, 0.0)
         found = fresh()
         if not found:
@@ -250,15 +267,22 @@ class StreamChannels:
     async def _wait(self, name: str, watch: Callable[[], Awaitable[Any]], seconds: float) -> Any:
         """The result of the channel's watch, begun if none is under way; None when it takes longer than `seconds`."""
         channel = self._channels[name]
-        if channel.pending is None:
-            channel.pending, channel.is_begun = asyncio.ensure_future(self._call(name, watch)), True
-        done, _ = await asyncio.wait({channel.pending}, timeout=seconds)
+        pending = self._begun(name, watch)
+        done, _ = await asyncio.wait({pending}, timeout=seconds)
         if not done:
             return None
         task, channel.pending = channel.pending, None
         if task.cancelled():
             raise StreamBroken(f"{self.connection.settings.exchange_id} {name}: the connection was closed")
         return task.result()
+
+    def _begun(self, name: str, watch: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
+        """The channel's watch, begun if none is under way."""
+        channel = self._channels[name]
+        if channel.pending is None:
+            channel.pending, channel.is_begun = asyncio.ensure_future(self._call(name, watch)), True
+            channel.losses = self.events.losses
+        return channel.pending
 
     async def _call(self, name: str, watch: Callable[[], Awaitable[Any]]) -> Any:
         try:
@@ -316,13 +340,13 @@ class StreamChannels:
         return found
 
 
-def _has_failed(task: asyncio.Task[Any]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
+def _has_failed(task: asyncio.Task[Any] | None) -> bool:
+    return task is not None and task.done() and (task.cancelled() or task.exception() is not None)
 
 
 async def _end(channel: _Channel) -> None:
     task, channel.pending = channel.pending, None
     if task is not None:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
+        # Not `await task`: its cancellation and our own could not be told apart.
+        await asyncio.gather(task, return_exceptions=True)

@@ -25,6 +25,8 @@ MOST_KINDS = 100
 TOPICS = {"candles": "candle", "fills": "orders", "balance": "account"}
 # What ccxt calls a login among its subscriptions and futures.
 LOGIN = "authenticated"
+# What all of ccxt's balances have, and nothing else it tells.
+BALANCES = frozenset({"free", "used", "total"})
 
 
 class StreamEvents:
@@ -33,6 +35,11 @@ class StreamEvents:
     def __init__(self, gate: ConnectionGate, secrets: tuple[str, ...]) -> None:
         self.gate = gate
         self.breaks = 0
+        # How many connections were lost; the other gaps are messages.
+        self.losses = 0
+        # The newest balance that was told and not taken: ccxt keeps each where its exchange likes to.
+        self.balance: Mapping[str, Any] | None = None
+        self.tells_balances = False
         # Messages nobody understood, by their keys; and those that could not be read.
         self.unknown: Counter[str] = Counter()
         self.unreadable = 0
@@ -70,6 +77,7 @@ class StreamEvents:
         if self.is_closing:
             return
         self.breaks += 1
+        self.losses += 1
         self.heard_at.pop(url, None)
         self.unacknowledged.pop(url, None)
         self.gate.lost(url, redact(reason, self.secrets))
@@ -214,6 +222,8 @@ def _adapt(client: Any, events: StreamEvents, now: Callable[[], float]) -> None:
 
     def resolve(result: Any, message_hash: Any) -> Any:
         client.kontor_resolved += 1
+        if isinstance(result, dict) and BALANCES <= result.keys():
+            events.balance, events.tells_balances = result, True
         answer = resolving(result, message_hash)
         events.told()
         return answer

@@ -13,7 +13,7 @@ import anyio
 
 from kontor.config import OrderSettings
 from kontor.domain.market import MarketKind
-from kontor.errors import ExchangeError, LeaseLost, NotSupported, StoreError
+from kontor.errors import ExchangeError, LeaseLost, NotSupported, Rejected, StoreError
 from kontor.execution.lease import HeldLease
 from kontor.ports import Clock, Exchange, Store
 
@@ -40,6 +40,8 @@ class DeadMansSwitch:
         self._armed_at: float | None = None
         # Not known before the first answer: an executor before us may have left it armed.
         self._is_armed: bool | None = None
+        # It is set by one at a time, and by nobody any more after the orderly end: what overtakes the disarming is left.
+        self._turn, self._is_over = asyncio.Lock(), False
         self._said = ""
 
     async def keep(self) -> None:
@@ -53,7 +55,10 @@ class DeadMansSwitch:
         failures = 0
         while True:
             try:
-                await self._look(self._seconds)
+                async with self._turn:
+                    if self._is_over:
+                        return
+                    await self._look(self._seconds)
                 failures = 0
             except NotSupported as error:
                 await self._say(str(error), armed=False)
@@ -66,12 +71,16 @@ class DeadMansSwitch:
 
     async def let_go(self, held: HeldLease) -> None:
         """Disarm it at an orderly end, so that orders that are meant to stay do; not after somebody has taken over."""
-        if not self._is_armed:
+        self._is_over = True
+        if self._seconds is None or not self._exchange.profile.cancel_all_after:
             return
         with anyio.CancelScope(shield=True), anyio.move_on_after(LET_GO_SECONDS):
             try:
-                held.check()
-                await self._disarm("the executor has stopped in good order")
+                async with self._turn:
+                    if self._is_armed is False:
+                        return
+                    held.check()
+                    await self._disarm("the executor has stopped in good order")
             except (ExchangeError, LeaseLost, StoreError, asyncio.CancelledError) as error:
                 log.warning("dead_mans_switch_left_armed account=%s error=%s", self._account, error)
 
@@ -83,7 +92,13 @@ class DeadMansSwitch:
             return
         now = self._clock.monotonic()
         if self._armed_at is None or now - self._armed_at >= seconds / RENEWALS:
-            await self._exchange.cancel_all_after(seconds)
+            # Should its answer be lost, it may be armed all the same.
+            self._is_armed = self._is_armed or None
+            try:
+                await self._exchange.cancel_all_after(seconds)
+            except (NotSupported, Rejected):
+                self._is_armed = False
+                raise
             self._is_armed, self._armed_at = True, now
             await self._say(f"the venue cancels {self._what()} after {seconds} s without us", armed=True)
 
@@ -105,7 +120,12 @@ class DeadMansSwitch:
             # Whoever keeps them up to date is as dead as it gets: one may have been opened since.
             return f"positions are not known since {positions.at:%H:%M:%S} UTC"
         held = sorted(position.symbol for position in positions.value)
-        return f"a position is open in {', '.join(held)}" if held else ""
+        if held:
+            return f"a position is open in {', '.join(held)}"
+        fills = await self._store.orders.fills(self._account, since=positions.at)
+        # On spot no stop protects anything.
+        traded = sorted({fill.symbol for fill in fills if ":" in fill.symbol and fill.filled_at > positions.at})
+        return f"{', '.join(traded)} was traded since positions were known" if traded else ""
 
     async def _disarm(self, reason: str) -> None:
         await self._exchange.cancel_all_after(0)

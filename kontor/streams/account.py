@@ -45,6 +45,9 @@ class AccountStreamer(Streamer):
         self._reconciled_at = float("-inf")
         self._connected_at: float | None = None
         self._balance: Balance | None = None
+        # Up to which gap the orders and positions here are all there are: what is told after a gap says nothing of the
+        # others, and taken for a snapshot it would say that they are gone.
+        self._orders_gaps = self._positions_gaps = -1
         # Since when positions have been as they are, until that is stored.
         self._positions_at: datetime | None = None
         # What the streams have told while a reconciliation was under way: newer than what it is about to be answered.
@@ -121,17 +124,22 @@ class AccountStreamer(Streamer):
     async def _ask_orders(self) -> None:
         self._told_orders.clear()
         # The moment before the request counts: an order sent while the answer is under way may be missing from it.
-        asked_at = self.parts.clock.now()
+        asked_at, gaps = self.parts.clock.now(), self.gaps
         orders = await self.parts.exchange.fetch_open_orders()
         self._open = {_order_of(order): order for order in orders}
         self._note_orders(self._told_orders)
+        self._orders_gaps = gaps
         await self._save_open_orders(asked_at)
 
     async def _ask_positions(self) -> None:
         self._told_positions.clear()
-        asked_at = self.parts.clock.now()
+        asked_at, gaps = self.parts.clock.now(), self.gaps
         self._positions = _by_symbol(await self.parts.exchange.fetch_positions())
         self._positions |= self._told_positions
+        self._positions_gaps = gaps
+        if self._positions_at is not None and self._positions_at <= asked_at:
+            # What was told before is in the answer, which is newer.
+            self._positions_at = None
         await self._save_positions(asked_at)
 
     async def _read_orders(self) -> None:
@@ -141,7 +149,8 @@ class AccountStreamer(Streamer):
             await self._apply(reports)
             self._told_orders = [*self._told_orders, *reports][-MOST_TOLD:]
             self._note_orders(reports)
-            await self._save_open_orders(heard_at)
+            if self._orders_gaps == self.gaps:
+                await self._save_open_orders(heard_at)
 
     def _note_orders(self, reports: Sequence[OrderReport]) -> None:
         for report in reports:
@@ -199,8 +208,9 @@ class AccountStreamer(Streamer):
             self._told_positions |= changed
             self._positions |= changed
             self._positions_at = now
-            await self._save_positions(now - LAG)
-        elif self._positions_at is not None and now - self._positions_at >= LAG:
+            if self._positions_gaps == self.gaps:
+                await self._save_positions(now - LAG)
+        elif self._positions_at is not None and now - self._positions_at >= LAG and self._positions_gaps == self.gaps:
             at, self._positions_at = self._positions_at, None
             await self._save_positions(at)
 

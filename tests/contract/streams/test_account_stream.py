@@ -2,15 +2,17 @@
 
 import asyncio
 import itertools
+import json
 import time
 from dataclasses import replace
 from decimal import Decimal
 
+import aiohttp
 import pytest
 
 from kontor.domain.order import Order, OrderState, OrderType, Side
 from kontor.errors import AuthenticationFailed
-from kontor.exchange import account_streams
+from kontor.exchange import account_streams, deaf_sockets
 from kontor.exchange.opening import open_exchange, open_streams
 from kontor.execution.verdicts import submitted
 from kontor.paper.faults import FaultKind
@@ -252,3 +254,29 @@ async def test_a_rotated_key_is_streamed_with_from_then_on(desk: StreamingDesk) 
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
         await exchange.close()
+
+
+@pytest.mark.parametrize(
+    "code", [pytest.param("60014", id="too many requests"), pytest.param("63999", id="internal error")]
+)
+async def test_an_error_that_is_told_on_a_socket_leaves_no_channel_deaf(
+    desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Ccxt takes it for the end of the login and waits for a new one that nobody sends, for as long as the socket lives.
+
+    Pings go on, so the socket does not count as silent: fills would come by REST only until somebody looks.
+    """
+    monkeypatch.setattr(deaf_sockets, "DEAF_SECONDS", 1.0)
+
+    async def is_stale() -> bool:
+        return not await desk.is_fresh(*CHANNELS)
+
+    async with desk.running(AccountStreamer):
+        await desk.until(lambda: desk.is_fresh(*CHANNELS))
+        [socket] = desk.streams._client.clients.values()
+        text = json.dumps({"event": "error", "code": code, "msg": "try again later", "connId": "a4d3ae55"})
+        socket.handle_message(aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, text, None))
+        await desk.until(is_stale, seconds=5)
+        await desk.until(lambda: desk.is_fresh(*CHANNELS), seconds=15)
+        order = await send(desk, 1)
+        assert await desk.until(is_in(desk, order, OrderState.FILLED)) < 1

@@ -34,8 +34,12 @@ async def test_no_resource_leaks_of_websocket_connections_and_file_handles(desk:
 
             await desk.until(is_back)
         await desk.until(lambda: desk.is_fresh("tickers", "candles", "trades"))
-        assert abs(handles() - before) <= 1
-        assert abs(len(asyncio.all_tasks()) - tasks) <= 4
+
+        async def nothing_is_left() -> bool:
+            # The venue's own tasks for lost sockets end a moment later.
+            return abs(handles() - before) <= 1 and len(asyncio.all_tasks()) <= tasks + 4
+
+        await desk.until(nothing_is_left)
 
 
 async def test_what_is_kept_of_a_market_is_bounded(desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch) -> None:

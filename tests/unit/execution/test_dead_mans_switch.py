@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from kontor.config import KontorConfig
 from kontor.domain.market import MarketKind
@@ -13,7 +14,7 @@ from kontor.execution.clock_drift import CLOCK_DRIFT, check_clock
 from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH
 from kontor.execution.halt import halt, halted
 from tests.fakes.desk import ACCOUNT, BTC, SETTINGS, FakeDesk, Life
-from tests.fakes.exchange import PROFILE
+from tests.fakes.exchange import PROFILE, Fault
 from tests.fakes.virtual_time import in_virtual_time
 
 SWITCHED = replace(PROFILE, cancel_all_after=True)
@@ -201,3 +202,52 @@ async def test_the_status_says_whose_orders_it_takes() -> None:
     async with desk.executing():
         await desk.clock.sleep(5)
         assert await said(desk) == "the venue cancels every spot order after 30 s without us"
+
+
+@in_virtual_time
+async def test_an_orderly_end_is_not_overtaken_by_the_next_renewal() -> None:
+    """Armed again behind the disarming, it takes the orders that were meant to stay."""
+    for wait in range(40):
+        desk = desk_with_switch()
+        await flat(desk)
+        # The venue takes a while, and so does the store that is told of it.
+        desk.exchange.latency = 0.3
+        save = desk.store.desk.set_attribute
+
+        async def slow(*args: Any, save: Any = save, clock: Any = desk.clock, **more: Any) -> None:
+            await clock.sleep(0.3)
+            await save(*args, **more)
+
+        desk.store.desk.set_attribute = slow
+        executor = desk.executor()
+        task = asyncio.create_task(executor.run())
+        await desk.clock.sleep(20 + wait / 20)
+        executor.stop()
+        await task
+        assert desk.exchange.switch[-1][1] == 0, wait
+
+
+@in_virtual_time
+async def test_one_that_may_have_been_armed_is_disarmed_at_an_orderly_end() -> None:
+    """The answer to its first arming was lost: the venue may count all the same."""
+    desk = desk_with_switch()
+    await flat(desk)
+    desk.exchange.script("switch", *[Fault.TIMEOUT_AFTER] * 3)
+    async with desk.executing():
+        await desk.clock.sleep(0.5)
+    assert desk.exchange.switch[-1][1] == 0
+
+
+@in_virtual_time
+async def test_a_position_that_was_opened_since_they_were_looked_at_is_one() -> None:
+    """Positions are fetched every ten seconds or so: a desk that dies in between must not take the stop along."""
+    desk = desk_with_switch()
+    await flat(desk)
+    async with desk.executing():
+        await desk.clock.sleep(5)
+        assert desk.exchange.switch[-1][1] == 30
+        order = await desk.want(BTC, Side.BUY, "1")
+        await desk.until_state(order, OrderState.FILLED)
+        await desk.clock.sleep(2.5)
+        assert desk.exchange.switch[-1][1] == 0
+        assert await said(desk) == f"disarmed: {BTC} was traded since positions were known"

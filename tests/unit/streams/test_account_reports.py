@@ -1,5 +1,6 @@
 """No report of the account is lost, and no snapshot claims to be newer than what it contains."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -154,3 +155,31 @@ async def test_a_comparison_that_fails_without_a_gap_makes_nothing_stale_and_one
         assert found["orders"].reason == "not reconciled: connection refused"
         desk.exchange.faults["open orders"].clear()
         assert await desk.seconds_until_fresh(*CHANNELS) < 5
+
+
+@in_virtual_time
+async def test_what_a_gap_may_have_changed_is_not_told_as_new_before_rest_was_asked() -> None:
+    """One order and one position are told after a gap in which others may have changed: that is no snapshot of all.
+
+    Taken for one, it says that a position is closed which is open: its stop is canceled, and the switch that takes
+    every order is armed.
+    """
+    desk = ToldDesk(*CHANNELS)
+    _, venue_id = await resting(desk)
+    await desk.store.account.save_positions(ACCOUNT, [position(desk, ETH)], desk.clock.now())
+    desk.exchange.script("open orders", *[Fault.NO_CONNECTION] * 1000)
+    stranger = replace(desk.venue.orders[venue_id], venue_order_id="another", client_order_id=None)
+    async with desk.streaming(AccountStreamer):
+        await desk.clock.sleep(1)
+        desk.streams.tell("positions", {BTC: (position(desk, BTC),)})
+        desk.streams.tell("orders", [stranger])
+        await desk.clock.sleep(LAG.total_seconds() + 1.5)
+        snapshot = await desk.store.account.positions(ACCOUNT)
+        assert snapshot is not None
+        assert [each.symbol for each in snapshot.value] == [ETH]
+        assert await desk.store.account.open_orders(ACCOUNT) is None
+        desk.exchange.faults["open orders"].clear()
+        await desk.until(lambda: desk.is_fresh(*CHANNELS), seconds=5)
+        found = await desk.store.account.open_orders(ACCOUNT)
+        assert found is not None
+        assert [each.venue_order_id for each in found.value] == [venue_id]

@@ -122,6 +122,8 @@ async def cancel_orders(
 async def close_position(symbol: str, account: str = "paper", wait_seconds: Seconds = 15) -> dict[str, Any]:
     """Close what the venue says is open on a symbol with a reduce-only market order.
 
+    Orders that rest to close it are canceled before, stops stand until it is flat.
+
     A residue below the venue's minimum cannot be traded; it is reported.
     """
     async with open_desk(account) as desk:

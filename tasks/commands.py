@@ -13,7 +13,6 @@ from kontor.config.alerts import TelegramCommands
 from kontor.desk import Desk
 from kontor.domain.ledger import Pair
 from kontor.domain.order import OPEN
-from kontor.domain.profit import profit_and_loss
 from kontor.errors import ConfigError, KontorError
 from kontor.execution.halt import halted
 from kontor.notify.bot import Bot, Message
@@ -22,6 +21,7 @@ from kontor.notify.confirmations import Asked, Confirmations
 from kontor.notify.delivery import NotDelivered, Refused, Throttled
 from kontor.notify.redaction import redact
 from kontor.notify.trades import plain
+from kontor.trading.ledger import read_ledger
 from tasks import orders
 from tasks.desk import open_desk
 from tasks.resources import Resources
@@ -225,7 +225,9 @@ async def _profit_today(desk: Desk) -> list[str]:
     zone = ZoneInfo(name)
     today = desk.clock.now().astimezone(zone).date().isoformat()
     net: dict[str, Decimal] = {}
-    for line in profit_and_loss(await desk.store.account.ledger(desk.account), zone):
+    found = await read_ledger(desk.store, desk.account)
+    # Seconds of work for a ledger of years: the other commands do not wait for it.
+    for line in await asyncio.to_thread(found.profit, zone):
         if line.day == today:
             quote = Pair.of(line.symbol).quote or line.symbol
             net[quote] = net.get(quote, Decimal(0)) + line.net

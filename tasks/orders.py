@@ -17,8 +17,8 @@ from kontor.domain.intent import OrderIntent
 from kontor.domain.order import Order, OrderState, OrderType, TimeInForce
 from kontor.errors import OrderRefused
 from kontor.execution import cancel as canceling
+from kontor.execution import closing, holding, submit
 from kontor.execution import halt as halting
-from kontor.execution import holding, submit
 from kontor.execution import reconcile as reconciling
 from kontor.execution import track as tracking
 from kontor.execution.view import load_markets
@@ -95,18 +95,19 @@ async def cancel(
 async def close(desk: Desk, symbol: str, run: str, actor: str, seconds: float) -> tuple[dict[str, Any], Order | None]:
     """Close what the venue says is open on a symbol; what was sent and what is too small to trade, and the order.
 
-    What strategies hold there is closed with it, and counted as theirs.
+    What rests to close it is canceled before. What strategies hold there is closed with it, and counted as theirs.
     """
     shared = (await holders(desk, await load_markets(desk))).shared
     held = {name: each.quantity for (name, where), each in shared.positions.items() if where == symbol and each.is_open}
     prefix = await desk.store.desk.desk_prefix()
-    result = await canceling.close_position(desk, symbol, client_order_id=client_order_id(prefix, run), actor=actor)
+    result = await closing.close_position(desk, symbol, client_order_id=client_order_id(prefix, run), actor=actor)
     order = result.order
     if order is not None:
         order = await _until_finished(desk, order, seconds)
     figures = {
         "said": result.sentence,
         "residue": str(result.residue),
+        "canceled": list(result.canceled),
         "strategies_held": {name: f"{quantity:+f}" for name, quantity in held.items()} if order is not None else {},
         "order": describe(order) if order else None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,6 +24,7 @@ from kontor.errors import ConfigError
 if TYPE_CHECKING:
     from kontor.domain.ledger import LedgerEntry
     from kontor.domain.profit import ProfitAndLoss
+    from kontor.trading.ledger import WholeLedger
 
 UNCUT = 1000
 COLUMNS = (
@@ -57,16 +58,15 @@ def ledger(
 
     """
     from kontor.config import load_config
-    from kontor.domain.profit import gains, profit_and_loss
 
     first, last = _day(begin, "--from"), _day(end, "--to")
     zone = ZoneInfo(load_config(Project.find().config_file, account).risk.trading_day_zone)
-    entries, opening = asyncio.run(_read(account))
+    found = asyncio.run(_read(account))
     if out is not None:
-        written = write_rows(out, account, gains(entries, zone, opening), zone, first, last)
+        written = write_rows(out, account, found.gains(zone), zone, first, last)
         print(f"{written} rows of {account} in {out}")  # noqa: T201
         return
-    show(account, profit_and_loss(entries, zone, opening), by, first, last)
+    show(account, found.profit(zone), by, first, last)
 
 
 def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last: str) -> None:
@@ -159,9 +159,9 @@ def _day(text: str | None, where: str) -> str:
         raise ConfigError(f"{text!r} is no day such as 2026-01-31", where=where) from None
 
 
-async def _read(account: str) -> tuple[Sequence[LedgerEntry], Mapping[str, Decimal] | None]:
+async def _read(account: str) -> WholeLedger:
     from deployments.desk_status import desk_store
-    from kontor.trading.positions import opening_holdings
+    from kontor.trading.ledger import read_ledger
 
     async with desk_store(Home.from_environment()) as store:
-        return await store.account.ledger(account), await opening_holdings(store, account)
+        return await read_ledger(store, account)

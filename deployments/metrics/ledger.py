@@ -11,10 +11,10 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from kontor.domain.ledger import LedgerEntry
-from kontor.domain.profit import ProfitAndLoss, profit_and_loss
+from kontor.domain.profit import ProfitAndLoss
 from kontor.errors import KontorError
 from kontor.ports import Store
+from kontor.trading.ledger import WholeLedger, read_ledger
 
 log = logging.getLogger(__name__)
 
@@ -32,27 +32,32 @@ class LedgerFigures:
             "kontor_realized_pnl", "Profit and loss of closed trades, before fees.", labels, registry=registry
         )
         self._fees = Gauge("kontor_trading_fees", "Fees paid, positive.", labels, registry=registry)
+        # What has been shown of each account: a strategy that has no line any more keeps no figure.
+        self._shown: dict[str, set[str]] = {}
         self._funding = Gauge("kontor_funding", "Funding and interest, negative when paid.", labels, registry=registry)
 
-    def take(self, account: str, entries: Sequence[LedgerEntry]) -> None:
+    def take(self, account: str, ledger: WholeLedger) -> None:
         """Set the figures of an account by its whole ledger."""
         by_strategy: dict[str, list[ProfitAndLoss]] = {}
-        for line in profit_and_loss(entries, UTC):
+        for line in ledger.profit(UTC):
             by_strategy.setdefault(line.strategy, []).append(line)
-        for strategy, lines in by_strategy.items():
-            for gauge, part in ((self._realized, "realized"), (self._fees, "fees"), (self._funding, "funding")):
+        for gauge, part in ((self._realized, "realized"), (self._fees, "fees"), (self._funding, "funding")):
+            for strategy, lines in by_strategy.items():
                 gauge.labels(account, strategy).set(float(sum((getattr(each, part) for each in lines), Decimal(0))))
+            for strategy in self._shown.get(account, set()) - by_strategy.keys():
+                gauge.remove(account, strategy)
+        self._shown[account] = set(by_strategy)
 
     async def refresh(self, store: Store, accounts: Sequence[str]) -> None:
         """Read the ledgers now; one that cannot be read keeps its last figures."""
         for account in accounts:
             try:
-                entries = await store.account.ledger(account)
+                ledger = await read_ledger(store, account)
             except KontorError as error:
                 log.warning("ledger_not_read account=%s error=%s", account, error)
                 continue
             # Seconds of work for a ledger of years: not on the loop that serves the page.
-            await asyncio.to_thread(self.take, account, entries)
+            await asyncio.to_thread(self.take, account, ledger)
 
     async def follow(self, store: Store, accounts: Callable[[], Sequence[str]]) -> None:
         """Keep the figures fresh until canceled."""

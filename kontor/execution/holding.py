@@ -1,9 +1,11 @@
 """Orders held for a person: the venue cannot tell what became of them, so somebody has to look and decide."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from kontor.domain.order import Order, OrderReport, OrderState, advance, apply_report
 from kontor.errors import OrderError
@@ -52,11 +54,22 @@ async def resolve_order(
     return resolved
 
 
+async def hold(state: DeskState, account: str, client_order_id: str, why: Mapping[str, str], at: datetime) -> None:
+    """Put an order on the list of those that wait for a person."""
+    await state.update_attribute(account, HELD_ORDERS, lambda held: {**_waiting(held), client_order_id: dict(why)}, at)
+
+
 async def unhold(state: DeskState, account: str, client_order_id: str, at: datetime) -> None:
     """Take an order off the list of those that wait for a person."""
     held = await state.attribute(account, HELD_ORDERS)
-    if held is not None and held.value and held.value.get(client_order_id):
-        await state.set_attribute(account, HELD_ORDERS, {client_order_id: None}, at, merge=True)
+    if held is None or not held.value or _waiting(held.value, client_order_id) == held.value:
+        return
+    await state.update_attribute(account, HELD_ORDERS, lambda value: _waiting(value, client_order_id), at)
+
+
+def _waiting(held: Mapping[str, Any] | None, but: str | None = None) -> dict[str, Any]:
+    # Earlier versions left a null for every order that had ever been held.
+    return {name: why for name, why in (held or {}).items() if why and name != but}
 
 
 async def _placed(parts: Parts, journal: Journal, order: Order, venue_order_id: str | None) -> Order:

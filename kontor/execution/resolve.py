@@ -8,7 +8,7 @@ from functools import partial
 
 from kontor.domain.order import Order, OrderReport
 from kontor.errors import ExchangeError, OrderNotFound
-from kontor.execution.holding import HELD_ORDERS, unhold
+from kontor.execution.holding import hold, unhold
 from kontor.execution.lookup import can_look_up, look_up, search
 from kontor.execution.pauses import Pauses
 from kontor.execution.shift import Shift
@@ -122,8 +122,8 @@ class Resolver:
         self._held.add(name)
         now = shift.clock.now()
         text = f"{why}; look at the venue and decide with resolve_order what became of order {name}"
-        value = {name: {"symbol": order.symbol, "since": now.isoformat(), "reason": text}}
-        await shift.store.desk.set_attribute(shift.account, HELD_ORDERS, value, now, merge=True)
+        value = {"symbol": order.symbol, "since": now.isoformat(), "reason": text}
+        await hold(shift.store.desk, shift.account, name, value, now)
         log.error("order held client_order_id=%s symbol=%s reason=%s", name, order.symbol, text)
         shift.alert(f"Order {name} is held", text)
 
@@ -132,6 +132,6 @@ class Resolver:
         self._absences.pop(name, None)
         self._shift.refusals.pop(name, None)
         self._shift.said_placed.discard(name)
-        if name in self._held:
-            self._held.discard(name)
-            await unhold(self._shift.store.desk, self._shift.account, name, self._shift.clock.now())
+        self._held.discard(name)
+        # Also one that a process before this one held.
+        await unhold(self._shift.store.desk, self._shift.account, name, self._shift.clock.now())

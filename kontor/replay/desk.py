@@ -15,7 +15,6 @@ from kontor.domain.fill import Fill
 from kontor.domain.market import Candles
 from kontor.domain.order import OPEN, OrderState
 from kontor.domain.portfolio import coins_of
-from kontor.domain.profit import profit_and_loss
 from kontor.domain.ranges import RANGE_CANDLES, RANGE_TIMEFRAMES, Range, nearest_levels
 from kontor.domain.strategy_position import by_hand
 from kontor.errors import ConfigError, KontorError
@@ -31,7 +30,7 @@ from kontor.replay.exchange import ReplayExchange
 from kontor.resilience.virtual_time import VirtualClock, VirtualLoop
 from kontor.strategies.hosts import DirectHost
 from kontor.trading.exits import check_exits
-from kontor.trading.ledger import compare_with_bills
+from kontor.trading.ledger import compare_with_bills, read_ledger
 from kontor.trading.loading import Ready, enabled, loading
 from kontor.trading.monitor import monitor_risk
 from kontor.trading.positions import holders
@@ -266,9 +265,9 @@ async def _finish(desk: ReplayDesk, result: ReplayResult) -> None:
         result.refused[rule] = result.refused.get(rule, 0) + 1
     compared = await compare_with_bills(desk)
     result.apart = None if compared is None else dict(compared.apart)
-    entries = await desk.store.account.ledger(desk.account)
-    result.booked = dict(sorted(Counter(entry.kind.value for entry in entries).items()))
-    for line in profit_and_loss(entries, UTC):
+    ledger = await read_ledger(desk.store, desk.account)
+    result.booked = dict(sorted(Counter(entry.kind.value for entry in ledger.entries).items()))
+    for line in ledger.profit(UTC):
         result.earned[line.strategy] = result.earned.get(line.strategy, Decimal(0)) + line.net
     halt = await halted(desk.store.desk, desk.account)
     result.halted = halt.reason if halt else None

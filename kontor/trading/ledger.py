@@ -1,21 +1,22 @@
 """Keeping the ledger: fills of ours and bills of the venue become rows, each once; and holding it against the venue."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
 from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.ledger import Bill, EntryKind, LedgerEntry, entry_of_bill, entry_of_fill
 from kontor.domain.market import MarketKind
+from kontor.domain.profit import ProfitAndLoss, gains, profit_and_loss
 from kontor.domain.statement import apart, billed, money_moved
 from kontor.errors import Incomplete, NotSupported
 from kontor.execution.parts import Parts
 from kontor.execution.view import load_markets
-from kontor.ports import HistoryMark
-from kontor.trading.positions import PATIENCE
+from kontor.ports import HistoryMark, Store
+from kontor.trading.positions import PATIENCE, opening_holdings
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,27 @@ class LedgerReport:
         return f"booked {rows or 'nothing'}{waiting}" + (
             f", bills only up to {self.incomplete}" if self.incomplete else ""
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeLedger:
+    """Every row of an account, and what was held before the first of them: profit needs both, wherever it is shown."""
+
+    entries: Sequence[LedgerEntry]
+    opening: Mapping[str, Decimal] | None
+
+    def profit(self, zone: tzinfo) -> list[ProfitAndLoss]:
+        """By trading day of a time zone, strategy and symbol; seconds of work for a ledger of years."""
+        return profit_and_loss(self.entries, zone, self.opening)
+
+    def gains(self, zone: tzinfo) -> Iterator[tuple[LedgerEntry, Decimal | None]]:
+        """Each row with what it realized; they sum to the `realized` of `profit`."""
+        return gains(self.entries, zone, self.opening)
+
+
+async def read_ledger(store: Store, account: str) -> WholeLedger:
+    """The ledger of an account as its store has it."""
+    return WholeLedger(await store.account.ledger(account), await opening_holdings(store, account))
 
 
 async def book_ledger(parts: Parts) -> LedgerReport:

@@ -63,11 +63,18 @@ async def test_an_order_that_waited_for_a_worker_for_too_long_is_denied(
     assert await update_positions(account=trading.name) == {}
 
 
-async def test_a_position_is_closed_and_a_second_close_finds_nothing(trading: Account) -> None:
+async def test_a_position_is_closed_with_its_target_and_a_second_close_finds_nothing(trading: Account) -> None:
     await run(place_order, trading, SWAP, "buy", Decimal("0.1"), "market")
+    tickers = await trading.store.market.tickers(trading.name)
+    price = next(ticker.last for symbol, ticker in tickers.items() if symbol.startswith("BTC/USD") and ticker.last)
+    far = (price * Decimal("1.05")).quantize(Decimal(1))
+    target = await (
+        await run(place_order, trading, SWAP, "sell", Decimal("0.1"), "limit", far, reduce_only=True)
+    ).result()
+    assert target["state"] == "ACCEPTED"
     closed = await (await run(close_position, trading, SWAP)).result()
     assert closed["order"]["state"] == "FILLED"
-    assert closed["residue"] == "0.0"
+    assert (closed["residue"], closed["canceled"]) == ("0.0", [target["client_order_id"]])
     assert await update_positions(account=trading.name) == {}
     again = await (await run(close_position, trading, SWAP)).result()
     assert (again["order"], again["said"]) == (None, f"there is no position in {SWAP}")

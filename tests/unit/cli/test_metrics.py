@@ -38,12 +38,14 @@ from kontor.domain.fill import Fill
 from kontor.domain.health import UpdaterHealth
 from kontor.domain.ledger import EntryKind, LedgerEntry
 from kontor.domain.order import Order, OrderState, OrderType, Side, advance
+from kontor.execution.drift import OPENING
 from kontor.execution.halt import Halt, halt
 from kontor.resilience.breaker_state import ReportedBreaker
 from kontor.resilience.circuit_breaker import BreakerState, BreakerStatus
 from kontor.store.memory import MemoryStore
 from kontor.streams.freshness import ChannelState
 from kontor.streams.messages import StreamMessages
+from kontor.trading.ledger import read_ledger
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PRICES = (Decimal("0.1"), Decimal(50000), Decimal(50100), Decimal(10))
@@ -227,6 +229,29 @@ async def test_what_each_strategy_has_realized_comes_from_the_ledger() -> None:
     await store.account.book("paper", [trade("5", "-1", "80", None)])
     await figures.refresh(store, ["paper"])
     assert value(registry, "kontor_realized_pnl", **by_hand) == 30
+
+
+async def test_what_people_close_of_a_strategys_position_is_that_strategys_profit_here_too() -> None:
+    """As `kontor ledger` has it: it told +20 of the strategy, these figures 0, and a loss of people later on."""
+    store, registry = MemoryStore(), new_registry()
+    bought, closed = trade("1", "2", "100", "breakout"), trade("2", "-2", "110", None)
+    await store.account.book("paper", [bought, closed])
+    figures = LedgerFigures(registry)
+    await figures.refresh(store, ["paper"])
+    # Not known before the first reconciliation: nothing is shared out.
+    assert value(registry, "kontor_trading_fees", account="paper", strategy="manual") == 1
+    await store.desk.set_attribute("paper", OPENING, {}, NOW)
+    await figures.refresh(store, ["paper"])
+    who = {"account": "paper", "strategy": "breakout"}
+    assert value(registry, "kontor_realized_pnl", **who) == 20
+    assert value(registry, "kontor_trading_fees", **who) == 2
+    assert registry.get_sample_value("kontor_trading_fees", {"account": "paper", "strategy": "manual"}) is None
+    shown = (await read_ledger(store, "paper")).profit(UTC)
+    assert {line.strategy: line.realized for line in shown} == {"breakout": 20}
+    await store.desk.set_attribute("paper", OPENING, {"BTC/USD:USD": "2"}, NOW)
+    await figures.refresh(store, ["paper"])
+    # They held that much before the desk began: they closed their own.
+    assert value(registry, "kontor_realized_pnl", **who) == 0
 
 
 async def test_without_the_page_kontor_metrics_counts_orders_itself_and_finds_new_accounts(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Nobody knows whether the venue has it: what counts as proof, what is held for a person, and what waits meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,10 +13,12 @@ from kontor.config import OrderSettings
 from kontor.domain.order import OrderState
 from kontor.errors import OrderError
 from kontor.execution.cancel import request_cancels
-from kontor.execution.holding import HELD_ORDERS, Verdict, resolve_order
+from kontor.execution.holding import HELD_ORDERS, Verdict, hold, resolve_order, unhold
 from kontor.execution.lookup import GONE
 from kontor.execution.reconcile import reconcile
 from kontor.execution.track import track
+from kontor.ports import DeskState
+from kontor.store.memory import MemoryStore
 from tests.fakes.desk import ETH, FakeDesk
 from tests.fakes.exchange import PROFILE, Fault
 from tests.fakes.virtual_time import in_virtual_time
@@ -227,8 +229,44 @@ async def test_an_id_that_is_known_yet_cannot_be_shown_is_held_for_a_person() ->
         await desk.until_state(order, S.ACCEPTED, seconds=600)
         held = await desk.store.desk.attribute(desk.account, HELD_ORDERS)
         assert held is not None
-        assert not any(held.value.values())
+        assert held.value == {}
     await desk.agree()
+
+
+@in_virtual_time
+async def test_the_list_of_held_orders_keeps_nothing_of_those_that_are_decided() -> None:
+    """A null for every order ever held made the list longer for ever; nulls of earlier versions go as well."""
+    state, at = MemoryStore().desk, FakeDesk().clock.now()
+    await state.set_attribute("paper", HELD_ORDERS, {"old": None, "older": None, "waits": {"reason": "why"}}, at)
+    await unhold(state, "paper", "another", at)
+    assert await held_in(state) == {"waits": {"reason": "why"}}
+    await state.set_attribute("paper", HELD_ORDERS, {"old": None}, at)
+    await asyncio.gather(*(hold(state, "paper", name, {"reason": name}, at) for name in "abc"))
+    await asyncio.gather(*(unhold(state, "paper", name, at) for name in "ac"))
+    assert await held_in(state) == {"b": {"reason": "b"}}
+
+
+@in_virtual_time
+async def test_an_order_that_an_earlier_process_held_leaves_the_list_once_it_is_found() -> None:
+    """The process that held it is gone; whoever finds the order at the venue ends the waiting."""
+    desk = FakeDesk()
+    desk.exchange.visible_after = timedelta(minutes=10)
+    desk.exchange.script("create", Fault.TIMEOUT_AFTER)
+    async with desk.executing():
+        order = await desk.want(price="90", good_until=desk.clock.now() + timedelta(hours=1))
+        await asyncio.sleep(120)
+    assert order.client_order_id in await held_in(desk.store.desk)
+    desk.exchange.visible_after = timedelta(0)
+    async with desk.executing("two"):
+        await desk.until_state(order, S.ACCEPTED)
+    assert await held_in(desk.store.desk) == {}
+
+
+async def held_in(state: DeskState) -> Mapping[str, Any]:
+    """What waits for a person, by client order id."""
+    found = await state.attribute("paper", HELD_ORDERS)
+    assert found is not None
+    return found.value
 
 
 @in_virtual_time

@@ -11,7 +11,8 @@ from kontor.domain.account import CurrencyBalance
 from kontor.domain.identity import EXTERNAL, client_order_id
 from kontor.domain.intent import OrderIntent
 from kontor.domain.order import OrderReport, OrderState, OrderType, Side
-from kontor.execution.cancel import close_position, request_cancels
+from kontor.execution.cancel import request_cancels
+from kontor.execution.closing import close_position
 from kontor.execution.halt import halt, halted
 from kontor.execution.reconcile import reconcile
 from kontor.execution.submit import place

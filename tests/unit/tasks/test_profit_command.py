@@ -12,6 +12,7 @@ from kontor.domain.account import Balance
 from kontor.domain.fill import Fill
 from kontor.domain.ledger import entry_of_fill
 from kontor.domain.order import Side
+from kontor.execution.drift import OPENING
 from kontor.notify.commands import Command
 from kontor.notify.confirmations import Asked
 from kontor.resilience.clock import VirtualClock
@@ -46,3 +47,16 @@ async def test_the_profit_of_today_is_that_of_the_trading_day_and_of_nothing_els
     assert said[0] == "since the start +100.00 USD (+10.00 %)"
     assert said[1] == f"today, {now:%Y-%m-%d} Europe/Berlin: +19.00 USD after fees"
     assert "closed today" not in "\n".join(said)
+
+
+async def test_what_a_person_closes_of_a_strategys_position_is_profit_as_in_the_ledger() -> None:
+    """Without what was held before, the close by hand began a short position of people's, and nothing was earned."""
+    desk = Desk("paper", KontorConfig(), cast("Any", None), MemoryStore(), VirtualClock(), cast("Any", None))
+    now, account = desk.clock.now(), desk.store.account
+    await account.save_balance("paper", Balance("USD", Decimal(1000), Decimal(1000), Decimal(0), now))
+    await desk.store.desk.set_attribute("paper", OPENING, {}, now)
+    bought = Fill("t1", BTC, Side.BUY, Decimal(1), Decimal(100), now - timedelta(days=1), "v", "c1")
+    closed = Fill("t2", BTC, Side.SELL, Decimal(1), Decimal(130), now, "w")
+    await account.book("paper", [entry_of_fill(bought, "one", None), entry_of_fill(closed, None, None)])
+    said = (await _profit(desk, Asked(Command("profit"), "k", 0.0), "me")).splitlines()
+    assert said[1] == f"today, {now:%Y-%m-%d} UTC: +30.00 USD after fees"

@@ -11,7 +11,7 @@ from kontor.domain.account import CurrencyBalance
 from kontor.domain.fill import FillCause
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import Side
-from kontor.execution.cancel import close_position
+from kontor.execution.closing import close_position
 from kontor.execution.reconcile import reconcile
 from kontor.trading.books import load_books
 from kontor.trading.exits import WATCH

@@ -16,9 +16,9 @@ from typing import Any
 from kontor.paper.algos.model import AlgoAck, AlgoOrder
 from kontor.paper.clock import PaperClock, VenueClock
 from kontor.paper.engine import Engine, LiveMarkets
+from kontor.paper.holdings import AccountBalance, LeverageInfo, Position
 from kontor.paper.house import Maintenance
 from kontor.paper.model import (
-    AccountBalance,
     AccountConfig,
     AccountInfo,
     Bill,
@@ -28,10 +28,8 @@ from kontor.paper.model import (
     Event,
     Fill,
     Instrument,
-    LeverageInfo,
     Order,
     OrderAck,
-    Position,
     PublicTrade,
     Ticker,
     VenueConfig,

@@ -7,11 +7,11 @@ from sqlalchemy import Connection, insert
 
 from kontor.domain.order import Order, OrderEvent
 from kontor.store import fills as booking
-from kontor.store import tables
 from kontor.store.database import Database
 from kontor.store.order_queries import INSERT_NEW, LOADED, LOCKED, TOLD, UPDATE
 from kontor.store.ordering import Change, Note, event_of, still_applies
 from kontor.store.rows import chunks, values_of
+from kontor.store.tables import orders as tables
 
 FIXED = ("client_order_id", "account")
 UNBOOKED = {"booked_quantity": Decimal(0), "is_short": False}

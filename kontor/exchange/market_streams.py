@@ -10,6 +10,7 @@ from kontor.domain.trade import Trade
 from kontor.exchange.candles import from_parsed
 from kontor.exchange.public_trades import parse_trade
 from kontor.exchange.stream_channels import StreamChannels
+from kontor.exchange.stream_methods import watch_symbols
 from kontor.exchange.tickers import parse_ticker
 
 # A candle whose time is over for this long is finished even if no newer one has begun.
@@ -36,7 +37,9 @@ class MarketStreams(StreamChannels):
                     found[symbol] = parse_ticker(raw, now)
             return found
 
-        return await self._read("tickers", fresh, lambda: self._watch_symbols("tickers", channel.symbols), seconds)
+        return await self._read(
+            "tickers", fresh, lambda: watch_symbols(self._client, "tickers", channel.symbols), seconds
+        )
 
     async def candles(self, symbols: Collection[str], timeframe: str, *, seconds: float) -> Mapping[str, Candles]:
         """Candles that have finished since the last call."""
@@ -59,7 +62,7 @@ class MarketStreams(StreamChannels):
             return found
 
         return await self._read(
-            "candles", fresh, lambda: self._watch_symbols("candles", channel.symbols, timeframe), seconds
+            "candles", fresh, lambda: watch_symbols(self._client, "candles", channel.symbols, timeframe), seconds
         )
 
     async def trades(self, symbols: Collection[str], *, seconds: float) -> Mapping[str, Sequence[Trade]]:
@@ -78,7 +81,9 @@ class MarketStreams(StreamChannels):
                     found[symbol] = self._parse_all("trade", new, parse_trade, is_missed=False)
             return found
 
-        return await self._read("trades", fresh, lambda: self._watch_symbols("trades", channel.symbols), seconds)
+        return await self._read(
+            "trades", fresh, lambda: watch_symbols(self._client, "trades", channel.symbols), seconds
+        )
 
 
 def _since(cache: Sequence[Any], last: Any) -> list[Any]:

@@ -29,6 +29,7 @@ from kontor.exchange.stream_client import (
     close_streams,
     forget_login,
 )
+from kontor.exchange.stream_methods import METHODS, UNWATCH, streamed
 from kontor.ports import Clock, ExchangeSettings
 from kontor.resilience.connection_gate import ConnectionGate
 from kontor.resilience.rate_budget import RateBudget
@@ -38,23 +39,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Entry = Mapping[str, Any]
 
-# ccxt's name of a capability and of the method that has it.
-Method = tuple[str, str]
-# By channel: the method for many symbols (or for the whole account), and the one for a single symbol.
-METHODS: Mapping[str, tuple[Method, ...]] = {
-    "tickers": (("watchTickers", "watch_tickers"), ("watchTicker", "watch_ticker")),
-    "candles": (("watchOHLCVForSymbols", "watch_ohlcv_for_symbols"), ("watchOHLCV", "watch_ohlcv")),
-    "trades": (("watchTradesForSymbols", "watch_trades_for_symbols"), ("watchTrades", "watch_trades")),
-    "orders": (("watchOrders", "watch_orders"),),
-    "fills": (("watchMyTrades", "watch_my_trades"),),
-    "positions": (("watchPositions", "watch_positions"),),
-    "balance": (("watchBalance", "watch_balance"),),
-}
-UNWATCH: Mapping[str, Method] = {
-    "tickers": ("unWatchTickers", "un_watch_tickers"),
-    "candles": ("unWatchOHLCVForSymbols", "un_watch_ohlcv_for_symbols"),
-    "trades": ("unWatchTradesForSymbols", "un_watch_trades_for_symbols"),
-}
 # What trying again does not change.
 FINAL = (AuthenticationFailed, Rejected)
 # What a connection may fail with besides ccxt's own errors.
@@ -107,8 +91,7 @@ class StreamChannels:
     @property
     def channels(self) -> frozenset[str]:
         """What this venue streams."""
-        has = self._client.has
-        return frozenset(name for name, methods in METHODS.items() if any(has.get(can) for can, _ in methods))
+        return streamed(self._client)
 
     @property
     def breaks(self) -> int:
@@ -298,22 +281,6 @@ class StreamChannels:
         found = self.connection.explain(error, Asked.READ, f"stream of {name}")
         is_final = isinstance(found, FINAL) and not isinstance(error, ccxt.NetworkError)
         return found if is_final else StreamBroken(str(found))
-
-    async def _watch_symbols(self, name: str, symbols: Sequence[str], timeframe: str = "") -> Any:
-        """Ccxt's watch on many symbols at once, or one for each where the venue has no such thing."""
-        (can, many), (_, one) = METHODS[name]
-        if self._client.has.get(can):
-            wanted = [[symbol, timeframe] for symbol in symbols] if timeframe else list(symbols)
-            return await getattr(self._client, many)(wanted)
-        request = getattr(self._client, one)
-        watches = [asyncio.ensure_future(request(symbol, *([timeframe] if timeframe else []))) for symbol in symbols]
-        try:
-            done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
-        finally:
-            for each in watches:
-                each.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
 
     def _parse_all(
         self, what: str, raw: Sequence[Entry], parse: Callable[[Entry, Market, datetime], T], *, is_missed: bool = True

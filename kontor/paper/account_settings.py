@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from kontor.paper.accounts import HEDGE_MODE, NET_MODE, Account, leverage_key
 from kontor.paper.fees import BASE, QUOTE
+from kontor.paper.holdings import LeverageInfo
 from kontor.paper.intake import MARGIN_MODES, parameter_error, positive
-from kontor.paper.model import Instrument, LeverageInfo, VenueError
+from kontor.paper.model import Instrument, VenueError
 from kontor.paper.reports import Reports
 from kontor.paper.state import State
 

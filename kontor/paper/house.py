@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 
 from kontor.paper.algos.model import CANCELED
+from kontor.paper.executions import DELIVERY
 from kontor.paper.model import Instrument
-from kontor.paper.settlement import DELIVERY
 from kontor.paper.state import State
 from kontor.paper.trading import Trading
 

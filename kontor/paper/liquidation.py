@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from kontor.paper.accounts import Account, lot_tick_value
 from kontor.paper.amendments import Amendments
+from kontor.paper.executions import LIQUIDATION
 from kontor.paper.instruments import MAINTENANCE_RATE
 from kontor.paper.margin import USD, Margin, isolated_ratio, margin_of
 from kontor.paper.model import ZERO, Instrument
 from kontor.paper.positions import PositionState
-from kontor.paper.settlement import LIQUIDATION
 from kontor.paper.state import State
 from kontor.paper.trading import Trading
 

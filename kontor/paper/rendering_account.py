@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kontor.paper.algos.rendering import closing
-from kontor.paper.model import AccountBalance, AccountInfo, Bill, CurrencyBalance, Instrument, LeverageInfo, Position
+from kontor.paper.holdings import AccountBalance, CurrencyBalance, LeverageInfo, Position
+from kontor.paper.model import AccountInfo, Bill, Instrument
 from kontor.paper.rendering import Json, moment, number
 
 # OKX numbers the kinds of bills. Those of files written by an earlier version named their parts instead.

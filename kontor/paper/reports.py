@@ -7,19 +7,16 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from kontor.paper.accounts import NET_MODE, Account, lot_tick_value
+from kontor.paper.holdings import AccountBalance, CurrencyBalance, LeverageInfo, Position
 from kontor.paper.instruments import MAINTENANCE_RATE
 from kontor.paper.margin import USD, Margin, isolated_ratio
 from kontor.paper.model import (
     ZERO,
-    AccountBalance,
     Book,
-    CurrencyBalance,
     Fill,
     Instrument,
     Level,
-    LeverageInfo,
     Order,
-    Position,
     Ticker,
     VenueError,
 )

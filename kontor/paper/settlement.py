@@ -6,63 +6,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from kontor.paper.accounts import Account, Accounts, lot_tick_value
 from kontor.paper.changes import Changes, Feed, Sequences
+from kontor.paper.executions import BOUGHT, DELIVERY, SOLD, Execution
 from kontor.paper.fees import fee_of
 from kontor.paper.margin import USD, Prices
 from kontor.paper.model import CANCELED, FILLED, PARTIALLY_FILLED, ZERO, Bill, Event, Fill, Instrument, Order
 from kontor.paper.positions import PositionState
 
-# OKX's numbers for what a trade was: by side, then by side and position side.
-_BOUGHT, _SOLD = "1", "2"
-_IN_HEDGE_MODE = {("buy", "long"): "3", ("sell", "short"): "4", ("sell", "long"): "5", ("buy", "short"): "6"}
-_LIQUIDATED = {("sell", "long"): "104", ("buy", "short"): "105", ("buy", "net"): "106", ("sell", "net"): "107"}
-_DELIVERED = {"sell": "112", "buy": "113"}
-LIQUIDATION, DELIVERY = "full_liquidation", "delivery"
-_KINDS = {LIQUIDATION: "liquidation", DELIVERY: "delivery"}
 _TINY = Decimal("1e-12")
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One fill about to be booked; `role` is T for the taker, M for the maker."""
-
-    order: Order
-    instrument: Instrument
-    px_ticks: int
-    lots: int
-    role: str
-    trade_id: str
-    at: int
-
-    @property
-    def px(self) -> Decimal:
-        """The price."""
-        return self.px_ticks * self.instrument.tick_sz
-
-    @property
-    def quantity(self) -> Decimal:
-        """Contracts, or base currency on spot."""
-        return self.lots * self.instrument.lot_sz
-
-    @property
-    def value(self) -> Decimal:
-        """What it comes to in the quote currency."""
-        return self.lots * self.px_ticks * lot_tick_value(self.instrument)
-
-    @property
-    def sub_type(self) -> str:
-        """OKX's number for what this trade was."""
-        order = self.order
-        if order.category == LIQUIDATION:
-            return _LIQUIDATED.get((order.side, order.pos_side), "107")
-        if order.category == DELIVERY:
-            return _DELIVERED[order.side]
-        return _IN_HEDGE_MODE.get((order.side, order.pos_side)) or (_BOUGHT if order.side == "buy" else _SOLD)
 
 
 class Settlement:
@@ -173,8 +128,8 @@ class Settlement:
         instrument = done.instrument
         sign = 1 if done.order.side == "buy" else -1
         legs = (
-            (instrument.base_ccy, sign * done.quantity, _BOUGHT if sign > 0 else _SOLD, bill_id),
-            (instrument.quote_ccy, -sign * done.value, _SOLD if sign > 0 else _BOUGHT, ""),
+            (instrument.base_ccy, sign * done.quantity, BOUGHT if sign > 0 else SOLD, bill_id),
+            (instrument.quote_ccy, -sign * done.value, SOLD if sign > 0 else BOUGHT, ""),
         )
         for ccy, change, sub_type, own_id in legs:
             part = fee if ccy == fee_ccy else ZERO
@@ -247,7 +202,7 @@ class Settlement:
             done.at,
             ccy,
             change,
-            _KINDS.get(order.category, "trade"),
+            done.kind,
             ref=done.trade_id,
             inst_id=order.inst_id,
             px=done.px,

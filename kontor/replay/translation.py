@@ -9,7 +9,7 @@ from kontor.domain.account import Position, PositionSide
 from kontor.domain.fill import Fill
 from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import OrderReport, OrderState, OrderType, Side
-from kontor.paper import model
+from kontor.paper import holdings, model
 from kontor.paper.algos.model import AlgoOrder
 
 _STATES = {
@@ -110,7 +110,7 @@ def to_fill(raw: model.Fill, instrument: model.Instrument) -> Fill:
     )
 
 
-def to_position(raw: model.Position, instrument: model.Instrument, at: datetime) -> Position:
+def to_position(raw: holdings.Position, instrument: model.Instrument, at: datetime) -> Position:
     """An open position in base currency."""
     quantity = raw.pos * instrument.ct_val
     return Position(

@@ -13,7 +13,6 @@ from kontor.domain.ledger import LedgerEntry
 from kontor.domain.order import OrderReport
 from kontor.domain.outside import OutsideMove
 from kontor.domain.snapshot import Snapshot
-from kontor.store import tables
 from kontor.store.columns import plain
 from kontor.store.database import Database
 from kontor.store.desk import load_attribute, save_attribute
@@ -22,6 +21,7 @@ from kontor.store.ledger import book_entries, load_entries
 from kontor.store.outside import book_moves, load_moves
 from kontor.store.rows import columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
+from kontor.store.tables import account as tables
 
 
 class SqlAccountStore:

@@ -11,7 +11,7 @@ from kontor.domain.market import NO_CANDLES, Candles
 from kontor.errors import StoreError
 from kontor.store.columns import EPOCH
 from kontor.store.rows import chunks, upsert
-from kontor.store.tables import candle_pages as table
+from kontor.store.tables.market import candle_pages as table
 
 PAGE_CANDLES = 128
 # The stored form, whatever the machine's byte order.

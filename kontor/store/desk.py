@@ -8,11 +8,11 @@ from sqlalchemy import Connection, bindparam, select
 
 from kontor.domain.snapshot import Snapshot
 from kontor.ports import Heartbeat, Lease
-from kontor.store import tables
 from kontor.store.database import Database
 from kontor.store.leasing import LeaseRow, new_prefix, released, renewed, taken
 from kontor.store.naming import added, merged
 from kontor.store.rows import columns_of, upsert, values_of
+from kontor.store.tables import desk as tables
 
 THE_DESK = 1
 DURATION = "duration = coalesce(excluded.duration, heartbeats.duration)"

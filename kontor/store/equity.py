@@ -7,8 +7,8 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from kontor.domain.snapshot import Snapshot
-from kontor.store import tables
 from kontor.store.columns import EPOCH, MICROSECOND
+from kontor.store.tables import account as tables
 
 _E = tables.equity_history.c
 

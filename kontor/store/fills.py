@@ -13,8 +13,8 @@ from kontor.domain.fill import Fill
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import Order
 from kontor.ports import FillCounts
-from kontor.store import tables
 from kontor.store.rows import chunks, columns_of, one_of, values_of
+from kontor.store.tables import orders as tables
 
 FILL = columns_of(tables.fills, Fill)
 f, o = tables.fills.c, tables.orders.c

@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, insert, select
 
 from kontor.domain.ledger import LedgerEntry
-from kontor.store import tables
 from kontor.store.rows import chunks, columns_of, one_of, values_of
+from kontor.store.tables import account as tables
 
 t = tables.ledger_entries.c
 ENTRY = columns_of(tables.ledger_entries, LedgerEntry)

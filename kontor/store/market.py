@@ -10,10 +10,10 @@ from kontor.domain.market import Candles, Market, Ticker
 from kontor.domain.ranges import Range
 from kontor.domain.snapshot import Snapshot
 from kontor.store import candles as pages
-from kontor.store import tables
 from kontor.store.database import Database
 from kontor.store.rows import chunks, columns_of, upsert, values_of
 from kontor.store.snapshots import load_snapshot, save_snapshot
+from kontor.store.tables import market as tables
 
 # A refresh of all candles in one transaction would hold the write lock for 100 ms and more, and orders would wait: in
 # batches of so many pages, with a breath between them that is longer than the pause of those who ask for the lock.

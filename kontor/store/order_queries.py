@@ -7,8 +7,9 @@ from sqlalchemy import Select, and_, bindparam, func, or_, select, update
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import CANCELABLE, Order, OrderEvent, OrderState
-from kontor.store import tables
 from kontor.store.rows import columns_of, one_of, upsert
+from kontor.store.tables import orders as tables
+from kontor.store.tables.desk import leases
 
 o, e = tables.orders.c, tables.order_events.c
 ORDER = columns_of(tables.orders, Order)
@@ -81,11 +82,7 @@ NEW_FILLS = (
 LAST_FILL = select(func.max(_F.number)).where(_F.account == bindparam("account"))
 TOLD = select(e.client_order_id).where(one_of(e.client_order_id, "names")).distinct()
 # Locked in shared mode: a takeover that has not committed yet waits until this transaction has.
-FENCING = (
-    select(tables.leases.c.name, tables.leases.c.fencing)
-    .where(one_of(tables.leases.c.name, "names"))
-    .with_for_update(read=True)
-)
+FENCING = select(leases.c.name, leases.c.fencing).where(one_of(leases.c.name, "names")).with_for_update(read=True)
 
 
 @functools.cache

@@ -3,16 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert
+from sqlalchemy import Connection, Select
 
 from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderEvent, OrderState
 from kontor.ports import DueOrders, FillCounts, HistoryMark, News
 from kontor.store import fills as booking
-from kontor.store import tables
 from kontor.store.database import Database
 from kontor.store.desk import load_attribute
 from kontor.store.order_queries import (
@@ -21,35 +19,26 @@ from kontor.store.order_queries import (
     EVENTS,
     FENCING,
     IN_HAND,
-    INSERT_NEW,
     LAST_EVENT,
     LAST_FILL,
-    LOADED,
-    LOCKED,
     NEW_FILLS,
     NEWS,
     PENDING,
     SHORT,
-    TOLD,
-    UPDATE,
     find,
 )
+from kontor.store.order_writes import OrderWrites, load
 from kontor.store.ordering import (
     CANCEL_REQUESTED,
     Change,
     Note,
     check_fencing,
     check_ids,
-    event_of,
     is_to_be_canceled,
     lease_name,
-    still_applies,
     with_cancel_requested,
 )
-from kontor.store.rows import chunks, values_of
-
-FIXED = ("client_order_id", "account")
-UNBOOKED = {"booked_quantity": Decimal(0), "is_short": False}
+from kontor.store.rows import chunks
 
 
 class SqlOrderQueue:
@@ -57,12 +46,13 @@ class SqlOrderQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._writes = OrderWrites(database)
 
     async def enqueue(self, orders: Sequence[Order], actor: str) -> Sequence[Order]:
         """Commit new orders; one whose client_order_id is known is returned as stored and changes nothing."""
         if not orders:
             return []
-        return await self._database.write(lambda conn: self._enqueue(conn, orders, actor))
+        return await self._database.write(lambda conn: self._writes.enqueue(conn, orders, actor))
 
     async def pending(self, account: str, *, limit: int = 100) -> Sequence[Order]:
         """INITIALIZED orders by priority and age, at most the first one per symbol; see the port."""
@@ -101,10 +91,10 @@ class SqlOrderQueue:
         note = Note(actor, at, detail)
 
         def work(conn: Connection) -> Sequence[bool]:
-            self._one_at_a_time(conn, (old for old, _ in changes))
+            self._writes.one_at_a_time(conn, (old for old, _ in changes))
             if fencing is not None:
                 _check_fencing(conn, {old.account for old, _ in changes}, fencing)
-            return self._record(conn, changes, note)
+            return self._writes.record(conn, changes, note)
 
         return await self._database.write(work)
 
@@ -115,17 +105,17 @@ class SqlOrderQueue:
         note = Note(actor, at, CANCEL_REQUESTED)
 
         def work(conn: Connection) -> Sequence[Order]:
-            self._one_at_a_time(conn, _load(conn, client_order_ids).values())
-            stored = _load(conn, client_order_ids, lock=True)
+            self._writes.one_at_a_time(conn, load(conn, client_order_ids).values())
+            stored = load(conn, client_order_ids, lock=True)
             after = {name: with_cancel_requested(order, at) for name, order in stored.items()}
-            self._record(conn, [(stored[name], new) for name, new in after.items() if new != stored[name]], note)
+            self._writes.record(conn, [(stored[name], new) for name, new in after.items() if new != stored[name]], note)
             return [after[name] for name in dict.fromkeys(client_order_ids) if name in after]
 
         return await self._database.write(work)
 
     async def get(self, client_order_id: str) -> Order | None:
         """One order by our id."""
-        found = await self._database.read(lambda conn: _load(conn, [client_order_id]))
+        found = await self._database.read(lambda conn: load(conn, [client_order_id]))
         return found.get(client_order_id)
 
     async def find(
@@ -237,78 +227,12 @@ class SqlOrderQueue:
     async def _orders(self, query: Select[Any], **given: Any) -> Sequence[Order]:
         return await self._database.read(lambda conn: _read(conn, query, given))
 
-    def _enqueue(self, conn: Connection, orders: Sequence[Order], actor: str) -> Sequence[Order]:
-        self._one_at_a_time(conn, orders)
-        first: dict[str, Order] = {}
-        for order in orders:
-            first.setdefault(order.client_order_id, order)
-        rows = [{**values_of(order), **UNBOOKED} for order in first.values()]
-        if conn.execute(INSERT_NEW, rows).rowcount == len(rows):
-            stored, new = first, list(first.values())
-        else:
-            # Some were known, or the driver does not count. Only those of this moment have no history yet.
-            stored = _load(conn, first)
-            told = {name for some in chunks(list(first)) for name in conn.execute(TOLD, {"names": some}).scalars()}
-            new = [order for name, order in stored.items() if name not in told]
-        if new:
-            _append(conn, [event_of(None, order, Note(actor, order.created_at)) for order in new])
-            booking.link_and_book(conn, [order for order in new if _booking(order) != (None, 0)])
-            self._announce(conn, new)
-        return [stored[order.client_order_id] for order in orders]
-
-    def _record(self, conn: Connection, changes: Sequence[Change], note: Note) -> Sequence[bool]:
-        current = _load(conn, [old.client_order_id for old, _ in changes], lock=True)
-        bookings = {name: _booking(order) for name, order in current.items()}
-        answers: list[bool] = []
-        events: list[OrderEvent] = []
-        for old, new in changes:
-            stored = current.get(old.client_order_id)
-            applies = stored is not None and still_applies(stored, old)
-            answers.append(applies)
-            if applies:
-                current[new.client_order_id] = new
-                events.append(event_of(old, new, note))
-        written = [current[name] for name in dict.fromkeys(event.client_order_id for event in events)]
-        if written:
-            conn.execute(UPDATE, [{**values_of(new, without=FIXED), "which": new.client_order_id} for new in written])
-            _append(conn, events)
-            booking.link_and_book(
-                conn, [order for order in written if _booking(order) != bookings[order.client_order_id]]
-            )
-            self._announce(conn, written)
-        return answers
-
-    def _one_at_a_time(self, conn: Connection, orders: Iterable[Order]) -> None:
-        """Fills and orders of an account are linked and added up: that wants one writer at a time."""
-        for account in sorted({order.account for order in orders}):
-            self._database.serialize(conn, "orders", account)
-
-    def _announce(self, conn: Connection, orders: Iterable[Order]) -> None:
-        for account in sorted({order.account for order in orders}):
-            self._database.announce(conn, account)
-
 
 def _read(conn: Connection, query: Select[Any], given: Mapping[str, Any]) -> list[Order]:
     return [Order(*row) for row in conn.execute(query, given)]
-
-
-def _booking(order: Order) -> tuple[str | None, Decimal]:
-    return order.venue_order_id, order.filled_quantity
 
 
 def _check_fencing(conn: Connection, accounts: Iterable[str], fencing: int) -> None:
     by_name = {lease_name(account): account for account in accounts}
     for name, newest in conn.execute(FENCING, {"names": list(by_name)}):
         check_fencing(by_name[name], fencing, newest)
-
-
-def _load(conn: Connection, client_order_ids: Iterable[str], *, lock: bool = False) -> dict[str, Order]:
-    found: dict[str, Order] = {}
-    for some in chunks(list(dict.fromkeys(client_order_ids))):
-        for row in conn.execute(LOCKED if lock else LOADED, {"client_order_ids": some}):
-            found[row.client_order_id] = Order(*row)
-    return found
-
-
-def _append(conn: Connection, events: Sequence[OrderEvent]) -> None:
-    conn.execute(insert(tables.order_events), [values_of(event) for event in events])

@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, insert, select
 
 from kontor.domain.outside import OutsideMove
-from kontor.store import tables
 from kontor.store.rows import chunks, columns_of, one_of, values_of
+from kontor.store.tables import account as tables
 
 t = tables.outside_moves.c
 MOVE = columns_of(tables.outside_moves, OutsideMove)

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, Row, Table, bindparam, delete, insert
 
 from kontor.store.database import Database
 from kontor.store.rows import upsert
-from kontor.store.tables import snapshots
+from kontor.store.tables.desk import snapshots
 
 SAVED_AT = select(snapshots.c.at).where(
     snapshots.c.account == bindparam("account"), snapshots.c.name == bindparam("name")

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from kontor.store.tables import metadata
+from kontor.store.tables.shared import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)

@@ -12,7 +12,7 @@ import pytest
 
 from kontor.ports import Store
 from kontor.store import open_store
-from kontor.store.tables import metadata
+from kontor.store.tables.shared import metadata
 from tests.support.postgres import PostgresServer, postgres_or_report
 
 # Opens a store on a database that others of the same test may share: by a name, `main` without one.

@@ -16,7 +16,7 @@ from kontor.store.columns import EPOCH
 from kontor.store.migrate import MIGRATIONS
 from kontor.store.migrations import HEAD
 from kontor.store.sql_store import SqlStore
-from kontor.store.tables import metadata
+from kontor.store.tables.shared import metadata
 from tests.contract.store.builders import enqueued, make_fill, make_order
 from tests.contract.store.conftest import OpenStore
 

@@ -20,7 +20,7 @@ from kontor.store import migrate
 from kontor.store.migrate import MIGRATIONS, revision_of
 from kontor.store.migrations import HEAD
 from kontor.store.sql_store import SqlStore
-from kontor.store.tables import metadata
+from kontor.store.tables.shared import metadata
 from tests.contract.store.builders import enqueued, make_fill, make_order
 from tests.contract.store.conftest import OpenStore
 from tests.support.old_stores import ACCOUNT, ROWS, at, everything, live_a_life, without_what_came_later

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from kontor.paper.clock import ManualClock
+from kontor.paper.holdings import Position
 from kontor.paper.house import Maintenance
-from kontor.paper.model import Bill, OrderAck, Position, VenueError
+from kontor.paper.model import Bill, OrderAck, VenueError
 from kontor.paper.venue import Venue
 
 Place = Callable[..., OrderAck]

@@ -11,31 +11,27 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from uuid import UUID
 
 import anyio.abc
-from prefect._flow_run_suspension import is_suspended_flow_run_state, mark_flow_run_suspension_requested
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.context import AsyncClientContext
 from prefect.events.worker import EventsWorker
-from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, get_current_settings, temporary_settings
 from prefect.states import Crashed
 from prefect.types._datetime import now
 from prefect.workers.base import BaseWorker
 
-from deployments.in_process.backlog import collapse, newest_due
 from deployments.in_process.cancellation import Stopper
 from deployments.in_process.catalog import DeploymentCatalog
 from deployments.in_process.containment import contained_tasks
 from deployments.in_process.drain import RESTART_EXIT_CODE, Drain
 from deployments.in_process.heartbeats import keep_beating
 from deployments.in_process.identity import ProcessIdentity
+from deployments.in_process.intake import Intake
 from deployments.in_process.job import JobConfiguration, JobResult, JobVariables
 from deployments.in_process.life import Lives
 from deployments.in_process.listener import Listener
@@ -43,12 +39,13 @@ from deployments.in_process.loops import background, repeat
 from deployments.in_process.memory import MemoryKeeper, resident_mb
 from deployments.in_process.orphans import OrphanSweep
 from deployments.in_process.pulse import pulsing
-from deployments.in_process.runs import ActiveRun, RunRegistry, Stop, StopKind
+from deployments.in_process.requests import Requests
+from deployments.in_process.runs import ActiveRun, RunRegistry
 from deployments.in_process.seams import DefaultResultStorage, shared_process
 from deployments.in_process.settings import InProcessSettings
 from deployments.in_process.shared import kept_open
 from deployments.in_process.slots import Slots
-from deployments.in_process.watchdog import LoopWatchdog
+from deployments.in_process.watchdog import watched_loop
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -56,7 +53,6 @@ if TYPE_CHECKING:
 
     from deployments.metrics.runs import RunFigures
 
-_CANCELED = "Canceled on request."
 _MEMORY_CHECK = 5.0
 _DEFAULTS_CHECK = 60.0
 _LAST_WORDS = 5.0
@@ -86,8 +82,6 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         self.settings = settings or InProcessSettings()
         self.identity = ProcessIdentity.current()
         self._memory = MemoryKeeper()
-        self._skipping: set[UUID] = set()
-        self._background: set[asyncio.Task[Any]] = set()
 
     async def start(
         self, run_once: bool = False, with_healthcheck: bool = False, printer: Callable[..., None] = print
@@ -140,6 +134,8 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
             threads=self._threads,
             figures=self._serve_figures(stack),
         )
+        self._intake = Intake(self.client, self._lives, self._wanted)
+        self._requests = Requests(self.client, self._registry, self._stopper, self.identity)
         self._sweep = OrphanSweep(
             client=self.client,
             catalog=self._catalog,
@@ -186,7 +182,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
                 self._listener().listen(),
                 keep_beating(self._registry),
             ),
-            _watched_loop(self.settings),
+            watched_loop(self.settings.loop_block),
         ):
             await self._drain.requested.wait()
         async with background(self._listener().listen()):
@@ -210,40 +206,23 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         return await self._submit_scheduled_flow_runs(response)
 
     async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
-        if self._drain.requested.is_set():
+        if self._drain.requested.is_set() or not flow_run_response:
             return []
-        moment = now("UTC")
-        found = {entry.flow_run.id: entry.flow_run for entry in flow_run_response}
-        backlog = collapse(self._unknown(found.values()), moment)
-        page = get_current_settings().server.api.default_limit
-        if len(found) >= page and backlog.to_skip:
-            self._wanted.set()
-            found |= {run.id: run for run in await newest_due(self.client, backlog, moment, page)}
-            backlog = collapse(self._unknown(found.values()), moment)
-        begun: list[FlowRun] = [run for run in backlog.to_run if await self._lives.begin(run, self.work_pool)]
-        if backlog.to_skip:
-            self._logger.warning("event=backlog skipped=%d running=%d", len(backlog.to_skip), len(begun))
-            self._skipping |= {flow_run.id for flow_run, _ in backlog.to_skip}
-            self._in_background(self._skip(backlog.to_skip))
-        return begun
+        return await self._intake.take([entry.flow_run for entry in flow_run_response], self.work_pool)
 
-    def _unknown(self, flow_runs: Iterable[FlowRun]) -> list[FlowRun]:
-        """Those that are neither taken on nor being skipped."""
-        return [run for run in flow_runs if run.id not in self._registry and run.id not in self._skipping]
+    def _listener(self) -> Listener:
+        return Listener(
+            on_canceling=self._requests.cancel,
+            on_suspended=self._requests.suspend,
+            on_wanted=self._wanted.set,
+            on_deployment_changed=self._catalog.forget,
+            on_connect=self._catch_up,
+        )
 
-    async def _skip(self, late: list[tuple[FlowRun, Any]]) -> None:
-        for flow_run, newest in late:
-            try:
-                await self._lives.skip(flow_run, newest)
-            except Exception:
-                self._logger.exception("event=skip-failed flow_run_id=%s", flow_run.id)
-            finally:
-                self._skipping.discard(flow_run.id)
-
-    def _in_background(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    async def _catch_up(self) -> None:
+        """Act on what was asked for while nobody listened."""
+        self._wanted.set()
+        await self._requests.catch_up()
 
     async def _check_memory(self) -> None:
         self._memory.look()
@@ -279,41 +258,6 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         except Exception:
             self._logger.exception("event=state-not-settled run=%s", run.name)
 
-    # ---- what the events say ---------------------------------------------------------------------------------------
-
-    def _listener(self) -> Listener:
-        return Listener(
-            on_canceling=self._cancel_run,
-            on_suspended=self._suspend_run,
-            on_wanted=self._wanted.set,
-            on_deployment_changed=self._catalog.forget,
-            on_connect=self._catch_up,
-        )
-
-    async def _cancel_run(self, flow_run_id: UUID) -> None:
-        """End a run that was canceled in the UI or by the API."""
-        if run := self._registry.get(flow_run_id):
-            self._stopper.stop(run, Stop(StopKind.CANCELED, _CANCELED))
-
-    async def _suspend_run(self, flow_run_id: UUID) -> None:
-        """Stop a run at its next boundary because somebody suspended it."""
-        if flow_run_id in self._registry:
-            state = (await self.client.read_flow_run(flow_run_id)).state
-            if state is not None and is_suspended_flow_run_state(state):
-                mark_flow_run_suspension_requested(flow_run_id, state)
-
-    async def _catch_up(self) -> None:
-        """Act on what was asked for while nobody listened."""
-        self._wanted.set()
-        ids = [run.id for run in self._registry]
-        if not ids:
-            return
-        for flow_run in await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids))):
-            if flow_run.state is not None and flow_run.state.is_cancelling():
-                await self._cancel_run(flow_run.id)
-            elif is_suspended_flow_run_state(flow_run.state):
-                await self._suspend_run(flow_run.id)
-
     # ---- Prefect's interface ---------------------------------------------------------------------------------------
 
     async def _setup_cancellation_observer(self) -> None:
@@ -340,24 +284,7 @@ class InProcessWorker(BaseWorker[JobConfiguration, JobVariables, JobResult]):
         grace_seconds: int = 30,
     ) -> None:
         """Stop the run that lives at this id, if it lives in this process."""
-        if ProcessIdentity.parse(infrastructure_pid) != self.identity:
-            raise InfrastructureNotAvailable(f"{infrastructure_pid} is not a run of this worker ({self.identity})")
-        run = self._registry.get(UUID(infrastructure_pid.rsplit(":", 1)[1]))
-        if run is None:
-            raise InfrastructureNotFound(f"no run lives at {infrastructure_pid} any more")
-        self._stopper.stop(run, Stop(StopKind.CANCELED, _CANCELED))
-        async with asyncio.timeout(grace_seconds):
-            await run.ended.wait()
-
-
-@contextlib.asynccontextmanager
-async def _watched_loop(settings: InProcessSettings) -> AsyncIterator[None]:
-    watchdog = LoopWatchdog(settings.loop_block)
-    watchdog.start()
-    try:
-        yield
-    finally:
-        watchdog.stop()
+        await self._requests.kill(infrastructure_pid, grace_seconds=grace_seconds)
 
 
 async def _leave_without(left: list[ActiveRun], exit_code: int) -> None:

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import FrameType
@@ -88,3 +89,14 @@ class LoopWatchdog:
         task = asyncio.tasks._current_tasks.get(self._loop)  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue] - current_task() refuses other threads
         run = run_of_task(task)
         self.report(Blocked(run.name if run else None, seconds, stack))
+
+
+@asynccontextmanager
+async def watched_loop(limit: timedelta) -> AsyncIterator[None]:
+    """The running loop, watched while the block runs."""
+    watchdog = LoopWatchdog(limit)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +17,10 @@ from kontor.domain.market import NO_CANDLES, TIMEFRAMES, Candles, Ticker
 from kontor.domain.order import OrderReport
 from kontor.domain.trade import Trade
 from kontor.errors import ExchangeError, StoreUnavailable
-from kontor.streams.freshness import load_channels
-from kontor.streams.streamer import Streamer, StreamParts
+from kontor.streams.streamer import StreamParts
 from tests.fakes.desk import FakeDesk
 from tests.fakes.exchange import FakeExchange
+from tests.support.streamed import StreamedDesk
 
 STEP = int(TIMEFRAMES["1m"].total_seconds() * 1000)
 
@@ -121,7 +121,7 @@ def rows(*moments: int) -> Candles:
     return np.array([[at, 1, 2, 0.5, at % 1000 + 1, 3] for at in moments], dtype=np.float64) if moments else NO_CANDLES
 
 
-class ToldDesk(FakeDesk):
+class ToldDesk(StreamedDesk, FakeDesk):
     """A fake desk on which one streamer runs, told what a test wants."""
 
     def __init__(self, *channels: str, config: KontorConfig | None = None) -> None:
@@ -133,18 +133,6 @@ class ToldDesk(FakeDesk):
     def parts(self) -> StreamParts:
         return StreamParts(self.account, self.config, self.store, self.exchange, self.streams, self.clock)
 
-    @asynccontextmanager
-    async def streaming(self, kind: type[Streamer]) -> AsyncIterator[Streamer]:
-        """Stream beside the test."""
-        streamer = kind(self.parts)
-        task = asyncio.create_task(streamer.run())
-        try:
-            yield streamer
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
     @contextmanager
     def store_fails(self, part: str, method: str) -> Iterator[None]:
         """One method of a part of the store raises meanwhile."""
@@ -155,11 +143,6 @@ class ToldDesk(FakeDesk):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(getattr(self.store, part), method, fail)
             yield
-
-    async def is_fresh(self, *channels: str) -> bool:
-        """What an updater would be told."""
-        found = await load_channels(self.store.desk, self.account, self.clock.now())
-        return all(name in found and found[name].is_fresh for name in channels)
 
     async def seconds_until_fresh(self, *channels: str) -> float:
         """How long that takes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -23,14 +23,15 @@ from kontor.resilience.connection_budget import ConnectionBudget
 from kontor.resilience.connection_gate import ConnectionGate
 from kontor.store.memory import MemoryStore
 from kontor.streams.freshness import load_channels
-from kontor.streams.streamer import Streamer, StreamParts
+from kontor.streams.streamer import StreamParts
+from tests.support.streamed import StreamedDesk
 
 ACCOUNT = "paper"
 SYMBOLS = ("BTC/USD:USD", "ETH/USD:USD", "BTC/USD", "SOL/USD:USD")
 
 
 @dataclass
-class StreamingDesk:
+class StreamingDesk(StreamedDesk):
     """One account with its venue in reach."""
 
     paper: PaperServer
@@ -45,23 +46,6 @@ class StreamingDesk:
     @property
     def parts(self) -> StreamParts:
         return StreamParts(self.account, self.config, self.store, self.exchange, self.streams, self.clock)
-
-    @asynccontextmanager
-    async def running(self, kind: type[Streamer]) -> AsyncIterator[Streamer]:
-        """Stream beside the test."""
-        streamer = kind(self.parts)
-        task = asyncio.create_task(streamer.run())
-        try:
-            yield streamer
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def is_fresh(self, *channels: str) -> bool:
-        """What an updater would be told."""
-        found = await load_channels(self.store.desk, self.account, self.clock.now())
-        return all(channel in found and found[channel].is_fresh for channel in channels)
 
     async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> float:
         """Wait until something holds; how long that took."""

@@ -1,114 +1,31 @@
-"""A venue that answers as it is told, byte by byte, and an exchange that is sent there."""
+"""Exchanges that are sent to a venue of ours or to the paper exchange, and orders for them."""
 
-import asyncio
-import json
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import ccxt.pro
 import pytest
-from aiohttp import web
 
 from kontor.domain.order import Order, OrderType, Side
 from kontor.exchange.guarded import GuardedExchange
 from kontor.exchange.opening import open_exchange
+from kontor.paper.clock import ManualClock
+from kontor.paper.server import PaperServer
+from kontor.paper.settings import PaperSettings
+from kontor.paper.venue import Venue
 from kontor.ports import ExchangeSettings
 from kontor.resilience.backoff import Backoff
 from kontor.resilience.clock import SystemClock
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from .fake_venue import FakeVenue
+from .on_paper import KEYS
+
+Maker = Callable[..., Order]
 Opener = Callable[..., GuardedExchange]
-
-INSTRUMENTS = [
-    {
-        "instType": "SPOT",
-        "instId": "BTC-USD",
-        "baseCcy": "BTC",
-        "quoteCcy": "USD",
-        "lotSz": "0.00000001",
-        "minSz": "0.00001",
-        "tickSz": "0.1",
-        "state": "live",
-    },
-    {
-        "instType": "SWAP",
-        "instId": "BTC-USD-SWAP",
-        "uly": "BTC-USD",
-        "settleCcy": "USD",
-        "ctVal": "0.01",
-        "lotSz": "1",
-        "minSz": "1",
-        "tickSz": "0.1",
-        "lever": "100",
-        "state": "live",
-    },
-]
-
-
-def fine(*data: Any) -> Handler:
-    """OKX's envelope around some data."""
-    return body(json.dumps({"code": "0", "msg": "", "data": list(data)}))
-
-
-def body(
-    text: str, *, status: int = 200, kind: str = "application/json", headers: Mapping[str, str] | None = None
-) -> Handler:
-    """Any answer at all."""
-
-    async def handler(_request: web.Request) -> web.StreamResponse:
-        return web.Response(text=text, status=status, content_type=kind, headers=headers)
-
-    return handler
-
-
-class FakeVenue:
-    """An HTTP server whose answers a test sets by path; it remembers every request."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Handler] = {}
-        self.requests: list[tuple[str, str, str]] = []
-        self.headers: list[dict[str, str]] = []
-        self.release = asyncio.Event()
-        self.seen: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self.url = ""
-        self._runner: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def stop(self) -> None:
-        self.release.set()
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    def asked(self, path: str) -> int:
-        """How often a path was requested."""
-        return sum(path in requested for _, requested, _ in self.requests)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append((request.method, request.path, await request.text()))
-        self.headers.append(dict(request.headers))
-        for path, event in self.seen.items():
-            if request.path.endswith(path):
-                event.set()
-        handler = next((found for path, found in self.answers.items() if request.path.endswith(path)), None)
-        if handler is not None:
-            return await handler(request)
-        if request.path.endswith("public/instruments"):
-            kind = request.query["instType"]
-            return await fine(*(entry for entry in INSTRUMENTS if entry["instType"] == kind))(request)
-        if request.path.endswith("public/time"):
-            return await fine({"ts": str(int(datetime.now(UTC).timestamp() * 1000))})(request)
-        return await fine()(request)
 
 
 @pytest.fixture
@@ -151,7 +68,7 @@ async def exchange(venue: FakeVenue, open_at: Opener) -> GuardedExchange:
 
 
 @pytest.fixture
-def make_order() -> Callable[..., Order]:
+def make_order() -> Maker:
     """Makes limit orders of a tenth of a bitcoin; name what differs."""
     count = iter(range(1, 1000))
 
@@ -171,3 +88,41 @@ def make_order() -> Callable[..., Order]:
         return Order(**{**usual, **changes})
 
     return maker
+
+
+@pytest.fixture
+def venue_clock() -> ManualClock:
+    """The venue's clock stands still, so that prices do."""
+    return ManualClock(int(time.time() * 1000))
+
+
+@pytest.fixture
+async def paper(venue_clock: ManualClock) -> AsyncIterator[PaperServer]:
+    """A paper exchange in memory, without rate limits."""
+    settings = PaperSettings(port=0, persist=False, rate_limit_factor=0, tick_ms=10, markets=40)
+    async with PaperServer(settings, venue=Venue(settings.venue_config(), clock=venue_clock)) as server:
+        yield server
+
+
+@pytest.fixture
+async def desk(paper: PaperServer, open_at: Opener) -> GuardedExchange:
+    """The desk's way to it."""
+    exchange = open_at(paper.url, **KEYS)
+    await exchange.load_markets()
+    return exchange
+
+
+@pytest.fixture
+async def books(paper: PaperServer) -> AsyncIterator[Any]:
+    """Unmodified ccxt: the venue's books without our adapter between."""
+    config: Any = {
+        "apiKey": "paper-key",
+        "secret": "paper-secret",
+        "password": "paper-passphrase",
+        "urls": {"api": {"rest": paper.url, "ws": paper.ws_url}},
+        "enableRateLimit": False,
+        "timeout_on_exit": 0,
+    }
+    client: Any = ccxt.pro.okx(config)
+    yield client
+    await client.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,33 +20,20 @@ from kontor.execution import dead_mans_switch
 from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH, DeadMansSwitch
 from kontor.execution.lease import HeldLease
 from kontor.paper.clock import ManualClock
-from kontor.paper.server import PaperServer
-from kontor.paper.settings import PaperSettings
-from kontor.paper.venue import Venue
 from kontor.resilience.clock import SystemClock
 from kontor.store.memory import MemoryStore
 
-from .conftest import Opener
+from .on_paper import SWAP
 
-ACCOUNT, SWAP = "paper", "BTC/USD:USD"
+ACCOUNT = "paper"
 SECONDS = 30
 SETTINGS = OrderSettings(dead_mans_switch_seconds=SECONDS)
 
 
 @pytest.fixture
-def venue_clock() -> ManualClock:
-    """Only a test lets time pass at the venue."""
-    return ManualClock(int(time.time() * 1000))
-
-
-@pytest.fixture
-async def exchange(venue_clock: ManualClock, open_at: Opener) -> AsyncIterator[GuardedExchange]:
-    """The desk's way to a paper exchange."""
-    settings = PaperSettings(port=0, persist=False, rate_limit_factor=0, tick_ms=10, markets=8)
-    async with PaperServer(settings, venue=Venue(settings.venue_config(), clock=venue_clock)) as server:
-        made = open_at(server.url, api_key="paper-key", secret="paper-secret", password="paper-passphrase")
-        await made.load_markets()
-        yield made
+def exchange(desk: GuardedExchange) -> GuardedExchange:
+    """The desk's way to the paper exchange, whose time only a test lets pass."""
+    return desk
 
 
 @pytest.fixture

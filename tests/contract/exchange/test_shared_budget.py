@@ -14,7 +14,7 @@ from aiohttp import web
 
 from kontor.store import open_store
 
-from .conftest import FakeVenue, fine
+from .fake_venue import FakeVenue, fine
 from .shared_budget import PER_SECOND
 
 ROOT = Path(__file__).parents[3]

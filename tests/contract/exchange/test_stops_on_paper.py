@@ -33,11 +33,9 @@ from kontor.trading.monitor import RiskReport, monitor_risk
 from kontor.trading.setup import ACCOUNT_SETUP, check_setup, set_leverage
 from kontor.trading.stop_keeper import StopKeeper
 
-from .test_on_paper import SWAP, books, desk, paper, venue_clock
+from .conftest import Maker
+from .on_paper import SWAP
 
-__all__ = ["books", "desk", "paper", "venue_clock"]
-
-Maker = Callable[..., Order]
 S = OrderState
 STRATEGY = {"use": "sma_cross", "symbols": [SWAP], "exits": {"stop_loss_percent": 3}}
 

@@ -16,18 +16,13 @@ from kontor.paper import websocket
 from kontor.paper.auth import LOGIN_PATH, sign
 from kontor.paper.clock import ManualClock
 from kontor.paper.websocket import MAX_BACKLOG
+from tests.contract.paper.resting import SPOT, SWAP, price_far_below
 
-SPOT, SWAP = "BTC/USD", "BTC/USD:USD"
 SOON = 5.0
 
 
 async def within(awaitable: Any) -> Any:
     return await asyncio.wait_for(awaitable, SOON)
-
-
-async def price_far_below(client: Any, symbol: str = SWAP) -> float:
-    last = (await client.fetch_ticker(symbol))["last"]
-    return float(client.price_to_precision(symbol, last * 0.97))
 
 
 async def test_watch_tickers_follows_the_market(client: Any, clock: ManualClock) -> None:

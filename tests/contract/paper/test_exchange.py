@@ -19,14 +19,7 @@ import pytest
 from kontor.paper.__main__ import main
 from kontor.paper.server import CannotStart, PaperServer
 from kontor.paper.settings import PaperSettings
-
-SPOT, SWAP = "BTC/USD", "BTC/USD:USD"
-
-
-async def rest_order(client: Any, client_id: str) -> dict[str, Any]:
-    last = (await client.fetch_ticker(SWAP))["last"]
-    price = float(client.price_to_precision(SWAP, last * 0.97))
-    return await client.create_order(SWAP, "limit", "buy", 1, price, {"clientOrderId": client_id})
+from tests.contract.paper.resting import SPOT, SWAP, limit_far_below
 
 
 async def test_too_many_requests_are_refused_as_okx_refuses_them(open_paper: Any, connect: Any) -> None:
@@ -63,7 +56,7 @@ async def test_sub_accounts_have_their_own_orders_and_money(connect: Any) -> Non
     """What one does the other does not see."""
     main, sub = connect("paper"), connect("paper-sub")
     client_id = uuid.uuid4().hex
-    order = await rest_order(main, client_id)
+    order = await limit_far_below(main, clientOrderId=client_id)
     await main.create_order(SWAP, "market", "buy", 10)
     assert await sub.fetch_open_orders() == []
     assert await sub.fetch_positions() == []
@@ -71,7 +64,7 @@ async def test_sub_accounts_have_their_own_orders_and_money(connect: Any) -> Non
     await sub.load_markets()
     with pytest.raises(ccxt.OrderNotFound):
         await sub.fetch_order(order["id"], SWAP)
-    assert (await rest_order(sub, client_id))["id"] != order["id"]
+    assert (await limit_far_below(sub, clientOrderId=client_id))["id"] != order["id"]
     (mine,), (theirs,) = await main.fetch_accounts(), await sub.fetch_accounts()
     assert mine["id"] != theirs["id"]
     assert theirs["info"]["mainUid"] == mine["id"]
@@ -97,7 +90,7 @@ async def test_a_restart_keeps_orders_positions_and_money(
     first = await open_paper(path=path)
     client = connect(to=first)
     client_id = uuid.uuid4().hex
-    order = await rest_order(client, client_id)
+    order = await limit_far_below(client, clientOrderId=client_id)
     await client.create_order(SWAP, "market", "buy", 10)
     before = await client.fetch_balance()
     trades = await client.fetch_my_trades(SWAP)
@@ -114,8 +107,8 @@ async def test_a_restart_keeps_orders_positions_and_money(
     assert cash[0] == cash[1]
     assert [trade["id"] for trade in await again.fetch_my_trades(SWAP)] == [trade["id"] for trade in trades]
     with pytest.raises(ccxt.InvalidOrder, match="51016"):
-        await rest_order(again, client_id)
-    newer = await rest_order(again, uuid.uuid4().hex)
+        await limit_far_below(again, clientOrderId=client_id)
+    newer = await limit_far_below(again, clientOrderId=uuid.uuid4().hex)
     assert int(newer["id"]) > int(order["id"])
 
 
@@ -155,7 +148,7 @@ async def test_many_orders_at_once_are_all_on_the_books(client: Any, admin: Any)
     """Concurrency loses and doubles nothing."""
     await client.load_markets()
     ids = [uuid.uuid4().hex for _ in range(60)]
-    await asyncio.gather(*(rest_order(client, client_id) for client_id in ids))
+    await asyncio.gather(*(limit_far_below(client, clientOrderId=client_id) for client_id in ids))
     assert {order["clientOrderId"] for order in await client.fetch_open_orders()} == set(ids)
     accepted = (await admin.stats())["accepted_by_client_id"]
     assert accepted == dict.fromkeys(ids, 1)
@@ -202,7 +195,7 @@ async def test_the_program_serves_until_told_to_stop_and_keeps_its_state(tmp_pat
         client = connect(urls={"api": {"rest": line.split()[-1]}})
         if signum is signal.SIGTERM:
             await client.load_markets()
-            await rest_order(client, client_id)
+            await limit_far_below(client, clientOrderId=client_id)
         order = await client.private_get_trade_order({"instId": "BTC-USD-SWAP", "clOrdId": client_id})
         found.append(order["data"][0]["ordId"])
         process.send_signal(signum)

@@ -12,19 +12,14 @@ import aiohttp
 import ccxt
 import pytest
 
-SWAP = "BTC/USD:USD"
+from tests.contract.paper.resting import SWAP, price_far_below
+
 ORDERS = "/api/v5/trade/batch-orders"
 SOON = 5.0
 
 
 class NoIdGiven(Exception):
     """Nothing was raised: ccxt made an order without an id out of an answer it could not read."""
-
-
-async def far_below(client: Any) -> float:
-    """A price three percent below the market."""
-    last = (await client.fetch_ticker(SWAP))["last"]
-    return float(client.price_to_precision(SWAP, last * 0.97))
 
 
 async def place(client: Any, price: float) -> tuple[str, Exception | None]:
@@ -73,7 +68,7 @@ async def test_a_fault_on_create_raises_and_the_order_exists_or_not(
 ) -> None:
     """The same exception with and without an order: that is why it must be looked up."""
     await client.load_markets()
-    price = await far_below(client)
+    price = await price_far_below(client)
     await admin.fault(path=ORDERS, **fault)
     client_id, error = await place(await hasty_copy(client, connect, 1000), price)
     assert isinstance(error, raised)
@@ -86,7 +81,7 @@ async def test_a_fault_on_create_raises_and_the_order_exists_or_not(
 async def test_a_delayed_order_arrives_after_its_sender_gave_up(client: Any, connect: Any, admin: Any) -> None:
     """The late send: given up as timed out, placed half a second later."""
     await client.load_markets()
-    price = await far_below(client)
+    price = await price_far_below(client)
     hasty = await hasty_copy(client, connect, 300)
     await admin.fault(path=ORDERS, kind="delay", seconds=1)
     client_id, error = await place(hasty, price)
@@ -102,7 +97,7 @@ async def test_a_short_delay_is_only_slow(client: Any, admin: Any) -> None:
     """Nothing is lost, it takes longer."""
     await client.load_markets()
     await admin.fault(path=ORDERS, kind="delay", seconds=0.3)
-    price = await far_below(client)
+    price = await price_far_below(client)
     begun = time.monotonic()
     client_id, error = await place(client, price)
     assert error is None
@@ -263,7 +258,7 @@ async def test_the_admin_endpoints_do_not_answer_to_web_pages(admin: Any) -> Non
 async def test_a_price_shock_fills_resting_orders(client: Any, admin: Any) -> None:
     """Tests move the market where they need it."""
     await client.load_markets()
-    client_id, error = await place(client, await far_below(client))
+    client_id, error = await place(client, await price_far_below(client))
     assert error is None
     order = await client.fetch_order("", SWAP, {"clOrdId": client_id})
     await admin.price("BTC-USD-SWAP", str(order["price"] * 0.95))

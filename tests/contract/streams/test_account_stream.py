@@ -90,7 +90,7 @@ async def test_more_reports_at_once_than_are_kept_count_as_a_gap(
 
 async def test_fills_update_orders_within_milliseconds(desk: StreamingDesk) -> None:
     """The point of a stream: REST tracking looks every 30 s."""
-    async with desk.running(AccountStreamer):
+    async with desk.streaming(AccountStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         lags = []
         for number in range(20):
@@ -120,7 +120,7 @@ async def test_open_orders_follow_the_stream(desk: StreamingDesk) -> None:
         snapshot = await desk.store.account.open_orders(ACCOUNT)
         return [report.client_order_id for report in snapshot.value] if snapshot else []
 
-    async with desk.running(AccountStreamer):
+    async with desk.streaming(AccountStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         order = await send(desk, 1, await far_below(desk))
 
@@ -140,7 +140,7 @@ async def test_open_orders_follow_the_stream(desk: StreamingDesk) -> None:
 @pytest.mark.parametrize("kind", [FaultKind.WS_DROP, FaultKind.WS_CLOSE])
 async def test_what_happened_in_a_gap_is_found_after_the_reconnect(desk: StreamingDesk, kind: FaultKind) -> None:
     """The venue never tells what it said to a socket that was gone; no fill may be missed for that."""
-    async with desk.running(AccountStreamer):
+    async with desk.streaming(AccountStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         resting = await send(desk, 1, await far_below(desk))
         await desk.until(is_in(desk, resting, OrderState.ACCEPTED))
@@ -176,7 +176,7 @@ async def test_a_refused_key_ends_the_stream_with_the_venues_words(desk: Streami
 
 async def test_a_fill_told_twice_counts_once(desk: StreamingDesk) -> None:
     """Stream and REST tell the same fills; books must not double."""
-    async with desk.running(AccountStreamer):
+    async with desk.streaming(AccountStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         order = await send(desk, 1)
         await desk.until(is_in(desk, order, OrderState.FILLED))
@@ -191,7 +191,7 @@ async def test_a_fill_told_twice_counts_once(desk: StreamingDesk) -> None:
 
 async def test_a_fill_of_somebody_elses_order_waits_for_the_adopted_order(desk: StreamingDesk) -> None:
     """A person's order has an id of its own at the venue; under that name the fill would belong to none of ours."""
-    async with desk.running(AccountStreamer):
+    async with desk.streaming(AccountStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         by_hand = Order(
             client_order_id="myhand1",

@@ -25,7 +25,7 @@ async def test_timeouts_prevent_infinite_hangs(desk: StreamingDesk, monkeypatch:
     patience = timedelta(seconds=1)
     exchange = open_exchange(settings_of(desk.paper, request_timeout=patience), clock=desk.clock)
     await exchange.load_markets()
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers"))
         desk.befall(FaultKind.HANG, "/*", probability=1.0)
 

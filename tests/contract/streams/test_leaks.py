@@ -21,7 +21,7 @@ def handles() -> int:
 
 async def test_no_resource_leaks_of_websocket_connections_and_file_handles(desk: StreamingDesk) -> None:
     """Testing requirement 2 of the best-practices document: ten losses later there are as many handles as before."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers", "candles", "trades"))
         before, tasks = handles(), len(asyncio.all_tasks())
         for number in range(10):
@@ -46,7 +46,7 @@ async def test_what_is_kept_of_a_market_is_bounded(desk: StreamingDesk, monkeypa
     """A day of 200 busy markets must not fill the memory of the worker they are streamed to."""
     monkeypatch.setattr("kontor.exchange.market_streams.KEPT_TRADES", 5)
     monkeypatch.setattr("kontor.exchange.market_streams.KEPT_CANDLES", 3)
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         client = desk.streams.connection.client
         for cache, most in ((lambda: client.trades, 5), (lambda: _by_symbol(client.ohlcvs), 3)):
 
@@ -69,8 +69,8 @@ async def test_a_stop_leaves_no_socket_and_no_task(desk: StreamingDesk) -> None:
             desk.befall(FaultKind.HTTP_503, "/ws/*", probability=1.0)
         async with (
             streaming_desk(desk.paper, desk.config) as other,
-            other.running(MarketStreamer),
-            other.running(AccountStreamer),
+            other.streaming(MarketStreamer),
+            other.streaming(AccountStreamer),
         ):
             if is_away:
                 await other.until(lambda other=other: _waits(other))
@@ -93,7 +93,7 @@ async def _waits(desk: StreamingDesk) -> bool:
 
 async def test_a_closed_port_costs_none_of_the_connections_a_venue_allows(desk: StreamingDesk) -> None:
     """What is refused before it reaches the venue counts for nothing there: the budget is whole when it is back."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers", "candles"))
         before, left = desk.connections(), desk.gate.budget.left
         async with closed_port(desk.paper):

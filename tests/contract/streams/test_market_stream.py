@@ -24,7 +24,7 @@ async def prices(desk: StreamingDesk) -> dict[str, object]:
 
 async def test_prices_and_candles_are_streamed_and_updaters_need_not_fetch(desk: StreamingDesk) -> None:
     """Within a second or two everything watched is in the store, and moves."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         first = await prices(desk)
         assert set(first) == set(SYMBOLS)
@@ -48,7 +48,7 @@ async def test_prices_and_candles_are_streamed_and_updaters_need_not_fetch(desk:
 
 async def test_the_watchlist_changes_without_a_reconnect(desk: StreamingDesk) -> None:
     """Four hundred seconds of blindness a day would be the price of reconnecting for each change."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         connections = desk.connections()
         await desk.store.market.save_watchlist(ACCOUNT, ("XRP/USD:USD", "BTC/USD"), desk.clock.now())
@@ -70,7 +70,7 @@ async def test_the_watchlist_changes_without_a_reconnect(desk: StreamingDesk) ->
 @pytest.mark.parametrize("kind", [FaultKind.WS_CLOSE, FaultKind.WS_DROP])
 async def test_graceful_degradation_when_websocket_disconnects(desk: StreamingDesk, kind: FaultKind) -> None:
     """Testing requirement 6 of the best-practices document: stale at once, fresh again soon, the gap filled by REST."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         asked = desk.paper.services.stats.requests["GET /api/v5/market/tickers"]
         connections = desk.connections()
@@ -87,7 +87,7 @@ async def test_graceful_degradation_when_websocket_disconnects(desk: StreamingDe
 
 async def test_garbage_is_counted_and_the_gap_it_may_hide_is_filled(desk: StreamingDesk) -> None:
     """Ccxt's reading loop ends at a message it cannot parse; the socket would stay open and mute."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         connections = desk.connections()
         desk.befall(FaultKind.WS_GARBAGE, "/ws/v5/public", times=3)
@@ -101,7 +101,7 @@ async def test_unknown_messages_are_counted_by_their_keys(
     desk: StreamingDesk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A venue that begins to say something new must not be ignored in silence; keys only, contents may be private."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         for connection in list(desk.paper._hub.connections):
             for _ in range(5):
@@ -119,7 +119,7 @@ async def test_a_mute_socket_is_given_up_and_replaced(desk: StreamingDesk, monke
     """Half-open: the connection stands, nothing comes. Nobody but a watchdog will ever notice."""
     monkeypatch.setattr("kontor.streams.streamer.SILENCE_SECONDS", 1.0)
     monkeypatch.setattr("kontor.exchange.stream_channels.LIVELY_SECONDS", 1.0)
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers"))
         connections = desk.connections()
         for connection in list(desk.paper._hub.connections):
@@ -131,7 +131,7 @@ async def test_a_mute_socket_is_given_up_and_replaced(desk: StreamingDesk, monke
 
 async def test_a_stream_that_has_died_is_not_believed_for_long(desk: StreamingDesk) -> None:
     """Kill -9 leaves no goodbye: what it said last must lapse by itself."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers"))
         now = desk.clock.now()
         later = now + BELIEVED + timedelta(seconds=2)
@@ -149,7 +149,7 @@ async def _breaks(desk: StreamingDesk, count: int) -> bool:
 async def test_the_last_trades_are_shared_and_bounded(desk: StreamingDesk) -> None:
     """A person or a strategy sees what was traded last; an hour of a busy market must not fill the store."""
     desk = replace(desk, config=KontorConfig.model_validate({"streams": {"trades_kept": 3, "flush_milliseconds": 20}}))
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
 
         async def is_full() -> bool:
             found = await desk.store.desk.attribute(ACCOUNT, "trades")
@@ -181,7 +181,7 @@ async def test_the_last_trades_are_shared_and_bounded(desk: StreamingDesk) -> No
 async def test_a_trade_brings_the_last_price_where_no_ticker_does(desk: StreamingDesk) -> None:
     """Tickers of some venues come once a second or later; the price of a trade is known at once."""
     desk = replace(desk, config=KontorConfig.model_validate({"streams": {"tickers": False, "candles": False}}))
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
 
         async def has_prices() -> bool:
             return set(await prices(desk)) == set(SYMBOLS)
@@ -194,7 +194,7 @@ async def test_a_trade_brings_the_last_price_where_no_ticker_does(desk: Streamin
 
 async def test_a_subscription_that_is_not_acknowledged_is_not_fresh(desk: StreamingDesk) -> None:
     """The socket stands and other channels talk on it: only the venue's own word says that this one will be heard."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         assert not any(desk.streams.events.unacknowledged.values())
         [url] = [url for url in desk.streams.events.heard_at if url.endswith("/public")]
@@ -210,7 +210,7 @@ async def test_a_market_that_is_listed_while_the_stream_runs_is_streamed_too(des
     """The streaming client loads its markets once; one symbol it does not know made ccxt refuse all the others."""
     new, market = "XRP/USD:USD", desk.paper.venue._engine.state.market
     market.relist(market.instrument("XRP-USD-SWAP"), "expired", None)
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         connections = desk.connections()
         assert new not in desk.streams.connection.markets
@@ -247,7 +247,7 @@ async def test_a_symbol_that_is_no_market_is_left_out_and_disables_nothing(
             and [found[name].left_out for name in ("tickers", "candles")] == [("NEW/USD:USD",)] * 2
         )
 
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(is_well)
         assert await not_streamed(desk.store.desk, ACCOUNT, "tickers", watched, desk.clock.now()) == ["NEW/USD:USD"]
         breaks = desk.streams.breaks
@@ -262,7 +262,7 @@ async def test_a_symbol_that_is_no_market_is_left_out_and_disables_nothing(
 
 async def test_a_watch_that_has_failed_is_seen_although_other_markets_are_busy(desk: StreamingDesk) -> None:
     """News of those that are subscribed must not hide that some are not: they would get no price from anybody."""
-    async with desk.running(MarketStreamer) as streamer:
+    async with desk.streaming(MarketStreamer) as streamer:
         await desk.until(lambda: desk.is_fresh("tickers"))
         client = desk.streams._client
         watch = client.watch_tickers
@@ -282,7 +282,7 @@ async def test_a_venue_that_does_not_confirm_what_is_dropped_keeps_nobody_from_h
     desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twelve seconds without a price, on a channel that counts as fresh, for a market nobody wants any more."""
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         answered = asyncio.Event()
 
@@ -319,7 +319,7 @@ async def test_a_stream_that_begins_while_rest_is_away_waits_for_it(desk: Stream
     """Without markets nothing can be subscribed. That is an outage, no failure of ours that ends the flow."""
     desk.befall(FaultKind.HTTP_502, "/api/*", probability=1.0)
     asked = desk.paper.services.stats.requests
-    async with desk.running(MarketStreamer) as streamer:
+    async with desk.streaming(MarketStreamer) as streamer:
         await desk.until(lambda: _is("tickers" in streamer.troubles))
         before = sum(asked.values())
         await asyncio.sleep(2)

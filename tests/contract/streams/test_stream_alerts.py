@@ -20,7 +20,7 @@ async def test_a_stream_that_is_refused_is_told_degraded_and_recovered(desk: Str
         return any(alert.event == event for alert in told)
 
     desk.gate.on_change = changed
-    async with desk.running(MarketStreamer):
+    async with desk.streaming(MarketStreamer):
         await desk.until(lambda: desk.is_fresh("tickers"), seconds=60)
         before = desk.connections()
         desk.befall(FaultKind.WS_DROP, times=1)

@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 
+from kontor.paper.algos.model import AlgoOrder
 from kontor.paper.clock import ManualClock
 from kontor.paper.model import AccountConfig, OrderAck, VenueConfig
 from kontor.paper.venue import Venue
+from tests.unit.paper.algos import body
 
 START = 1_760_000_000_000
 ACCOUNTS = (
     AccountConfig("paper", "key", "secret", "phrase"),
     AccountConfig("second", "key2", "secret2", "phrase2", parent="paper"),
 )
+Open = Callable[..., Venue]
 Place = Callable[..., OrderAck]
+Stop = Callable[..., AlgoOrder]
 
 
 @pytest.fixture
@@ -66,6 +70,23 @@ def place(venue: Venue) -> Place:
         return venue.place_order(account, body)
 
     return place_
+
+
+@pytest.fixture
+def stop(venue: Venue) -> Stop:
+    """Places an algo order; prices in ticks from the last one when they are ints."""
+
+    def stop_(account: str = "paper", **changes: Any) -> AlgoOrder:
+        given = body(**changes)
+        instrument = venue.instrument(given["instId"])
+        for name in ("slTriggerPx", "tpTriggerPx", "triggerPx", "activePx"):
+            if isinstance(given.get(name), int):
+                given[name] = str(venue.mark_price(instrument.inst_id) + given[name] * instrument.tick_sz)
+        ack = venue.place_algo(account, given)
+        assert ack.s_code == "0", ack
+        return venue.algo(account, ack.algo_id)
+
+    return stop_
 
 
 @pytest.fixture

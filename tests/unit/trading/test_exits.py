@@ -14,13 +14,13 @@ from tests.fakes.desk import BTC
 from tests.fakes.exchange import Fault
 from tests.fakes.trading import TradingDesk
 from tests.fakes.virtual_time import in_virtual_time
+from tests.unit.trading.scripted import CROSSING
 
-USE = "tests.unit.trading.test_runner:Crossing"
 S = OrderState
 
 
 def holder(quantity: int = 2, exits: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"use": USE, "symbols": [BTC], "parameters": {"quantity": quantity}, "exits": exits or {}}
+    return {"use": CROSSING, "symbols": [BTC], "parameters": {"quantity": quantity}, "exits": exits or {}}
 
 
 async def holding(desk: TradingDesk) -> None:

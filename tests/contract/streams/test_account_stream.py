@@ -271,7 +271,7 @@ async def test_an_error_that_is_told_on_a_socket_leaves_no_channel_deaf(
     async def is_stale() -> bool:
         return not await desk.is_fresh(*CHANNELS)
 
-    async with desk.running(AccountStreamer):
+    async with desk.streaming(AccountStreamer):
         await desk.until(lambda: desk.is_fresh(*CHANNELS))
         [socket] = desk.streams._client.clients.values()
         text = json.dumps({"event": "error", "code": code, "msg": "try again later", "connId": "a4d3ae55"})

@@ -222,7 +222,7 @@ def _adapt(client: Any, events: StreamEvents, now: Callable[[], float]) -> None:
 
     def resolve(result: Any, message_hash: Any) -> Any:
         client.kontor_resolved += 1
-        if isinstance(result, dict) and BALANCES <= result.keys():
+        if isinstance(result, dict) and result.keys() >= BALANCES:
             events.balance, events.tells_balances = result, True
         answer = resolving(result, message_hash)
         events.told()

@@ -142,7 +142,7 @@ class StreamChannels:
         return 0 < up == len(sockets) and up >= self._sockets
 
     def drop_silent(self, limit: float) -> int:
-        """Break connections on which nothing was heard for `limit` seconds, or that answer nothing; returns how many."""
+        """Break connections on which nothing was heard for `limit` seconds, and deaf ones; returns how many."""
         now = self._clock.monotonic()
         return break_silent(self._client, limit, self.events, now) + self._deaf.drop(self._client, now)
 

@@ -40,7 +40,7 @@ class DeadMansSwitch:
         self._armed_at: float | None = None
         # Not known before the first answer: an executor before us may have left it armed.
         self._is_armed: bool | None = None
-        # It is set by one at a time, and by nobody any more after the orderly end: what overtakes the disarming is left.
+        # It is set by one at a time, and not at all after the orderly end: nothing overtakes the disarming.
         self._turn, self._is_over = asyncio.Lock(), False
         self._said = ""
 
@@ -96,8 +96,8 @@ class DeadMansSwitch:
             self._is_armed = self._is_armed or None
             try:
                 await self._exchange.cancel_all_after(seconds)
-            except (NotSupported, Rejected):
-                self._is_armed = False
+            except Rejected:
+                self._is_armed = bool(self._is_armed)
                 raise
             self._is_armed, self._armed_at = True, now
             await self._say(f"the venue cancels {self._what()} after {seconds} s without us", armed=True)

@@ -262,7 +262,7 @@ async def test_a_rotated_key_is_streamed_with_from_then_on(desk: StreamingDesk) 
 async def test_an_error_that_is_told_on_a_socket_leaves_no_channel_deaf(
     desk: StreamingDesk, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    """Ccxt takes it for the end of the login and waits for a new one that nobody sends, for as long as the socket lives.
+    """Ccxt takes it for the end of the login, and waits for a new one that nobody sends while the socket lives.
 
     Pings go on, so the socket does not count as silent: fills would come by REST only until somebody looks.
     """

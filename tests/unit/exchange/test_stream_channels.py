@@ -34,11 +34,13 @@ async def never(*_: object, **__: object) -> None:
 async def test_a_reader_that_is_canceled_while_its_watchlist_changes_ends(streams: CcxtStreams) -> None:
     """A cancellation that is swallowed here leaves a reader that nobody ends: the flow hangs at its end."""
     client: Any = streams._client
+    ends = asyncio.Event()
 
     async def slow_to_end(*_: object) -> None:
         try:
             await never()
         finally:
+            ends.set()
             await asyncio.sleep(0.01)
 
     client.watch_tickers = slow_to_end
@@ -49,10 +51,7 @@ async def test_a_reader_that_is_canceled_while_its_watchlist_changes_ends(stream
             await streams.tickers([BTC], seconds=0.01)
 
     reading = asyncio.create_task(read())
-    while streams._channels["tickers"].symbols != (BTC, ETH) or streams._channels["tickers"].pending is None:
-        await asyncio.sleep(0)
-    while streams._channels["tickers"].pending is not None:
-        await asyncio.sleep(0)
+    await ends.wait()
     reading.cancel()
     async with asyncio.timeout(2):
         await asyncio.wait({reading})
@@ -100,7 +99,7 @@ async def test_what_was_told_before_a_watch_failed_is_not_lost_with_it(streams: 
 class Socket:
     """A socket of ccxt's as far as the channels look at it: up, and logged in."""
 
-    isConnected = True
+    isConnected = True  # noqa: N815 - ccxt's name
     error = None
 
     def __init__(self, url: str) -> None:

@@ -16,6 +16,7 @@ from deployments.instance import running_record
 from deployments.prefect_api import PrefectApi
 from deployments.project import Project
 from deployments.stores import known_store_url, opened, store_url
+from kontor.capital import RECENT, capital_of
 from kontor.desk import is_gate_open, stakes_of
 from kontor.domain.account import Balance, Position
 from kontor.domain.health import UpdaterHealth, judge
@@ -31,8 +32,6 @@ from kontor.streams.freshness import ChannelState, load_channels
 from kontor.streams.messages import StreamMessages
 from kontor.trading.books import UNITS
 
-# An equity older than this is not the account's any more.
-RECENT = timedelta(minutes=10)
 # A person waits for the answer.
 QUICK = timedelta(seconds=10)
 # The store's address, updater to interval, and remarks on where they come from.
@@ -63,9 +62,11 @@ class DeskStatus:
     remarks: tuple[str, ...] = ()
     # Units and risk capital, exact, as the last run of the strategies left them.
     units: Mapping[str, str] | None = None
-    # What the account is worth, coins at their price, as monitor-risk saw it lately; and what it began with.
+    # What the account is worth, coins at their price, as it was seen lately; what it began with, and what was
+    # transferred since.
     equity: Decimal | None = None
     initial_capital: Decimal | None = None
+    transferred: Decimal | None = None
     # Where the desk's page is; empty where there is none.
     page_url: str = ""
     # Whether the account's gate is open; and while it is not, why: {"problem", "remedy", "retry_at", "attempts"}.
@@ -98,6 +99,7 @@ class DeskStatus:
             "initialized": self.initialized,
             "initialization": self.initialization,
             "mode": self.mode,
+            "transferred": _number(self.transferred),
         }
 
 
@@ -136,6 +138,8 @@ async def status_of(
     positions = await store.account.positions(account)
     units = await store.desk.attribute(account, UNITS)
     halt = await halted(store.desk, account)
+    capital = await capital_of(store, account, now)
+    beginning = capital.beginning if capital is not None else None
     return DeskStatus(
         prefect_url=ports.prefect_url,
         account=account,
@@ -152,18 +156,14 @@ async def status_of(
         oldest_unknown=await _oldest_unknown(store, account, now),
         remarks=remarks,
         units=units.value if units else None,
-        equity=await _equity(store, account, now),
-        initial_capital=await store.account.initial_capital(account),
+        equity=capital.equity if capital is not None and now - capital.at <= RECENT else None,
+        initial_capital=beginning.equity if beginning is not None else None,
+        transferred=beginning.moved if beginning is not None else None,
         page_url=ports.web_url,
         initialized=await is_gate_open(store.desk, account),
         initialization=await _noted(store, account, INITIALIZATION) or None,
         mode=await stakes_of(store.desk, account),
     )
-
-
-async def _equity(store: Store, account: str, now: datetime) -> Decimal | None:
-    newest = await store.account.equity_history(account, since=now - RECENT, points=1)
-    return newest[-1].value if newest else None
 
 
 async def _oldest_unknown(store: Store, account: str, now: datetime) -> timedelta | None:

@@ -13,7 +13,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectNotFound
 
+from kontor.capital import beginning_of
 from kontor.desk import Desk
+from kontor.domain.capital import Capital
 from kontor.domain.order import OPEN
 from kontor.errors import KontorError
 from kontor.execution.view import load_markets
@@ -149,7 +151,8 @@ async def _show_equity(desk: Desk) -> None:
     history = await store.equity_history(desk.account, since=now - EQUITY_SPAN, points=EQUITY_POINTS)
     if not history:
         return
-    initial = await store.initial_capital(desk.account)
+    beginning = await beginning_of(desk.store, desk.account)
+    initial = None if beginning is None else beginning.equity
     currency = desk.config.capital_currency
     try:
         picture = await drawn_apart(history, currency, initial, seconds=DRAW_SECONDS)
@@ -160,8 +163,8 @@ async def _show_equity(desk: Desk) -> None:
     address = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     last = history[-1]
     words = f"**{last.value:,.2f} {currency}** at {_clock(last.at)} UTC"
-    if initial:
-        words += f", {last.value - initial:+,.2f} since the start ({(last.value / initial - 1) * 100:+.2f} %)"
+    gain = Capital(currency, last.value, last.at, beginning=beginning).gain
+    words += f", {gain.words(currency)} since the start" if gain is not None else ""
     markdown = f"{words}\n\n![Equity of the last days]({address})"
     await acreate_markdown_artifact(
         key=artifact_key(EQUITY, desk.account), markdown=markdown, description=f"Equity of {desk.account}"

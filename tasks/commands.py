@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from blocks.loading import load_block
 from blocks.notifiers import TelegramBot
+from kontor.capital import capital_of
 from kontor.config.alerts import TelegramCommands
 from kontor.desk import Desk
 from kontor.domain.ledger import Pair
@@ -175,8 +176,10 @@ async def _balance(desk: Desk, asked: Asked, actor: str) -> str:
     balance = await desk.store.account.balance(desk.account)
     if balance is None:
         return "the balance is not known yet"
+    capital = await capital_of(desk.store, desk.account, desk.clock.now())
+    worth = f"worth {capital.equity:,.2f} {capital.currency}, coins at their price\n" if capital is not None else ""
     figures = f"total {balance.total:,.2f}, free {balance.free:,.2f}, used {balance.used:,.2f} {balance.currency}"
-    return f"{figures}\nas of {balance.at:%H:%M:%S} UTC"
+    return f"{worth}{figures}\nas of {balance.at:%H:%M:%S} UTC"
 
 
 async def _positions(desk: Desk, asked: Asked, actor: str) -> str:
@@ -205,13 +208,14 @@ async def _orders(desk: Desk, asked: Asked, actor: str) -> str:
 
 async def _profit(desk: Desk, asked: Asked, actor: str) -> str:
     del asked, actor
-    balance = await desk.store.account.balance(desk.account)
-    initial = await desk.store.account.initial_capital(desk.account)
-    if balance is None or not initial:
+    zone = ZoneInfo(desk.config.risk.trading_day_zone)
+    capital = await capital_of(desk.store, desk.account, desk.clock.now(), zone)
+    if capital is None or capital.gain is None:
         return "the balance is not known yet"
-    change = balance.total - initial
-    lines = [f"since the start {change:+,.2f} {balance.currency} ({change / initial * 100:+.2f} %)"]
+    lines = [f"since the start {capital.gain.words(capital.currency)}"]
     lines += await _profit_today(desk)
+    if capital.day_gain is not None:
+        lines.append(f"today with what is open {capital.day_gain.words(capital.currency)}")
     positions = await desk.store.account.positions(desk.account)
     if positions is not None:
         unrealized = sum((each.unrealized_pnl or Decimal(0) for each in positions.value), Decimal(0))

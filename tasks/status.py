@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from prefect import task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from kontor.capital import capital_of
 from kontor.desk import Desk
 from kontor.domain.account import Balance
+from kontor.domain.capital import Capital
 from kontor.domain.health import UpdaterHealth, judge
 from kontor.errors import AuthenticationFailed
 from kontor.execution.halt import halted
@@ -58,40 +61,42 @@ async def _down_by_the_key(desk: Desk, verdicts: Sequence[UpdaterHealth]) -> set
 
 @task(cache_policy=NO_CACHE)
 async def send_capital_message(desk: Desk, every: timedelta = timedelta(0)) -> dict[str, Decimal]:
-    """One message with total, free, used and initial capital, at most once in `every`; returns the figures.
+    """One message with what the account is worth, free, used and what it began with, at most once in `every`.
 
-    The figures are empty before the first balance.
+    Returns the figures, which are empty before the first balance.
     """
-    balance = await desk.store.account.balance(desk.account)
-    if balance is None:
-        return {}
-    figures = {"total": balance.total, "free": balance.free, "used": balance.used}
-    initial = await desk.store.account.initial_capital(desk.account)
-    if initial:
-        figures["initial"] = initial
     now = desk.clock.now()
+    balance = await desk.store.account.balance(desk.account)
+    capital = await capital_of(desk.store, desk.account, now, ZoneInfo(desk.config.risk.trading_day_zone))
+    if balance is None or capital is None:
+        return {}
+    figures = {"total": capital.equity, "free": balance.free, "used": balance.used}
+    if capital.beginning is not None:
+        figures |= {"initial": capital.beginning.equity, "transferred": capital.beginning.moved}
     last = await desk.store.desk.attribute(desk.account, CAPITAL_TOLD)
     # Runs start a little early or late: the hourly message must not slip to every second hour's run.
     if last is None or now - last.at >= every - TOLERANCE:
         await desk.store.desk.set_attribute(desk.account, CAPITAL_TOLD, True, now)
-        desk.notifier.notify(await _capital_message(desk, balance, initial))
+        desk.notifier.notify(await _capital_message(desk, balance, capital))
     return figures
 
 
-async def _capital_message(desk: Desk, balance: Balance, initial: Decimal | None) -> Alert:
+async def _capital_message(desk: Desk, balance: Balance, capital: Capital) -> Alert:
     def money(figure: Decimal) -> str:
         return f"{figure:,.2f} {balance.currency}"
 
-    fields = [("Total", money(balance.total)), ("Free", money(balance.free)), ("Used", money(balance.used))]
-    if initial:
-        change = balance.total - initial
-        fields.append(("Since the start", f"{change:+,.2f} {balance.currency} ({change / initial * 100:+.2f} %)"))
+    fields = [("Total", money(capital.equity)), ("Free", money(balance.free)), ("Used", money(balance.used))]
+    for name, change in (("Today", capital.day_gain), ("Since the start", capital.gain)):
+        if change is not None:
+            fields.append((name, change.words(balance.currency)))
     positions = await desk.store.account.positions(desk.account)
     if positions is not None:
         unrealized = sum((each.unrealized_pnl or Decimal(0) for each in positions.value), Decimal(0))
         fields.append(("Positions", f"{len(positions.value)}, {unrealized:+,.2f} unrealized"))
     fields += await _unit_fields(desk, balance.currency)
-    text = f"as of {balance.at:%Y-%m-%d %H:%M:%S} UTC"
+    text = f"as of {capital.at:%Y-%m-%d %H:%M:%S} UTC"
+    if capital.unpriced:
+        text += f"; without a price, and not counted: {', '.join(sorted(capital.unpriced))}"
     return news.report("capital", "Capital", desk.account, desk.clock.now(), fields, text)
 
 

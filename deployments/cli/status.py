@@ -222,12 +222,15 @@ def _balance(balance: Balance | None) -> str:
 
 
 def _equity(found: DeskStatus) -> str:
-    """What the account is worth, and how that differs from what it began with."""
+    """What the account is worth, and how that differs from what was put in."""
+    from kontor.domain.capital import Change
+
     assert found.equity is not None  # noqa: S101 - asked for only then
     if not found.initial_capital:
         return f"{found.equity:,.2f}"
-    gain = found.equity - found.initial_capital
-    return f"{found.equity:,.2f}, {gain:+,.2f} ({gain / found.initial_capital * 100:+.2f} %) since the start"
+    put_in = found.initial_capital + (found.transferred or Decimal(0))
+    gain = Change(found.equity - put_in, put_in).words(found.balance.currency if found.balance else "")
+    return f"{found.equity:,.2f}, {gain} since the start"
 
 
 def _units(units: Mapping[str, str]) -> str:

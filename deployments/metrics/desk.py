@@ -112,9 +112,11 @@ def _money(status: DeskStatus) -> Iterator[Metric]:
         kinds = {"total": balance.total, "free": balance.free, "used": balance.used}
         samples = [([who, balance.currency, kind], float(figure)) for kind, figure in kinds.items()]
         yield gauge("kontor_balance", "The account's capital.", ["account", "currency", "kind"], samples)
-    capital = [([who], None if figure is None else float(figure)) for figure in (status.equity, status.initial_capital)]
+    figures = (status.equity, status.initial_capital, status.transferred)
+    capital = [([who], None if figure is None else float(figure)) for figure in figures]
     yield gauge("kontor_equity", "What the account is worth, coins at their price.", ["account"], capital[:1])
-    yield gauge("kontor_initial_capital", "What it began with.", ["account"], capital[1:])
+    yield gauge("kontor_initial_capital", "What it began with.", ["account"], capital[1:2])
+    yield gauge("kontor_transferred", "What came (positive) or left since, by transfers.", ["account"], capital[2:])
     held = [([who, each.symbol, each.side.value], float(each.quantity)) for each in status.positions]
     yield gauge("kontor_position_quantity", "In base currency.", ["account", "symbol", "side"], held)
     gained = [

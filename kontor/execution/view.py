@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from kontor.capital import load_marks
 from kontor.config import KontorConfig
 from kontor.domain.account import Balance, Position
 from kontor.domain.exposure import exposure_key, spent
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 
 # Exits must not wait for prices: those that do not come soon are left as old as they are.
 TICKER_SECONDS = 3.0
-# What losses are counted from, as monitor-risk keeps it.
-RISK_MARKS = "risk_marks"
 # How the account is set up at the venue and must not be; a list of sentences.
 SETUP = "account_setup"
 # Why the venue takes no orders now: maintenance, with what it says about it.
@@ -162,10 +161,7 @@ def _count_fills(
 
 async def known_marks(parts: Parts) -> Snapshot[RiskMarks | None] | None:
     """What losses are counted from, as monitor-risk left it; a value of None: a person resumed, they begin anew."""
-    stored = await parts.store.desk.attribute(parts.account, RISK_MARKS)
-    if stored is None:
-        return None
-    return Snapshot(RiskMarks.from_json(stored.value) if stored.value else None, stored.at)
+    return await load_marks(parts.store, parts.account)
 
 
 def _known_prices(known: Snapshot[RiskMarks | None] | None) -> dict[str, Decimal]:

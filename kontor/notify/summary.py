@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from kontor.capital import capital_of
 from kontor.config.alerts import DailySummary
 from kontor.notify import news
 from kontor.notify.told import Told
@@ -26,7 +27,7 @@ def is_due(settings: DailySummary, last: str, now: datetime) -> str | None:
 async def summary_of(store: Store, account: str, now: datetime, told: Told, *, mode: str) -> Alert:
     """The summary of the 24 hours before `now`."""
     since = now - _DAY
-    fields = await _capital(store, account, since)
+    fields = await _capital(store, account, now)
     orders = await store.orders.find(account, since=since, limit=_MANY)
     states = Counter(str(order.state).lower().replace("_", " ") for order in orders)
     fields.append(("Orders", ", ".join(f"{count} {state}" for state, count in states.most_common()) or "none"))
@@ -47,14 +48,12 @@ async def summary_of(store: Store, account: str, now: datetime, told: Told, *, m
     return news.report("daily_summary", f"Daily summary {now:%Y-%m-%d}", account, now, fields)
 
 
-async def _capital(store: Store, account: str, since: datetime) -> list[tuple[str, str]]:
-    balance = await store.account.balance(account)
-    if balance is None:
+async def _capital(store: Store, account: str, now: datetime) -> list[tuple[str, str]]:
+    capital = await capital_of(store, account, now)
+    if capital is None:
         return [("Capital", "not known yet")]
-    fields = [("Capital", f"{balance.total:,.2f} {balance.currency}")]
-    history = await store.account.balance_history(account, since=since)
-    if history and history[0].value:
-        change = balance.total - history[0].value
-        percent = change / history[0].value * 100
-        fields.append(("Change", f"{change:+,.2f} {balance.currency} ({percent:+.2f} %)"))
+    fields = [("Capital", f"{capital.equity:,.2f} {capital.currency}")]
+    history = await store.account.equity_history(account, since=now - _DAY, points=1000)
+    if history:
+        fields.append(("Change", capital.since(history[0].value, history[0].at).words(capital.currency)))
     return fields

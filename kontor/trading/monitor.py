@@ -1,11 +1,13 @@
 """Watching the portfolio's limits: what breaks one halts trading, until a person resumes it."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from kontor.capital import RISK_MARKS, note_moves
 from kontor.config import KontorConfig
 from kontor.domain.intent import RiskView
 from kontor.domain.order import OrderState
@@ -13,7 +15,6 @@ from kontor.domain.portfolio import Breach, PortfolioLimits, breaches, marked
 from kontor.execution.cancel import cancel_entries
 from kontor.execution.halt import Halt, halt, halted
 from kontor.execution.parts import Parts
-from kontor.execution.view import RISK_MARKS
 from kontor.ports import DeskState
 from kontor.trading.valuing import Valuation, value_account
 
@@ -60,9 +61,11 @@ async def monitor_risk(parts: Parts) -> RiskReport:
     report = look.report
     report.breaches += await _order_rate(parts)
     report.canceled = canceled
-    await parts.store.account.save_equity(parts.account, report.equity, parts.clock.now())
+    now = parts.clock.now()
+    await parts.store.account.save_equity(parts.account, report.equity, now)
     if report.unjudged is None:
-        await parts.store.desk.set_attribute(parts.account, MARKS, look.marks, parts.clock.now())
+        await parts.store.desk.set_attribute(parts.account, MARKS, look.marks, now)
+        await note_moves(parts.store, parts.account, report.equity, look.moved, now)
     await _halt_on_breach(parts, report)
     return report
 
@@ -118,6 +121,7 @@ async def _halt_on_breach(parts: Parts, report: RiskReport) -> None:
 class _Look:
     report: RiskReport
     marks: dict[str, object]
+    moved: Mapping[str, Decimal]
 
     @property
     def breaches(self) -> list[Breach]:
@@ -147,7 +151,7 @@ async def _look(parts: Parts) -> _Look:
             ",".join(report.unpriced),
             ",".join(sorted(worth.old)),
         )
-    return _Look(report, worth.marks(marks).to_json())
+    return _Look(report, worth.marks(marks).to_json(), worth.moved)
 
 
 def _unjudged(limits: PortfolioLimits, worth: Valuation) -> str | None:

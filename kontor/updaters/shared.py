@@ -29,6 +29,7 @@ RESERVED = frozenset(
         "attributed_told",
         "breakers",
         "breakers_reset",
+        "capital_beginning",
         "capital_told",
         "clock_drift",
         "dead_mans_switch",

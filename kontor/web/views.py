@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from kontor.capital import beginning_of
 from kontor.domain.fill import Fill
 from kontor.domain.order import OPEN, Order
 from kontor.domain.snapshot import Snapshot
@@ -73,7 +74,8 @@ async def markers(store: Store, account: str, symbol: str, since: datetime) -> J
 async def equity(store: Store, account: str, since: datetime | None) -> Json:
     """The curve since a moment, or from the beginning, with the capital that the account began with."""
     history = await store.account.equity_history(account, since=since, points=EQUITY_POINTS)
-    return {"points": points(history), "initial": _number(await store.account.initial_capital(account))}
+    beginning = await beginning_of(store, account)
+    return {"points": points(history), "initial": None if beginning is None else float(beginning.equity)}
 
 
 async def symbols(store: Store, account: str) -> list[str]:

@@ -43,12 +43,14 @@ export function showFigures(status) {
   const balance = status.balance, held = status.positions, counts = status.orders;
   const unrealized = held.reduce((sum, each) => sum + (each.unrealized_pnl || 0), 0);
   const { equity, initial_capital: initial } = status;
-  const gain = equity !== null && initial ? equity - initial : null;
+  // Money that came or left is no gain and no loss.
+  const putIn = (initial || 0) + (status.transferred || 0);
+  const gain = equity !== null && initial ? equity - putIn : null;
   const live = (counts.ACCEPTED || 0) + (counts.PARTIALLY_FILLED || 0);
   const down = Object.values(status.updaters).filter((each) => !each.ok).length;
   const figures = [
     ["equity", equity === null ? "-" : money(equity), "", balance ? balance.currency : ""],
-    ["since the start", gain === null ? "-" : signed(gain), tone(gain), gain === null ? "" : `${signed((gain / initial) * 100)} %`],
+    ["since the start", gain === null ? "-" : signed(gain), tone(gain), gain === null || putIn <= 0 ? "" : `${signed((gain / putIn) * 100)} %`],
     ["free", balance ? money(balance.free) : "-", "", balance ? `${money(balance.used)} used` : ""],
     ["unrealized", signed(unrealized), tone(unrealized), `${held.length} positions`],
     ["queue", String(counts.INITIALIZED || 0), counts.INITIALIZED ? "warn" : "", `${counts.SUBMITTED || 0} sent, ${live} live`],

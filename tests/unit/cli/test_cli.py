@@ -209,7 +209,7 @@ def test_the_json_status_has_the_keys_that_others_rely_on() -> None:
     assert list(data)[:6] == ["prefect_url", "account", "updaters", "orders", "positions", "balance"]
     added = ["breakers", "streams", "halted", "clock_drift", "dead_mans_switch", "units", "oldest_unknown_seconds"]
     added += ["equity", "initial_capital", "remarks", "page_url", "stream_messages", "initialized", "initialization"]
-    assert list(data)[6:] == [*added, "mode"]
+    assert list(data)[6:] == [*added, "mode", "transferred"]
     assert data["updaters"] == {
         "update-tickers": {
             "last_success_at": "2026-01-01T12:00:00+00:00",

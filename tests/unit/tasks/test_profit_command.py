@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
+from kontor.capital import RISK_MARKS, note_moves
 from kontor.config import KontorConfig
 from kontor.desk import Desk
 from kontor.domain.account import Balance
 from kontor.domain.fill import Fill
 from kontor.domain.ledger import entry_of_fill
 from kontor.domain.order import Side
+from kontor.domain.portfolio import marked
 from kontor.execution.drift import OPENING
 from kontor.notify.commands import Command
 from kontor.notify.confirmations import Asked
@@ -60,3 +62,18 @@ async def test_what_a_person_closes_of_a_strategys_position_is_profit_as_in_the_
     await account.book("paper", [entry_of_fill(bought, "one", None), entry_of_fill(closed, None, None)])
     said = (await _profit(desk, Asked(Command("profit"), "k", 0.0), "me")).splitlines()
     assert said[1] == f"today, {now:%Y-%m-%d} UTC: +30.00 USD after fees"
+
+
+async def test_coins_and_deposits_are_neither_gain_nor_loss_and_the_day_is_what_its_limit_counts() -> None:
+    """The total of one currency fell by what was bought and rose by what was paid in."""
+    desk = Desk("paper", KontorConfig(), cast("Any", None), MemoryStore(), VirtualClock(), cast("Any", None))
+    now, store = desk.clock.now(), desk.store
+    await store.account.save_balance("paper", Balance("USD", Decimal(1000), Decimal(1000), Decimal(0), now))
+    await note_moves(store, "paper", Decimal(1000), {}, now)
+    await note_moves(store, "paper", Decimal(1500), {"transfer 1": Decimal(500)}, now)
+    await store.account.save_balance("paper", Balance("USD", Decimal(300), Decimal(300), Decimal(0), now))
+    await store.account.save_equity("paper", Decimal(1485), now)
+    marks = marked(None, Decimal(1600), now, UTC, {})
+    await store.desk.set_attribute("paper", RISK_MARKS, marks.to_json(), now)
+    said = (await _profit(desk, Asked(Command("profit"), "k", 0.0), "me")).splitlines()
+    assert said == ["since the start -15.00 USD (-1.00 %)", "today with what is open -115.00 USD (-7.19 %)"]

@@ -254,10 +254,11 @@ class StreamChannels:
         done, _ = await asyncio.wait({pending}, timeout=seconds)
         if not done:
             return None
-        task, channel.pending = channel.pending, None
-        if task.cancelled():
+        if channel.pending is pending:
+            channel.pending = None
+        if pending.cancelled():
             raise StreamBroken(f"{self.connection.settings.exchange_id} {name}: the connection was closed")
-        return task.result()
+        return pending.result()
 
     def _begun(self, name: str, watch: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
         """The channel's watch, begun if none is under way."""

@@ -10,7 +10,8 @@ from kontor.domain.order import OrderReport
 from kontor.exchange.accounts import is_flat, parse_balance, parse_position
 from kontor.exchange.fills import parse_fill
 from kontor.exchange.order_reports import parse_order
-from kontor.exchange.stream_channels import Entry, StreamChannels
+from kontor.exchange.stream_channels import StreamChannels
+from kontor.exchange.stream_entries import Entry
 
 # ccxt keeps a thousand orders and a thousand trades, 10 KB each with what the venue has said, and we look at all of
 # them whenever one changes.
@@ -23,12 +24,12 @@ class AccountStreams(StreamChannels):
     async def orders(self, *, seconds: float) -> Sequence[OrderReport]:
         """What the venue says of orders, each as it stands now."""
         raw = await self._account("orders", "orders", self._client.watch_orders, seconds)
-        return self._parse_all("order", raw, parse_order)
+        return self._entries.parse_all("order", raw, parse_order)
 
     async def fills(self, *, seconds: float) -> Sequence[Fill]:
         """New trades of ours."""
         raw = await self._account("fills", "myTrades", self._client.watch_my_trades, seconds)
-        return self._parse_all("fill", raw, parse_fill)
+        return self._entries.parse_all("fill", raw, parse_fill)
 
     async def positions(self, *, seconds: float) -> Mapping[str, tuple[Position, ...]]:
         """The open positions of each symbol whose positions have changed; none when it is flat now."""
@@ -36,7 +37,7 @@ class AccountStreams(StreamChannels):
         changed = {str(entry.get("symbol")) for entry in raw}
         entries = _entries(self._client.positions)
         held = [entry for entry in entries if entry.get("symbol") in changed and not is_flat(entry)]
-        parsed = self._parse_all("position", held, parse_position)
+        parsed = self._entries.parse_all("position", held, parse_position)
         return {
             symbol: tuple(position for position in parsed if position.symbol == symbol)
             for symbol in changed

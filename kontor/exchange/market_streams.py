@@ -78,7 +78,7 @@ class MarketStreams(StreamChannels):
                 if last is not None and channel.seen.get(symbol) is not last:
                     new = _since(cache, channel.seen.get(symbol))
                     channel.seen[symbol] = last
-                    found[symbol] = self._parse_all("trade", new, parse_trade, is_missed=False)
+                    found[symbol] = self._entries.parse_all("trade", new, parse_trade, is_missed=False)
             return found
 
         return await self._read(

@@ -9,13 +9,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeVar
 
 import aiohttp
 import ccxt
 
-from kontor.domain.market import Market
 from kontor.errors import AuthenticationFailed, ExchangeError, NotSupported, Rejected, StreamBroken
 from kontor.exchange.aside import Aside
 from kontor.exchange.connection import Connection
@@ -29,6 +27,7 @@ from kontor.exchange.stream_client import (
     close_streams,
     forget_login,
 )
+from kontor.exchange.stream_entries import StreamEntries
 from kontor.exchange.stream_methods import METHODS, UNWATCH, streamed
 from kontor.ports import Clock, ExchangeSettings
 from kontor.resilience.connection_gate import ConnectionGate
@@ -37,7 +36,6 @@ from kontor.resilience.rate_budget import RateBudget
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Entry = Mapping[str, Any]
 
 # What trying again does not change.
 FINAL = (AuthenticationFailed, Rejected)
@@ -79,9 +77,9 @@ class StreamChannels:
         self.events = self._client.kontor_events = StreamEvents(gate, secrets)
         self._client.kontor_now = clock.monotonic
         self._deaf = DeafSockets(self.events)
+        self._entries = StreamEntries(self.connection, self.events, clock)
         self._client.newUpdates = True
         self._channels = {name: _Channel() for name in METHODS}
-        self._not_markets: set[str] = set()
         self._aside = Aside(settings.exchange_id)
         # Wanted symbols that were no market when they were looked for, and whether that is being done.
         self._unknown, self._is_looking = frozenset[str](), False
@@ -282,30 +280,6 @@ class StreamChannels:
         found = self.connection.explain(error, Asked.READ, f"stream of {name}")
         is_final = isinstance(found, FINAL) and not isinstance(error, ccxt.NetworkError)
         return found if is_final else StreamBroken(str(found))
-
-    def _parse_all(
-        self, what: str, raw: Sequence[Entry], parse: Callable[[Entry, Market, datetime], T], *, is_missed: bool = True
-    ) -> list[T]:
-        """The entries in our words; one that cannot be read is told with its keys.
-
-        It counts as a gap where it `is_missed`: where REST is asked for what was not heard.
-        """
-        markets, now, found = self.connection.markets, self._clock.now(), list[T]()
-        for entry in raw:
-            market = markets.get(str(entry.get("symbol")))
-            if market is None:
-                if what not in self._not_markets:
-                    self._not_markets.add(what)
-                    logger.warning("left_out what=%s symbol=%s reason=not a market here", what, entry.get("symbol"))
-                continue
-            try:
-                found.append(parse(entry, market, now))
-            except (KeyError, ValueError, TypeError, ExchangeError) as error:
-                # Of an order or a fill also which; elsewhere there is no such key.
-                name = entry.get("clientOrderId")
-                about = f" client_order_id={name}" if name else ""
-                self.events.entry_not_readable(f"{what} with keys {sorted(entry)}{about}", error, is_missed=is_missed)
-        return found
 
 
 def _has_failed(task: asyncio.Task[Any] | None) -> bool:

@@ -74,7 +74,7 @@ def show(account: str, found: Sequence[ProfitAndLoss], by: str, first: str, last
     lines = [line for line in found if first <= line.day <= last]
     console = Console(width=None if sys.stdout.isatty() else UNCUT)
     if not lines:
-        console.print(f"the ledger of {account} has nothing there; reconcile-orders books what was traded since it ran last")
+        console.print(f"the ledger of {account} has nothing there; reconcile-orders books every few minutes")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in (by if by != "all" else "day, strategy, symbol", "trades", "realized", "fees", "funding", "net"):

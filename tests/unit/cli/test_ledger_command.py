@@ -157,7 +157,8 @@ def test_by_strategy_what_people_trade_is_a_line_of_its_own(capsys: pytest.Captu
 
 def test_an_empty_time_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ledger", "--from", "2027-01-01"]) == 0
-    assert capsys.readouterr().out == "the ledger of paper has nothing there; reconcile-orders books what was traded since it ran last\n"
+    said = capsys.readouterr().out
+    assert said == "the ledger of paper has nothing there; reconcile-orders books every few minutes\n"
 
 
 @pytest.mark.parametrize(("option", "text"), [("--from", "yesterday"), ("--to", "2026-02-30"), ("--from", "01.02.26")])

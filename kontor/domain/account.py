@@ -27,8 +27,8 @@ class CurrencyBalance:
 class Balance:
     """The account in its capital currency (`USD` on the paper exchange), and every currency beside it.
 
-    `total` is that currency's equity as the venue tells it, on OKX with the profit that is open; coins are not in it. What
-    the account is worth is `kontor.domain.capital.Capital`.
+    `total` is that currency's equity as the venue tells it, on OKX with the profit that is open; coins are not in it.
+    What the account is worth is `kontor.domain.capital.Capital`.
     """
 
     currency: str

@@ -25,7 +25,11 @@ class CurrencyBalance:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The account in its capital currency (`USD` on the paper exchange), and every currency beside it."""
+    """The account in its capital currency (`USD` on the paper exchange), and every currency beside it.
+
+    `total` is that currency's equity as the venue tells it, on OKX with the profit that is open; coins are not in it.
+    What the account is worth is `kontor.domain.capital.Capital`.
+    """
 
     currency: str
     total: Decimal

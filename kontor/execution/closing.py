@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -79,6 +79,14 @@ async def close_position(parts: Parts, symbol: str, *, client_order_id: str, act
     left = f"; {residue:f} {market.base} is below the venue's step and stays" if residue else ""
     left += _locked(market, held, closable) if quantity <= closable else ""
     return CloseResult(symbol, order, residue, f"{side} {quantity} of {symbol} to close it{left}{said}", canceled)
+
+
+def in_the_way(orders: Iterable[Order], symbol: str, side: Side, *, held: Decimal, wanted: Decimal) -> list[Order]:
+    """Orders by hand that rest on the closing side of what is held, when all on that side leave less than is wanted."""
+    closing = [order for order in orders if (order.symbol, order.side) == (symbol, side) and not order.is_stop]
+    if abs(held) - sum((order.remaining_quantity for order in closing), _NOTHING) >= wanted:
+        return []
+    return [order for order in closing if _rests(order) and order.strategy is None]
 
 
 async def _clear(parts: Parts, market: Market, actor: str) -> tuple[_Held, tuple[str, ...], Decimal]:

@@ -54,6 +54,10 @@ class Books:
         if market.kind is MarketKind.SPOT:
             currency = self.balance.currencies.get(market.base)
             return currency.free if currency else _NOTHING
+        return self.total(market)
+
+    def total(self, market: Market) -> Decimal:
+        """What the venue holds, signed, also what orders have locked."""
         return self.view.holdings.get(exposure_key(market), _NOTHING)
 
     def fresh_ticker(self, symbol: str, max_age: timedelta) -> Ticker | str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,11 +12,13 @@ from typing import Any
 from kontor.domain.exits import ExitRules, better, exit_reason
 from kontor.domain.identity import client_order_id
 from kontor.domain.intent import OrderIntent
+from kontor.domain.market import Market, MarketKind
 from kontor.domain.order import CANCELABLE, Order, OrderState, OrderType
 from kontor.domain.protection import is_crossed
 from kontor.domain.strategy_position import StrategyPosition, closing_of
 from kontor.errors import KontorError
 from kontor.execution.cancel import request_cancels
+from kontor.execution.closing import in_the_way
 from kontor.execution.parts import Parts
 from kontor.execution.reconcile import own_strays
 from kontor.execution.submit import place_all, wait_for_outcome
@@ -215,9 +217,10 @@ async def _close(parts: Parts, books: Books, position: StrategyPosition, report:
         return True
     stops = books.stops.get((position.strategy, position.symbol), ())
     reached = [stop for stop in stops if is_crossed(position, stop.trigger_price or _NOTHING, _last(books, position))]
+    closing, is_spot = closing_of(position, books.positions, books.held(market)), market.kind is MarketKind.SPOT
+    by_hand = _in_the_way(books, position, market, abs(position.quantity) if is_spot else closing.reduce_only)
     # A stop that was reached and did nothing must not wake up later; the others stand until the position is flat.
-    await _clear(parts, (*books.orders_of(position.strategy, position.symbol), *reached))
-    closing = closing_of(position, books.positions, books.held(market))
+    await _clear(parts, (*books.orders_of(position.strategy, position.symbol), *reached, *by_hand))
     wanted = {
         "": (market.round_quantity(closing.reduce_only), True),
         "net": (market.round_quantity(closing.plain), False),
@@ -239,7 +242,8 @@ async def _close(parts: Parts, books: Books, position: StrategyPosition, report:
     }
     if not intents:
         if not (closing.reduce_only or closing.plain):
-            return False
+            # On spot the coins may be there, locked by an order whose cancel the balance does not show yet.
+            return is_spot and books.total(market) > 0
         report.residue[key] = f"{abs(position.quantity):f} {market.base}: nothing of it can be traded"
         return True
     for order in await place_all(parts, intents, actor=f"exit of {position.strategy}"):
@@ -248,6 +252,12 @@ async def _close(parts: Parts, books: Books, position: StrategyPosition, report:
         else:
             report.orders.append(order.client_order_id)
     return True
+
+
+def _in_the_way(books: Books, position: StrategyPosition, market: Market, wanted: Decimal) -> Sequence[Order]:
+    """Targets that people set for the same quantity: they must not keep a rule from closing it."""
+    others = [order for order in books.view.orders if order.strategy != position.strategy]
+    return in_the_way(others, position.symbol, position.closing_side, held=books.total(market), wanted=wanted)
 
 
 def _last(books: Books, position: StrategyPosition) -> Decimal | None:

@@ -196,3 +196,17 @@ class Venue:
         """Which way the holding is, None when flat."""
         held = self.holding(symbol)
         return None if not held else Side.BUY if held > 0 else Side.SELL
+
+
+class LockingVenue(Venue):
+    """Sales that rest lock the coins they would sell, as on every spot market."""
+
+    def balance(self, at: datetime) -> Balance:
+        found = super().balance(at)
+        sales = [each for each in self.open_orders() if self._is_spot(each.symbol) and each.side is Side.SELL]
+        locked = sum((each.quantity - each.filled_quantity for each in sales), Decimal(0))
+        coins: Mapping[str, CurrencyBalance] = {
+            name: CurrencyBalance(each.total - locked, locked, each.total) if name == "BTC" else each
+            for name, each in found.currencies.items()
+        }
+        return replace(found, currencies=coins)

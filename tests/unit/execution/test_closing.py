@@ -1,13 +1,11 @@
 """Closing a position by hand while orders rest that close it too: once, never without its stop, never beyond flat."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from kontor.domain.account import Balance, CurrencyBalance
 from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import Order, OrderReport, OrderState, OrderType, Side
 from kontor.errors import OrderError
@@ -16,7 +14,7 @@ from kontor.execution.reconcile import reconcile
 from tests.fakes.desk import BTC, FakeDesk
 from tests.fakes.exchange import Fault
 from tests.fakes.trading import TradingDesk
-from tests.fakes.venue import Venue
+from tests.fakes.venue import LockingVenue
 from tests.fakes.virtual_time import in_virtual_time
 from tests.unit.trading.test_exits import holder, holding
 from tests.unit.trading.test_stops import kept, settled, standing
@@ -211,20 +209,6 @@ def test_an_order_of_somebody_else_stays_and_only_the_rest_is_closed(theirs: str
         assert theirs_stored.cancel_requested_at is None
 
     run()
-
-
-class LockingVenue(Venue):
-    """Sales that rest lock the coins they would sell, as on every spot market."""
-
-    def balance(self, at: object) -> Balance:
-        found = super().balance(at)  # type: ignore[arg-type]
-        sales = [each for each in self.open_orders() if each.symbol == SPOT and each.side is Side.SELL]
-        locked = sum((each.quantity - each.filled_quantity for each in sales), Decimal(0))
-        coins: Mapping[str, CurrencyBalance] = {
-            name: CurrencyBalance(each.total - locked, locked, each.total) if name == "BTC" else each
-            for name, each in found.currencies.items()
-        }
-        return replace(found, currencies=coins)
 
 
 @in_virtual_time

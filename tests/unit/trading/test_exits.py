@@ -13,19 +13,21 @@ from kontor.trading.exits import check_exits
 from tests.fakes.desk import BTC
 from tests.fakes.exchange import Fault
 from tests.fakes.trading import TradingDesk
+from tests.fakes.venue import LockingVenue
 from tests.fakes.virtual_time import in_virtual_time
 from tests.unit.trading.scripted import CROSSING
 
-S = OrderState
+S, D = OrderState, Decimal
+SPOT = "BTC/USD"
 
 
 def holder(quantity: int = 2, exits: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"use": CROSSING, "symbols": [BTC], "parameters": {"quantity": quantity}, "exits": exits or {}}
 
 
-async def holding(desk: TradingDesk) -> None:
+async def holding(desk: TradingDesk, symbol: str = BTC) -> None:
     """Let the strategy open its position."""
-    desk.move(BTC, "100", closes=[100.0] * 5)
+    desk.move(symbol, "100", closes=[100.0] * 5)
     [name] = (await desk.run())["one"].placed
     await desk.booked(name)
 
@@ -67,6 +69,49 @@ def test_a_rule_closes_the_position_at_its_price_and_not_before(
         assert desk.venue.holding(BTC) == 0
 
     run()
+
+
+@pytest.mark.parametrize(("mine", "quantity", "end"), [("0", "2", S.CANCELED), ("2", "2", S.ACCEPTED)])
+def test_a_target_by_hand_does_not_keep_a_stop_loss_from_closing(mine: str, quantity: str, end: OrderState) -> None:
+    """It stood for the strategy's position, and the exit was denied for as long; one for what people hold stays."""
+
+    @in_virtual_time
+    async def run() -> None:
+        desk = TradingDesk({"one": holder(2, {"stop_loss_percent": 5})})
+        async with desk.executing():
+            await holding(desk)
+            if D(mine):
+                await desk.booked((await desk.want(BTC, Side.BUY, mine)).client_order_id)
+                await desk.refresh()
+            target = await desk.want(BTC, Side.SELL, quantity, "110", reduce_only=True)
+            await desk.until_state(target, S.ACCEPTED)
+            desk.move(BTC, "94")
+            report = await look(desk)
+            assert report.errors == {}
+            await desk.booked(report.orders[0])
+            assert (await desk.order(target)).state is end
+        assert desk.venue.holding(BTC) == D(mine)
+
+    run()
+
+
+@in_virtual_time
+async def test_coins_that_a_target_by_hand_locks_are_sold_by_the_stop_loss() -> None:
+    """Nothing was free, so the exit had nothing to do and its decision was forgotten."""
+    desk = TradingDesk({"one": {**holder(2, {"stop_loss_percent": 5}), "symbols": [SPOT]}})
+    desk.venue = desk.exchange.venue = LockingVenue()
+    async with desk.executing():
+        await holding(desk, SPOT)
+        target = await desk.until_state(await desk.want(SPOT, Side.SELL, "2", "110"), S.ACCEPTED)
+        desk.move(SPOT, "94")
+        report = await look(desk)
+        assert (report.errors, list(report.closing)) == ({}, [f"one {SPOT}"])
+        assert (await desk.order(target)).state is S.CANCELED
+        # The decision stands though the price comes back.
+        desk.move(SPOT, "99")
+        report = await look(desk)
+        await desk.booked(report.orders[0])
+    assert desk.venue.holding(SPOT) == 0
 
 
 @in_virtual_time

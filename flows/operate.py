@@ -77,9 +77,10 @@ async def initialize(account: str = "paper", steps: list[Step] | None = None) ->
         set_up = await check_setup(desk)
         for sentence in (*set_up["problems"], *set_up["unknown"]):
             get_run_logger().warning(sentence)
-        await check_clock(desk)
         await first_look_at_limits(desk)
         await end_of_shutdown(desk)
+        # After that: a halt for the clock gives way to one by a shutdown.
+        await check_clock(desk)
         await open_gate(desk)
     return {
         "symbols": len(symbols),

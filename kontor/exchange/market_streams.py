@@ -57,6 +57,8 @@ class MarketStreams(StreamChannels):
                 if rows:
                     new = _finished_rows(rows, channel.seen.get(symbol, 0.0), step, now)
                     if len(new):
+                        # ccxt notes each candle until somebody asks how many are new: nobody else does of most markets.
+                        rows.getLimit(None, None)
                         channel.seen[symbol] = float(new[-1, 0])
                         found[symbol] = new
             return found

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kontor.errors import ExchangeError
-from kontor.execution.halt import CLOCK, halt, halted, resume
+from kontor.execution.halt import CLOCK, halt, resume
 from kontor.execution.parts import Parts
-from kontor.ports import DeskState
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ async def check_clock(parts: Parts) -> Drift | None:
         sentence = describe(drift, parts.exchange.profile.exchange_id, limit)
         await halt(state, parts.account, sentence, actor=ACTOR, at=now, title=TITLE)
     else:
-        await _resume(state, parts.account, now)
+        await resume(state, parts.account, actor=ACTOR, at=now, only_of=ACTOR)
     return drift
 
 
@@ -78,9 +77,3 @@ def describe(drift: Drift, exchange_id: str, limit: timedelta) -> str:
         f"this machine's clock is {abs(drift.ahead.total_seconds()):.1f} s {way} that of {exchange_id}, more than "
         f"{limit.total_seconds():g} s; set the clock (chrony, systemd-timesyncd), then trading goes on by itself"
     )
-
-
-async def _resume(state: DeskState, account: str, now: datetime) -> None:
-    known = await halted(state, account)
-    if known is not None and known.actor == ACTOR and not known.blocked:
-        await resume(state, account, actor=ACTOR, at=now)

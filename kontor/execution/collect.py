@@ -42,8 +42,7 @@ async def collect_fills(journal: Journal, exchange: Exchange, order: Order) -> O
 
 async def is_short_of_fills(journal: Journal, order: Order) -> bool:
     """Whether the recorded fills sum to less than what is known to be filled."""
-    known = await journal.orders.fills(order.account, client_order_id=order.client_order_id)
-    quantity, _ = total_of(known)
+    quantity, _ = total_of(await journal.fills_of(order))
     return quantity < order.filled_quantity
 
 

@@ -58,13 +58,23 @@ async def halt(
     A block, or the wish that resting entries be canceled, is added to a halt that is in force. Whoever halts tells
     nobody: watch-desk follows the switch, and tells each halt once, under `title`.
     """
-    known = await halted(state, account)
     wanted = Halt(reason, actor, at, blocked, cancels, title)
-    if known is not None:
-        wanted = _both(known, wanted)
-        if wanted == known:
-            return known
-    value = {
+    known = await halted(state, account)
+    if known is not None and _both(known, wanted) == known:
+        return known
+
+    def change(value: Any) -> dict[str, Any]:
+        # Of what stands there now: two may halt at the same moment, in two processes.
+        known = halt_of(Snapshot(value, at))
+        return _to_json(wanted if known is None else _both(known, wanted))
+
+    found = halt_of(Snapshot(await state.update_attribute(account, HALTED, change, at), at)) or wanted
+    log.error("trading halted account=%s actor=%s reason=%s", account, found.actor, found.reason)
+    return found
+
+
+def _to_json(wanted: Halt) -> dict[str, Any]:
+    return {
         "reason": wanted.reason,
         "actor": wanted.actor,
         "blocked": wanted.blocked,
@@ -72,14 +82,15 @@ async def halt(
         "title": wanted.title,
         "since": wanted.at.isoformat(),
     }
-    await state.set_attribute(account, HALTED, value, at)
-    log.error("trading halted account=%s actor=%s reason=%s", account, wanted.actor, wanted.reason)
-    return wanted
 
 
 def _both(known: Halt, wanted: Halt) -> Halt:
-    """One halt for two: a block names itself, what lasts goes before what passes, and otherwise the first one stays."""
-    is_more = (wanted.blocked and not known.blocked) or (known.ends_itself and wanted.actor not in _ENDS_ITSELF)
+    """One halt for two: a block names itself, what lasts goes before what passes, and otherwise the first one stays.
+
+    Of those that end themselves a shutdown lasts longer than a wrong clock.
+    """
+    lasts_longer = wanted.actor not in _ENDS_ITSELF or (wanted.actor, known.actor) == (SHUTDOWN, CLOCK)
+    is_more = (wanted.blocked and not known.blocked) or (known.ends_itself and lasts_longer)
     told = wanted if is_more else known
     return replace(told, blocked=known.blocked or wanted.blocked, cancels=known.cancels or wanted.cancels)
 
@@ -99,11 +110,26 @@ async def block(state: DeskState, account: str, reason: str, *, actor: str, at: 
     return True
 
 
-async def resume(state: DeskState, account: str, *, actor: str, at: datetime) -> Halt | None:
-    """Clear the switch; returns the halt that ended, None when there was none."""
-    known = await halted(state, account)
+async def resume(
+    state: DeskState, account: str, *, actor: str, at: datetime, only_of: str | None = None
+) -> Halt | None:
+    """Clear the switch; returns the halt that ended, None when there was none.
+
+    With `only_of` that is one that this actor called and that ends itself: somebody else's, called meanwhile, stays.
+    """
+    ended: list[Halt | None] = []
+
+    def change(value: Any) -> Any:
+        known = halt_of(Snapshot(value, at))
+        is_meant = known is not None and (only_of is None or (known.ends_itself and known.actor == only_of))
+        ended[:] = [known if is_meant else None]
+        return None if is_meant else value
+
+    if await halted(state, account) is None:
+        return None
+    await state.update_attribute(account, HALTED, change, at)
+    [known] = ended
     if known is not None:
-        await state.set_attribute(account, HALTED, None, at)
         log.warning("trading resumed account=%s actor=%s reason_was=%s", account, actor, known.reason)
     return known
 

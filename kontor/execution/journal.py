@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from kontor.domain.fill import total_of
+from kontor.domain.fill import Fill, total_of
 from kontor.domain.order import Order, apply_fills
 from kontor.errors import KontorError
 from kontor.ports import Clock, OrderQueue
@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 Decide = Callable[[Order], Order]
 _TRIES = 20
+# Of one order; what the store returns without a limit is a page for people.
+MOST_FILLS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,13 @@ class Journal:
             tell(old, new, detail)
         return [new for _, new in claimed]
 
+    async def fills_of(self, order: Order) -> Sequence[Fill]:
+        """Every recorded fill of an order, oldest first: a part of them has another sum."""
+        return await self.orders.fills(order.account, client_order_id=order.client_order_id, limit=MOST_FILLS)
+
     async def book_fills(self, order: Order) -> Order:
         """The order with its filled quantity derived from all its recorded fills."""
-        fills = await self.orders.fills(order.account, client_order_id=order.client_order_id)
+        fills = await self.fills_of(order)
         quantity, price = total_of(fills)
         if quantity <= Decimal(0):
             return order

@@ -14,7 +14,7 @@ from kontor.domain.identity import EXTERNAL
 from kontor.domain.order import CANCELABLE, OPEN, Order, OrderReport, OrderState
 from kontor.errors import ExchangeError, KontorError, OrderNotFound
 from kontor.execution.cancel import request_cancels
-from kontor.execution.halt import SHUTDOWN, halt, halted, resume
+from kontor.execution.halt import SHUTDOWN, halt, resume
 from kontor.execution.lookup import is_about, look_up
 from kontor.execution.parts import Parts
 from kontor.execution.submit import wait_for_outcome
@@ -58,11 +58,9 @@ async def quiesce(parts: Parts, *, cancel_orders: bool, seconds: float) -> StopR
 
 async def end_of_shutdown(parts: Parts) -> bool:
     """Let orders in again after a shutdown, when the account is initialized anew; a halt for other reasons stays."""
-    known = await halted(parts.store.desk, parts.account)
-    if known is None or known.actor != ACTOR or known.blocked:
-        return False
-    await resume(parts.store.desk, parts.account, actor="initialize", at=parts.clock.now())
-    return True
+    now = parts.clock.now()
+    ended = await resume(parts.store.desk, parts.account, actor="initialize", at=now, only_of=ACTOR)
+    return ended is not None
 
 
 async def _cancel_open_orders(parts: Parts, report: StopReport, seconds: float) -> None:

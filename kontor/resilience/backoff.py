@@ -7,6 +7,11 @@ from email.utils import parsedate_to_datetime
 from tenacity import RetryCallState
 from tenacity.wait import wait_base, wait_exponential
 
+# Nobody is sent away for longer: bans of an address last for three days at most.
+LONGEST = timedelta(days=7)
+# Larger numbers are no seconds to wait but a moment, which some venues put there.
+EPOCH_SECONDS, EPOCH_MILLISECONDS = 1e9, 1e11
+
 
 class Backoff(wait_base):
     """A tenacity wait policy: between 0 and `initial` doubled each time, at most `maximum` seconds.
@@ -28,17 +33,30 @@ class Backoff(wait_base):
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """What a Retry-After header asks for, in seconds or as an HTTP date; None when it says nothing usable."""
-    if not value:
-        return None
+    """What a Retry-After header asks for, in seconds or as a date; None when it says nothing usable.
+
+    More than LONGEST is nothing usable: taken at its word, the desk would be silent for good.
+    """
+    asked = _asked(value, now) if value else None
+    return None if asked is None or asked > LONGEST else max(asked, timedelta(0))
+
+
+def _asked(value: str, now: datetime) -> timedelta | None:
     try:
-        return max(timedelta(seconds=float(value)), timedelta(0))
+        number = float(value)
+    except ValueError:
+        return _until(value, now)
+    if number >= EPOCH_SECONDS:
+        number = number / (1000 if number >= EPOCH_MILLISECONDS else 1) - now.timestamp()
+    try:
+        return timedelta(seconds=number)
     except (ValueError, OverflowError):
-        pass
+        return None
+
+
+def _until(value: str, now: datetime) -> timedelta | None:
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(moment - now, timedelta(0))
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - now

@@ -74,6 +74,10 @@ class Supervisor:
         self._clock, self._on_failure, self._rng = clock, on_failure, rng or random.Random()
         self.children: dict[str, Child] = {}
         self._stopping = asyncio.Event()
+        # Children are being canceled; what they fail with meanwhile. (A task's own count of cancellations also goes up
+        # when a TaskGroup within it fails, and stays up.)
+        self._is_ending = False
+        self._last_errors: list[Exception] = []
 
     def add(self, name: str, work: Work, policy: RestartPolicy | None = None) -> Child:
         """Put a child under supervision; before `run`."""
@@ -84,20 +88,33 @@ class Supervisor:
 
     def stop(self) -> None:
         """Cancel every child and let `run` return once all have ended."""
+        self._is_ending = True
         self._stopping.set()
 
     async def run(self) -> None:
         """Start all children, and return when every one has ended for good.
 
         Raises an ExceptionGroup with every error of a child that failed more often than its policy allows; what other
-        children raised while they were being canceled is in it as well.
+        children raised while they were being canceled is in it as well. After `stop` that is reported only.
         """
         if not self.children:
             return
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            if not self._last_errors:
+                raise
+            raise group.derive([*group.exceptions, *self._last_errors]) from None
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._keep(child), name=child.name) for child in self.children.values()]
             stopper = group.create_task(self._cancel_when_stopped(tasks), name=f"{self.name} stop")
-            await asyncio.wait(tasks)
+            try:
+                await asyncio.wait(tasks)
+            except asyncio.CancelledError:
+                self._is_ending = True
+                raise
             stopper.cancel()
 
     async def _cancel_when_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -109,7 +126,7 @@ class Supervisor:
         while True:
             began = self._clock.monotonic()
             error = await self._once(child)
-            if error is None and child.policy.restart is not Restart.ALWAYS:
+            if self._is_ending or (error is None and child.policy.restart is not Restart.ALWAYS):
                 return
             pause = self._pause_after(child, error, self._clock.monotonic() - began)
             if error is not None:
@@ -123,8 +140,14 @@ class Supervisor:
         child.is_running = True
         try:
             await child.work()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the policy decides; cancellation is no Exception
+        except Exception as error:
+            # Whatever it was, the policy decides; a cancellation is no Exception.
             child.last_error = error
+            if self._is_ending:
+                # In the place of the cancellation, which must not be forgotten over it.
+                self._last_errors.append(error)
+                self._report(child, error, None)
+                raise asyncio.CancelledError from error
             return error
         finally:
             child.is_running = False
@@ -151,6 +174,7 @@ class Supervisor:
         child.failed_at = [*recent, now]
         if len(child.failed_at) > policy.most_failures:
             self._report(child, error, None)
+            self._is_ending = True
             gave_up = GaveUp(
                 f"{self.name}: {child.name} failed {len(child.errors)} times within {policy.window:g} s, "
                 f"last with {_one_line(error)}"

@@ -40,6 +40,11 @@ class _Minute:
     # Something of it may have been missed.
     has_gap: bool = False
 
+    def shorten(self) -> None:
+        """Keep open, high, low and close, which are all that is looked at."""
+        if len(self.prices) > 4:  # noqa: PLR2004 - those four
+            self.prices = [self.prices[0], max(self.prices), min(self.prices), self.prices[-1]]
+
 
 @dataclass(slots=True)
 class _LiveMarket:
@@ -112,8 +117,7 @@ class LiveSource:
         made = self._made(market, trade.ts // MINUTE_MS)
         made.prices.append(float(trade.px))
         if len(made.prices) > _KEPT_TRADES:
-            # Open, high, low and close are all that is looked at.
-            made.prices = [made.prices[0], max(made.prices), min(made.prices), made.prices[-1]]
+            made.shorten()
         made.volume += quantity
         market.trades.append(trade)
 
@@ -224,6 +228,9 @@ class LiveSource:
 
     def _made(self, market: _LiveMarket, minute: int) -> _Minute:
         if minute not in market.made:
+            if market.made:
+                # Most likely it is over: of thousands of minutes, each trade would be too much to keep.
+                next(reversed(market.made.values())).shorten()
             market.made[minute] = _Minute([])
             while len(market.made) > _KEPT_BARS:
                 market.made.popitem(last=False)

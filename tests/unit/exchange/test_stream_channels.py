@@ -8,6 +8,7 @@ from typing import Any
 
 import ccxt
 import pytest
+from ccxt.async_support.base.ws.cache import ArrayCacheByTimestamp
 
 from kontor.errors import StreamBroken
 from kontor.exchange.streams import CcxtStreams
@@ -180,3 +181,19 @@ async def test_of_two_balances_in_a_row_the_second_one_is_told(streams: CcxtStre
     assert found is not None
     assert found.currencies["USD"].total == 80
     assert await streams.balance(seconds=0.01) is None
+
+
+async def test_what_ccxt_notes_of_candles_that_nobody_waits_for_is_bounded(streams: CcxtStreams) -> None:
+    """It notes each candle until that market's turn to wake somebody comes, which with 200 markets may be never."""
+    client: Any = streams._client
+    client.watch_ohlcv_for_symbols = never
+    cache = ArrayCacheByTimestamp(20)
+    client.ohlcvs = {BTC: {"1m": cache}}
+    streams.connection.offset_at = streams._clock.monotonic()
+    taken = 0
+    for number in range(500):
+        cache.append([1_767_225_600_000 - (500 - number) * 60_000, 1.0, 2.0, 0.5, 1.5, 3.0])
+        found = await streams.candles([BTC], "1m", seconds=0.0)
+        taken += len(found.get(BTC, ()))
+    assert taken == 500
+    assert len(cache._size_tracker) < 50

@@ -12,7 +12,8 @@ from kontor.domain.order import OrderState, Side
 from kontor.errors import ExchangeError
 from kontor.execution.clock_drift import CLOCK_DRIFT, check_clock
 from kontor.execution.dead_mans_switch import DEAD_MANS_SWITCH
-from kontor.execution.halt import halt, halted
+from kontor.execution.halt import SHUTDOWN, halt, halted
+from kontor.execution.quiesce import end_of_shutdown, quiesce
 from tests.fakes.desk import ACCOUNT, BTC, SETTINGS, FakeDesk, Life
 from tests.fakes.exchange import PROFILE, Fault
 from tests.fakes.virtual_time import in_virtual_time
@@ -251,3 +252,48 @@ async def test_a_position_that_was_opened_since_they_were_looked_at_is_one() -> 
         await desk.clock.sleep(2.5)
         assert desk.exchange.switch[-1][1] == 0
         assert await said(desk) == f"disarmed: {BTC} was traded since positions were known"
+
+
+@in_virtual_time
+async def test_a_clock_that_is_right_again_does_not_end_a_shutdown() -> None:
+    """Who has stopped trading has stopped it, whatever it was halted for already."""
+    desk = desk_with_clock()
+    desk.exchange.clock_ahead = timedelta(seconds=-7)
+    await check_clock(desk)
+    await quiesce(desk, cancel_orders=False, seconds=1)
+    desk.exchange.clock_ahead = timedelta(0)
+    await check_clock(desk)
+    known = await halted(desk.store.desk, ACCOUNT)
+    assert known is not None
+    assert known.actor == SHUTDOWN
+    assert await end_of_shutdown(desk)
+    assert await halted(desk.store.desk, ACCOUNT) is None
+
+
+@in_virtual_time
+async def test_a_halt_that_is_called_while_the_clocks_ends_is_not_ended_with_it() -> None:
+    """Two processes look at the same moment; a person's word must not be what gets lost."""
+    for calls_first in (True, False):
+        desk = desk_with_clock()
+        desk.exchange.clock_ahead = timedelta(seconds=-7)
+        if not calls_first:
+            await check_clock(desk)
+            desk.exchange.clock_ahead = timedelta(0)
+        state = desk.store.desk
+        look = state.attribute
+
+        async def slow(*args: Any, look: Any = look, clock: Any = desk.clock) -> Any:
+            found = await look(*args)
+            await clock.sleep(1)
+            return found
+
+        state.attribute = slow
+        checking = asyncio.create_task(check_clock(desk))
+        # While it has looked, and not yet written.
+        await desk.clock.sleep(0.5 if calls_first else 1.5)
+        state.attribute = look
+        await halt(state, ACCOUNT, "holidays", actor="me", at=desk.clock.now())
+        await checking
+        known = await halted(state, ACCOUNT)
+        assert known is not None
+        assert known.actor == "me"

@@ -61,6 +61,14 @@ def test_a_retry_after_is_waited_out_even_beyond_the_maximum() -> None:
         ("Thu, 01 Jan 2026 12:00:30 GMT", timedelta(seconds=30)),
         ("Thu, 01 Jan 2026 11:00:00 GMT", timedelta(0)),
         ("-3", timedelta(0)),
+        ("259200", timedelta(days=3)),
+        # An epoch, in seconds and in milliseconds.
+        (str(int(NOW.timestamp()) + 20), timedelta(seconds=20)),
+        (str(int(NOW.timestamp() * 1000) + 1500), timedelta(seconds=1.5)),
+        # Nobody is sent away for a year: taken at its word, the desk would be silent for good.
+        ("31536000", None),
+        ("1e12", timedelta(0)),
+        ("Thu, 01 Jan 2032 12:00:30 GMT", None),
         ("soon", None),
         ("inf", None),
         ("nan", None),

@@ -92,6 +92,46 @@ async def test_a_cancellation_from_outside_ends_everything_too(supervisor: Super
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.parametrize("how", ["stopped", "canceled", "given up"])
+async def test_a_child_that_fails_while_it_ends_is_not_started_again(
+    supervisor: Supervisor, clock: VirtualClock, failures: list[tuple[str, str, float | None]], how: str
+) -> None:
+    """Its last words may find no store any more. Taken for a failure like others, it would live on and end nothing."""
+    ended = 0
+
+    async def work() -> None:
+        nonlocal ended
+        try:
+            await clock.sleep(3600)
+        finally:
+            ended += 1
+            raise OSError("the store is closed")
+
+    async def broken() -> None:
+        await clock.sleep(2)
+        raise ValueError("no price")
+
+    supervisor.add("tickers", work, RestartPolicy(Restart.ALWAYS))
+    supervisor.add("other", broken if how == "given up" else lambda: clock.sleep(3600), RestartPolicy(most_failures=0))
+    running = asyncio.create_task(supervisor.run())
+    await clock.advance(1)
+    if how == "stopped":
+        supervisor.stop()
+    elif how == "canceled":
+        running.cancel()
+    await clock.advance(60)
+    assert running.done()
+    assert ended == 1
+    assert ("tickers", "the store is closed", None) in failures
+    assert running.cancelled() == (how == "canceled")
+    if how == "stopped":
+        assert running.exception() is None
+    if how == "given up":
+        told = running.exception()
+        assert told is not None
+        assert {type(error) for error in flatten(told)} == {GaveUp, ValueError, OSError}
+
+
 async def test_exception_groups_properly_handle_multiple_concurrent_failures(
     supervisor: Supervisor, clock: VirtualClock, failures: list[tuple[str, str, float | None]]
 ) -> None:

@@ -5,7 +5,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 from kontor.domain.account import Position, PositionSide
+from kontor.domain.fill import Fill
 from kontor.domain.order import Order, OrderState
+from kontor.execution.collect import is_short_of_fills
+from kontor.execution.journal import Journal
 from kontor.streams.account import LAG, AccountStreamer
 from kontor.streams.freshness import load_channels
 from tests.fakes.desk import ACCOUNT, BTC, ETH
@@ -183,3 +186,22 @@ async def test_what_a_gap_may_have_changed_is_not_told_as_new_before_rest_was_as
         found = await desk.store.account.open_orders(ACCOUNT)
         assert found is not None
         assert [each.venue_order_id for each in found.value] == [venue_id]
+
+
+@in_virtual_time
+async def test_an_order_of_more_than_a_thousand_fills_is_counted_whole() -> None:
+    """A large order that rests is taken in small pieces; the sum of the newest thousand is not what it bought."""
+    desk = ToldDesk(*CHANNELS)
+    order, venue_id = await resting(desk)
+    name, at, piece = order.client_order_id, desk.clock.now(), order.quantity / 1250
+    fills = [
+        Fill(str(number), BTC, order.side, piece, Decimal(90), at, venue_id, client_order_id=name)
+        for number in range(1250)
+    ]
+    journal = Journal(desk.store.orders, desk.clock, "test")
+    await desk.store.orders.save_fills(ACCOUNT, fills[:1100])
+    assert (await journal.book_fills(order)).filled_quantity == piece * 1100
+    await desk.store.orders.save_fills(ACCOUNT, fills[1100:])
+    booked = await journal.book_fills(await desk.order(order))
+    assert (booked.state, booked.filled_quantity) == (OrderState.FILLED, order.quantity)
+    assert not await is_short_of_fills(journal, booked)

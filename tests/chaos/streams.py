@@ -34,13 +34,14 @@ from kontor.paper.faults import FaultRule
 from kontor.paper.server import PaperServer
 from kontor.paper.settings import PaperSettings
 from kontor.resilience.clock import SystemClock
-from kontor.resilience.connection_budget import ConnectionBudget
+from kontor.resilience.connection_budget import CONNECTIONS, ConnectionBudget
 from kontor.resilience.connection_gate import ConnectionGate
 from kontor.store import open_store
 from kontor.streams.account import AccountStreamer
 from kontor.streams.freshness import load_channels
 from kontor.streams.market import MarketStreamer
 from kontor.streams.streamer import Streamer, StreamParts
+from tasks.streams import SHARES
 from tests.chaos.faults import CHANNELS, CLOSED_SECONDS, FAULTS, FRESH_WITHIN
 from tests.support.streaming import ACCOUNT, SYMBOLS, closed_port, settings_of
 
@@ -186,8 +187,8 @@ class Campaign:
         """No ten minutes may hold more connections than the budget."""
         moments = [at for at, _ in self.paper.services.stats.connects]
         most = max((sum(1 for at in moments if start <= at < start + 600) for start in moments), default=0)
-        print(f"connections {len(moments)} in {minutes:.1f} min, most within 10 min {most} of 150")
-        if most > 150:
+        print(f"connections {len(moments)} in {minutes:.1f} min, most within 10 min {most} of {CONNECTIONS}")
+        if most > CONNECTIONS:
             self.problems.append(f"{most} connections within 10 minutes")
 
 
@@ -211,7 +212,11 @@ async def campaign(home: Path, seed: int) -> AsyncIterator[Campaign]:
         for name, kind in (("market", MarketStreamer), ("account", AccountStreamer)):
             exchange = open_exchange(settings_of(paper), clock=clock)
             stack.push_async_callback(exchange.close)
-            gate = ConnectionGate(f"okx {name}", clock=clock, budget=ConnectionBudget(clock=clock, limit=75))
+            gate = ConnectionGate(
+                f"okx {name}",
+                clock=clock,
+                budget=ConnectionBudget(clock=clock, limit=int(CONNECTIONS * SHARES[kind.name])),
+            )
             streams = CcxtStreams(settings_of(paper), clock=clock, gate=gate)
             stack.push_async_callback(streams.close)
             parts[name] = StreamParts(ACCOUNT, config, store, exchange, streams, clock)

@@ -120,7 +120,8 @@ async def restart_exchange(
 
 @flow(
     name="shutdown",
-    timeout_seconds=150,
+    # Three and a half times the longest wait for the orders, and once for the flows.
+    timeout_seconds=300,
     on_failure=[alert],
     on_crashed=[alert],
     on_cancellation=[alert],

@@ -1,6 +1,7 @@
 """What the runs of one process share: store, exchange sessions, settings; one set per event loop."""
 
 import asyncio
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -8,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakKeyDictionary
+
+import httpx
+from prefect.exceptions import PrefectException
 
 from blocks.exchange_account import ExchangeAccount
 from blocks.loading import load_block
@@ -26,7 +30,11 @@ from tasks import KEEP_OPEN
 from tasks.breakers import BreakerReporter
 from tasks.budgets import BudgetKeepers
 
+logger = logging.getLogger(__name__)
+
 CONFIG_VARIABLE = "KONTOR_CONFIG"
+# What the client of Prefect's API raises when it cannot do what it was asked for.
+API_ERRORS = (httpx.HTTPError, PrefectException)
 # An edited block takes effect within this many seconds, without a restart.
 BLOCK_SECONDS = 30.0
 
@@ -99,8 +107,7 @@ class Resources:
         async with self._opening:
             now = time.monotonic()
             if self._store_url is None or now - self._store_url[0] > BLOCK_SECONDS:
-                block = await load_block(StateStore, "default")
-                self._store_url = (now, block.url.get_secret_value())
+                self._store_url = (now, await self._current_url())
             url = self._store_url[1]
             if url not in self._stores:
                 store = open_store(url)
@@ -108,14 +115,29 @@ class Resources:
                 self._stores[url] = store
             return self._stores[url]
 
+    async def _current_url(self) -> str:
+        """Where the store is; while Prefect's API is away, where it was: who works on needs it most then."""
+        try:
+            return (await load_block(StateStore, "default")).url.get_secret_value()
+        except API_ERRORS as error:
+            if self._store_url is None:
+                raise
+            logger.warning("block_not_read block=state-store/default error=%r", error)
+            return self._store_url[1]
+
     async def settings(self, account: str) -> ExchangeSettings:
-        """How to reach an account, from its ExchangeAccount block."""
+        """How to reach an account, from its ExchangeAccount block; as it was while Prefect's API is away."""
         now = time.monotonic()
         known = self._settings.get(account)
         if known is None or now - known[0] > BLOCK_SECONDS:
-            block = await load_block(ExchangeAccount, account)
-            known = (now, block.to_settings(account))
-            self._settings[account] = known
+            try:
+                settings = (await load_block(ExchangeAccount, account)).to_settings(account)
+            except API_ERRORS as error:
+                if known is None:
+                    raise
+                logger.warning("block_not_read block=exchange-account/%s error=%r", account, error)
+                settings = known[1]
+            known = self._settings[account] = (now, settings)
         return known[1]
 
     async def exchange(self, account: str, generation: int) -> Exchange:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Collection
 from uuid import UUID
 
-import httpx
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
@@ -17,7 +16,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
@@ -26,12 +25,11 @@ from kontor.desk import Desk
 from kontor.errors import KontorError
 from kontor.execution.quiesce import StopReport, quiesce
 from kontor.ports import Alert
+from tasks.resources import API_ERRORS
 
 LONG_RUNNING_TAG = "long-running"
 LIVE = (StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.CANCELLING)
 POLL_SECONDS = 0.5
-# What the client of Prefect's API raises when it cannot do what it was asked for.
-API_ERRORS = (httpx.HTTPError, PrefectException)
 
 
 @task(cache_policy=NO_CACHE)

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 ACTOR = SHUTDOWN
 # The executor gets this share of the time; what it has not canceled by then is canceled from here.
 EXECUTORS_SHARE = 0.5
-PARALLEL = 8
+# The rate budget paces them. Time is given to all together: a venue that answers nobody must not keep the rest of the
+# stop from happening.
+PARALLEL = 40
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ async def _cancel_from_here(parts: Parts, orders: Sequence[Order], report: StopR
 
     async def cancel(order: Order) -> None:
         try:
-            async with slots, deadline("cancel at shutdown", seconds):
+            async with deadline("cancel at shutdown", seconds), slots:
                 if order.venue_order_id is not None:
                     await parts.exchange.cancel_order(order.symbol, venue_order_id=order.venue_order_id)
                 else:
@@ -128,8 +130,7 @@ async def _verify(parts: Parts, names: Sequence[str], report: StopReport, second
     async def see(order: Order) -> None:
         name, state = order.client_order_id, OrderState.ACCEPTED
         if not any(is_about(order, each.client_order_id, each.venue_order_id) for each in open_now):
-            async with slots:
-                state = await _state_of(parts, order, report, seconds)
+            state = await _state_of(parts, order, report, seconds, slots)
         if state is OrderState.CANCELED:
             report.canceled += 1
         elif state is OrderState.FILLED:
@@ -143,12 +144,14 @@ async def _verify(parts: Parts, names: Sequence[str], report: StopReport, second
             tasks.create_task(see(order))
 
 
-async def _state_of(parts: Parts, order: Order, report: StopReport, seconds: float) -> OrderState | None:
+async def _state_of(
+    parts: Parts, order: Order, report: StopReport, seconds: float, slots: asyncio.Semaphore
+) -> OrderState | None:
     """What the order ended as; None where nobody can say, which is a problem where its request may still arrive."""
     if order.is_finished:
         return order.state
     try:
-        async with deadline("look up order at shutdown", seconds):
+        async with deadline("look up order at shutdown", seconds), slots:
             return (await look_up(parts.exchange, order)).state
     except OrderNotFound:
         if order.state in CANCELABLE:

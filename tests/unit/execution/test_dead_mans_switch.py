@@ -287,7 +287,7 @@ async def test_a_halt_that_is_called_while_the_clocks_ends_is_not_ended_with_it(
             await clock.sleep(1)
             return found
 
-        state.attribute = slow
+        state.attribute = slow  # pyright: ignore[reportAttributeAccessIssue]
         checking = asyncio.create_task(check_clock(desk))
         # While it has looked, and not yet written.
         await desk.clock.sleep(0.5 if calls_first else 1.5)

@@ -164,6 +164,22 @@ async def test_a_failed_cancel_is_reported_and_blocks_nothing() -> None:
 
 
 @in_virtual_time
+async def test_a_venue_that_answers_nobody_holds_the_stop_up_for_so_long_only_however_many_orders_rest() -> None:
+    """Streams and executor end after this: a run that times out before has stopped nothing, and told nobody."""
+    desk = FakeDesk()
+    async with desk.executing():
+        orders = [await resting(desk) for _ in range(60)]
+    hangs = [Fault.HANG_BEFORE] * 1000
+    for request in ("cancel", "open orders", "lookup"):
+        desk.exchange.script(request, *hangs)
+    began = desk.clock.monotonic()
+    report = await quiesce(desk, cancel_orders=True, seconds=30)
+    assert desk.clock.monotonic() - began <= 105
+    for order in orders:
+        assert any(order.client_order_id in problem for problem in report.problems)
+
+
+@in_virtual_time
 async def test_initializing_anew_ends_the_refusal_but_no_other_halt() -> None:
     """`kontor up` after `kontor down` trades again; what a person halted stays halted."""
     desk = FakeDesk()

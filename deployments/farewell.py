@@ -20,6 +20,8 @@ from kontor.ports import Store
 
 FLOW = "shutdown"
 LIMIT = timedelta(seconds=60)
+# For the cancels: a shutdown takes three and a half times that at most, and has said by then what is left.
+WAIT_SECONDS = 15
 TELL_LIMIT = timedelta(seconds=8)
 POLL_SECONDS = 0.3
 
@@ -71,7 +73,7 @@ async def _cancel_through(api: PrefectApi, deployment: Deployment, say: Say) -> 
         deployment,
         key=f"stop-{deployment.id}-{datetime.now(UTC).isoformat()}",
         # The flows end with their workers, a moment later.
-        parameters={"cancel_orders": True, "stop_flows": False},
+        parameters={"cancel_orders": True, "stop_flows": False, "wait_seconds": WAIT_SECONDS},
     )
     deadline = time.monotonic() + LIMIT.total_seconds()
     while not run.is_over and time.monotonic() < deadline:

@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Column, ColumnElement, Table, TextClause, 
 T = TypeVar("T")
 
 # Well below the 32,766 parameters that SQLite and PostgreSQL take in one statement.
-MAX_NAMES = 1000
+MAX_NAMES = 1024
 
 
 def columns_of(table: Table, kind: type[Any], *, without: Iterable[str] = ()) -> list[Column[Any]]:
@@ -50,6 +50,12 @@ def one_of(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 
 
 def chunks(values: Sequence[T], size: int = MAX_NAMES) -> Iterable[Sequence[T]]:
-    """The values in pieces that fit into one statement."""
+    """The values in pieces that fit into one statement, the last one said again and again up to a power of two.
+
+    For `IN` alone, where that changes nothing: each length is a statement of its own to the database, and a driver
+    keeps more than a hundred of them prepared: a worker's SQLite held 16 MB after three quarters of an hour.
+    """
     for start in range(0, len(values), size):
-        yield values[start : start + size]
+        piece = values[start : start + size]
+        missing = min(1 << (len(piece) - 1).bit_length(), size) - len(piece)
+        yield [*piece, *[piece[-1]] * missing]

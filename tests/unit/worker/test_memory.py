@@ -53,7 +53,7 @@ def test_garbage_is_collected_before_it_is_a_quarter_of_everything() -> None:
 
 
 def test_the_sources_that_tracebacks_have_shown_are_forgotten_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An hour of faults showed 60,000 lines of ccxt and Prefect, 7 MB, and Python forgets none by itself."""
+    """Reports of a slow loop alone held 60,000 lines of ccxt and Prefect, 7 MB, and Python forgets none by itself."""
     now = [100.0]
     monkeypatch.setattr(memory.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(memory, "SETTLED_SECONDS", float("inf"))
